@@ -1,0 +1,1 @@
+"""Watchword: an identity for applications."""
