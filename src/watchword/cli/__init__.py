@@ -1,0 +1,1 @@
+"""How operators and jobs reach us: the `watchword` command."""

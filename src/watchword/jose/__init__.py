@@ -1,0 +1,48 @@
+"""The one door to cryptography: compact JWS, JWK sets, explicit algorithm lists; `now` is an argument.
+
+No JOSE library is strict enough alone, so the gate here stands before every verification; the
+signatures themselves are `cryptography`'s.
+"""
+
+from .algorithms import ACCESS_TOKEN_ALGORITHMS, Algorithm
+from .compact import (
+    Signer,
+    Unverified,
+    Verified,
+    check_claims,
+    decode_unverified,
+    verify_signature,
+)
+from .errors import (
+    BadSignature,
+    ClaimRefused,
+    JoseError,
+    MalformedToken,
+    UnacceptableHeader,
+    UnacceptableKey,
+    UnknownKey,
+)
+from .keys import KeySet, PrivateKey, PublicKey, symmetric, thumbprint
+
+__all__ = [
+    "ACCESS_TOKEN_ALGORITHMS",
+    "Algorithm",
+    "BadSignature",
+    "ClaimRefused",
+    "JoseError",
+    "KeySet",
+    "MalformedToken",
+    "PrivateKey",
+    "PublicKey",
+    "Signer",
+    "UnacceptableHeader",
+    "UnacceptableKey",
+    "UnknownKey",
+    "Unverified",
+    "Verified",
+    "check_claims",
+    "decode_unverified",
+    "symmetric",
+    "thumbprint",
+    "verify_signature",
+]

@@ -1,0 +1,213 @@
+"""Compact JWS (RFC 7515 section 7.1): the strict gate, signing, verifying."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .algorithms import Algorithm
+from .encoding import b64url, json_object, unb64url
+from .errors import ClaimRefused, MalformedToken, UnacceptableHeader, UnknownKey
+from .keys import KeySet, PrivateKey, PublicKey
+
+MAX_TOKEN = 16_384
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_ALLOWED = frozenset({"alg", "kid", "typ", "cty", "ver", "x5t", "x5t#S256"})
+
+
+class Unverified(Struct, frozen=True):
+    """A token's parts; nothing in it is trusted."""
+
+    unverified_header: dict[str, Any]
+    unverified_payload: bytes
+    signing_input: bytes
+    signature: bytes
+
+    def __repr__(self) -> str:
+        return "Unverified(...)"
+
+
+class Verified(Struct, frozen=True):
+    """A token whose signature fits a key of the set; its claims are not judged yet."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "Verified(...)"
+
+
+def decode_unverified(unverified_token: str, max_size: int = MAX_TOKEN) -> Unverified:
+    """The gate: size and shape before anything is decoded, then canonical base64url and JSON."""
+    if len(unverified_token) > max_size:
+        raise MalformedToken(f"a token has at most {max_size} characters")
+    if not _SHAPE.fullmatch(unverified_token):
+        raise MalformedToken("a token has three parts of base64url, separated by dots")
+    raw = unverified_token.encode("ascii")
+    signing_input, _, signature = raw.rpartition(b".")
+    header, _, payload = signing_input.partition(b".")
+    return Unverified(
+        json_object(unb64url(header)),
+        unb64url(payload),
+        signing_input,
+        unb64url(signature),
+    )
+
+
+def check_header(
+    unverified_header: Mapping[str, Any], algorithms: Collection[Algorithm]
+) -> tuple[Algorithm, str | None]:
+    """Only known members; no embedded or remote keys, no `crit`, no `b64`, no `zip`."""
+    foreign = unverified_header.keys() - _ALLOWED
+    if foreign:
+        raise UnacceptableHeader(
+            "a header member that is not allowed (RFC 8725 section 3.1, RFC 7515 section 4.1.11)"
+        )
+    name, kid = unverified_header.get("alg"), unverified_header.get("kid")
+    if not isinstance(name, str) or name not in algorithms:
+        raise UnacceptableHeader("the algorithm is not in the list of allowed ones")
+    if kid is not None and not isinstance(kid, str):
+        raise UnacceptableHeader("kid is not a text")
+    return Algorithm(name), kid
+
+
+def check_type(unverified_header: Mapping[str, Any], typ: Collection[str]) -> None:
+    """RFC 9068 section 4, RFC 8725 section 3.11: compared without case and without `application/`."""
+    found = unverified_header.get("typ")
+    if not isinstance(found, str) or found.lower().removeprefix("application/") not in {
+        t.lower() for t in typ
+    }:
+        raise UnacceptableHeader(f"typ is not {' or '.join(sorted(typ))}")
+
+
+def verify_signature(
+    unverified_token: str,
+    keys: KeySet,
+    *,
+    algorithms: Collection[Algorithm],
+    typ: Collection[str] | None,
+    kid_required: bool = True,
+) -> Verified:
+    """Header and claims of a token that a key of the set signed.
+
+    Does not judge any claim: see `check_claims`. Raises a `JoseError`.
+    """
+    token = decode_unverified(unverified_token)
+    algorithm, kid = check_header(token.unverified_header, algorithms)
+    if typ is not None:
+        check_type(token.unverified_header, typ)
+    key = _key_for(keys, kid, algorithm, kid_required)
+    key.verify(token.signing_input, token.signature)
+    return Verified(token.unverified_header, json_object(token.unverified_payload))
+
+
+def _key_for(
+    keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: bool
+) -> PublicKey:
+    if kid is None:
+        fitting = [key for key in keys.values() if key.algorithm == algorithm]
+        if kid_required or len(fitting) != 1:
+            raise UnknownKey("the token names no key")
+        return fitting[0]
+    key = keys.get(kid)
+    if key is None:
+        raise UnknownKey("no key of that id is in the set")
+    if key.algorithm != algorithm:
+        raise UnacceptableHeader(
+            "the algorithm is not the key's (one key, one algorithm)"
+        )
+    return key
+
+
+class Signer:
+    """Signs payloads with one key under one header, encoded once."""
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        typ: str | None = "at+jwt",
+        header: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.key = key
+        full: dict[str, Any] = {"alg": key.algorithm.value, "kid": key.kid}
+        if typ is not None:
+            full["typ"] = typ
+        self._head = b64url(msgspec.json.encode({**full, **(header or {})})) + b"."
+        self._sign = key.sign
+
+    def sign(self, payload: bytes) -> str:
+        """The compact serialisation."""
+        signing_input = self._head + b64url(payload)
+        return (signing_input + b"." + b64url(self._sign(signing_input))).decode(
+            "ascii"
+        )
+
+
+def check_claims(
+    claims: Mapping[str, Any],
+    *,
+    issuer: str,
+    audience: str | Collection[str],
+    now: float,
+    leeway: float = 0,
+) -> None:
+    """RFC 9068 section 4: iss exact, aud ours, exp required and ahead, nbf and iat not ahead.
+
+    Does not judge scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
+    """
+    if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
+        raise ClaimRefused(
+            "iss", f"issuer is {claims.get('iss')!r}, expected {issuer!r}"
+        )
+    _check_audience(
+        claims.get("aud"), {audience} if isinstance(audience, str) else set(audience)
+    )
+    expires = _numeric(claims, "exp", required=True)
+    if expires is not None and now >= expires + leeway:
+        raise ClaimRefused(
+            "exp", f"expired {now - expires:.0f} s ago by this machine's clock"
+        )
+    for name in ("nbf", "iat"):
+        value = _numeric(claims, name, required=False)
+        if value is not None and value > now + leeway:
+            raise ClaimRefused(
+                name, f"{name} is {value - now:.0f} s ahead of this machine's clock"
+            )
+    if "scope" in claims and not isinstance(claims["scope"], str):
+        raise ClaimRefused("scope", "scope is not a text")
+
+
+def _check_audience(found: object, wanted: set[str]) -> None:
+    listed = [found] if isinstance(found, str) else found
+    if (
+        not isinstance(listed, list)
+        or not listed
+        or not all(isinstance(item, str) for item in listed)
+    ):
+        raise ClaimRefused("aud", "aud is missing or not a text or list of texts")
+    if wanted.isdisjoint(listed):
+        raise ClaimRefused(
+            "aud",
+            f"audience is {', '.join(listed)[:200]}, this API is {', '.join(sorted(wanted))}",
+        )
+
+
+def _numeric(claims: Mapping[str, Any], name: str, *, required: bool) -> float | None:
+    """RFC 7519 section 2, NumericDate: a finite number, not a text, not a boolean."""
+    value = claims.get(name)
+    if value is None and not required and name not in claims:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ClaimRefused(name, f"{name} is missing or not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ClaimRefused(name, f"{name} is out of range") from None
+    if not math.isfinite(number) or not 0 <= number < 2**53:
+        raise ClaimRefused(name, f"{name} is out of range")
+    return number

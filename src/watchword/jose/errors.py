@@ -1,0 +1,48 @@
+"""What the gate refuses.
+
+JoseError
+├── MalformedToken       not a compact JWS as we read it (RFC 7515 section 7.1)
+├── UnacceptableHeader   a header member, algorithm or type that is not allowed
+├── UnknownKey           no key of that id in the set
+├── UnacceptableKey      a key that is weak, of the wrong kind, or not for this use
+├── BadSignature         the signature does not fit
+└── ClaimRefused         a claim is missing, of the wrong type, or says no
+"""
+
+from __future__ import annotations
+
+
+class JoseError(Exception):
+    """Base. The text names a rule and never holds token text."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
+        self.rule = rule
+
+
+class MalformedToken(JoseError):
+    """Not a compact JWS as we read it."""
+
+
+class UnacceptableHeader(JoseError):
+    """A header member, algorithm or type that is not allowed."""
+
+
+class UnknownKey(JoseError):
+    """No key of that id in the set."""
+
+
+class UnacceptableKey(JoseError):
+    """A key that is weak, of the wrong kind, or not for this use."""
+
+
+class BadSignature(JoseError):
+    """The signature does not fit."""
+
+
+class ClaimRefused(JoseError):
+    """A claim is missing, of the wrong type, or says no; `claim` names it."""
+
+    def __init__(self, claim: str, rule: str) -> None:
+        super().__init__(rule)
+        self.claim = claim

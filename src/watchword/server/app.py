@@ -1,0 +1,259 @@
+"""The composition root: the only module that names every concrete class."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from ..jose.sealing import MasterKey, create_master_key, load_master_key
+from .config import Settings
+from .http.front import Front
+from .http.oauth.introspect import TokenQuestions
+from .http.oauth.metadata import PublicDocuments
+from .http.oauth.token import TokenEndpoint
+from .http.operations import Operations
+from .http.wire import Receive, Send
+from .keys.rotation import Policy
+from .service.authenticate_client import AuthenticateClient
+from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
+from .service.group_commit import GroupCommit
+from .service.housekeeping import Housekeeping
+from .service.imported_secrets import ImportedSecrets
+from .service.introspect_token import IntrospectToken
+from .service.issue_token import IssueToken, Surface, rfc9068_mint
+from .service.read_token import TokenReader
+from .service.refusals import Refusals
+from .service.revoke_token import RevokeToken
+from .service.rotate_key import RotateKey
+from .service.secret_use import SecretUse
+from .service.view import View
+from .storage.audit import AuditLog, audit_key
+from .storage.migrate import migrate
+from .storage.open import (
+    StartRefused,
+    Storage,
+    check_master_key,
+    make_engine,
+    open_storage,
+)
+
+PEPPER = b"watchword client secrets v1"
+
+
+class World(Struct, frozen=True, kw_only=True):
+    """What enters from outside: time and chance. Tests bring their own."""
+
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """Every verb of one worker, over one open database."""
+
+    settings: Settings
+    world: World
+    master: MasterKey
+    storage: Storage
+    view: View
+    commits: GroupCommit
+    refusals: Refusals
+    issue: IssueToken
+    native: Surface
+    who: AuthenticateClient
+    tokens: TokenReader
+    introspect: IntrospectToken
+    revoke: RevokeToken
+    keys: RotateKey
+    create_tenant: CreateTenant
+    audit: AuditLog
+    housekeeping: Housekeeping
+    pepper: bytes
+
+    def issuer_of(self, slug: str) -> str:
+        """A tenant's issuer identifier."""
+        return f"{self.settings.base_url}/t/{slug}"
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The rotation rule's numbers."""
+    return Policy(
+        period=settings.key_rotation_period, publish_ahead=settings.key_publish_ahead
+    )
+
+
+async def open_services(settings: Settings, world: World = World()) -> Services:  # noqa: B008 (frozen)
+    """Everything wired. Raises `StartRefused`, `StorageUnavailable`, or what the key file is wrong with."""
+    master = load_master_key(Path(settings.master_key_file))
+    storage = await open_storage(
+        settings.database_url, world.clock, lambda: world.random_bytes(8).hex()
+    )
+    await check_master_key(storage.engine, master)
+    view = View(storage.reader, master, world.clock, world.monotonic)
+    await view.start()
+    storage.store.heed = view.heed
+    pepper = master.derive(PEPPER)
+    commits = GroupCommit(
+        storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex()
+    )
+    refusals, uses = Refusals(world.clock), SecretUse(storage.store.save_secret_use)
+    imported = ImportedSecrets(storage.store, pepper, world.clock)
+    tokens = TokenReader(view)
+    policy = policy_of(settings)
+    keys = RotateKey(storage.store, master, policy, world.clock)
+    audit = AuditLog(
+        storage.engine, await audit_key(storage.engine, master), world.clock
+    )
+
+    async def bind_chains() -> None:
+        await audit.bind({**commits.heads(), **storage.store.heads()})
+
+    base = settings.base_url
+    return Services(
+        settings=settings,
+        world=world,
+        master=master,
+        storage=storage,
+        view=view,
+        commits=commits,
+        refusals=refusals,
+        issue=IssueToken(
+            view, commits, uses, imported, pepper, world.clock, world.random_bytes
+        ),
+        native=Surface(
+            "oauth", rfc9068_mint(lambda slug: f"{base}/t/{slug}", world.random_bytes)
+        ),
+        who=AuthenticateClient(view, imported, pepper, world.clock),
+        tokens=tokens,
+        introspect=IntrospectToken(view, tokens, world.clock),
+        revoke=RevokeToken(storage.store, view, tokens, world.clock),
+        keys=keys,
+        create_tenant=CreateTenant(
+            storage.store, keys, policy, pepper, world.clock, world.random_bytes
+        ),
+        audit=audit,
+        housekeeping=Housekeeping(
+            view,
+            storage.store,
+            commits,
+            keys,
+            refusals,
+            uses,
+            bind_chains,
+            storage.store.purge,
+            world.clock,
+        ),
+        pepper=pepper,
+    )
+
+
+def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Front:
+    """The ASGI application over these services."""
+    settings = services.settings
+    questions = TokenQuestions(
+        services.view, services.who, services.tokens, services.introspect, services.revoke,
+        services.refusals, services.world.clock, settings.body_timeout,
+    )  # fmt: skip
+    operations = Operations(services.view, services.refusals)
+    mounted = {"/health/": operations.health, "/metrics": operations.metrics}
+    return Front(
+        services.view,
+        urlsplit(settings.base_url).path,
+        services.issuer_of,
+        TokenEndpoint(
+            services.issue, services.native, services.refusals, settings.body_timeout
+        ),
+        questions,
+        PublicDocuments(settings.key_publish_ahead),
+        mounted,
+        lifespan,  # type: ignore[arg-type]
+    )
+
+
+class Application:
+    """What uvicorn loads: opens the services when the server starts, lets go of them when it stops."""
+
+    def __init__(self, settings: Settings, world: World = World()) -> None:  # noqa: B008 (frozen)
+        self._settings, self._world = settings, world
+        self._front: Front | None = None
+        self.services: Services | None = None
+
+    async def __call__(
+        self, scope: dict[str, object], receive: Receive, send: Send
+    ) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif self._front is not None:
+            await self._front(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with self.running():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Services]:
+        """Open, do the chores, close."""
+        self.services = await open_services(self._settings, self._world)
+        self._front = build(self.services, self._lifespan)
+        chores = asyncio.get_running_loop().create_task(
+            self.services.housekeeping.run()
+        )
+        try:
+            yield self.services
+        finally:
+            chores.cancel()
+            await self.services.housekeeping.finish()
+            await self.services.storage.close()
+
+
+async def initialise(settings: Settings, world: World = World()) -> FirstAdmin | None:  # noqa: B008 (frozen)
+    """Create what is missing: database, master key, default tenant with keys and administrator.
+
+    Returns the administrator when it was made now, None when the instance existed. Of several
+    processes that start at once, exactly one makes it (the tenant's slug is unique).
+    """
+    key_file = Path(settings.master_key_file)
+    path = settings.sqlite_path
+    existed = path.exists() if path is not None else False
+    if not key_file.exists():
+        if existed:
+            raise StartRefused(
+                f"{path} exists but its master key {key_file} does not: restore the key file first"
+            )
+        try:
+            create_master_key(key_file)
+        except FileExistsError:
+            pass
+    master = load_master_key(key_file)
+    await asyncio.to_thread(migrate, settings.database_url)
+    engine = make_engine(settings.database_url)
+    await check_master_key(engine, master)
+    await engine.dispose()
+    services = await open_services(settings, world)
+    try:
+        if await services.view.tenant(DEFAULT) is not None:
+            return None
+        from .registry.errors import Conflict
+
+        try:
+            return await services.create_tenant(DEFAULT, "Default")
+        except Conflict:
+            return None
+    finally:
+        await services.housekeeping.finish()
+        await services.storage.close()

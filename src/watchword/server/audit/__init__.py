@@ -1,0 +1,1 @@
+"""What happened: a closed list of events, chained by hash."""

@@ -1,0 +1,211 @@
+"""The closed list of audit events: facts in the past tense.
+
+Every event has `at` (seconds since the epoch, UTC), `actor` (the client id that caused it, `system`
+for Watchword itself) and `request_id` (joins client error, API log and this event). None of them
+holds a secret, a token or a digest.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Event(
+    Struct, frozen=True, kw_only=True, tag_field="event", tag=True, omit_defaults=True
+):
+    """What all events say."""
+
+    at: float
+    actor: str = "system"
+    request_id: str = ""
+
+
+class TokenIssued(Event, frozen=True, kw_only=True):
+    """An access token left the server."""
+
+    token_id: str
+    audience: tuple[str, ...]
+    scope: str
+    expires_at: int
+    secret_id: str = ""
+    surface: str = "oauth"
+
+
+class TokenRevoked(Event, frozen=True, kw_only=True):
+    """One token was revoked before its time (RFC 7009)."""
+
+    token_id: str
+
+
+class TokensCutOff(Event, frozen=True, kw_only=True):
+    """Every token issued before now is inactive: of one application, or of the whole tenant."""
+
+    client_id: str | None = None
+
+
+class RequestsRefused(Event, frozen=True, kw_only=True):
+    """Refusals, added up: what, from where, how many, first and last."""
+
+    what: str
+    source: str
+    count: int
+    first: float
+    last: float
+
+
+class TenantCreated(Event, frozen=True, kw_only=True):
+    """A tenant exists."""
+
+    slug: str
+
+
+class TenantUpdated(Event, frozen=True, kw_only=True):
+    """A tenant's settings changed."""
+
+    slug: str
+    fields: tuple[str, ...]
+
+
+class TenantDeleted(Event, frozen=True, kw_only=True):
+    """A tenant is gone; its slug and ids are never used again."""
+
+    slug: str
+
+
+class ApplicationCreated(Event, frozen=True, kw_only=True):
+    """An application was registered."""
+
+    client_id: str
+    name: str
+    imported: bool = False
+
+
+class ApplicationUpdated(Event, frozen=True, kw_only=True):
+    """An application changed; `fields` names what."""
+
+    client_id: str
+    fields: tuple[str, ...]
+
+
+class ApplicationDeleted(Event, frozen=True, kw_only=True):
+    """An application is gone; its client id is never used again."""
+
+    client_id: str
+
+
+class SecretCreated(Event, frozen=True, kw_only=True):
+    """A secret was handed out, once."""
+
+    client_id: str
+    secret_id: str
+    expires_at: int | None = None
+
+
+class SecretRotated(Event, frozen=True, kw_only=True):
+    """A new secret was handed out and the older ones end at `others_expire_at`."""
+
+    client_id: str
+    secret_id: str
+    others_expire_at: int
+    superseded: tuple[str, ...] = ()
+
+
+class SecretRevoked(Event, frozen=True, kw_only=True):
+    """A secret stopped working."""
+
+    client_id: str
+    secret_id: str
+
+
+class SecretUpgraded(Event, frozen=True, kw_only=True):
+    """An imported password hash was replaced by ours at its first use."""
+
+    client_id: str
+    secret_id: str
+
+
+class ApiCreated(Event, frozen=True, kw_only=True):
+    """An API was registered."""
+
+    api_id: str
+    identifier: str
+
+
+class ApiUpdated(Event, frozen=True, kw_only=True):
+    """An API changed; `fields` names what."""
+
+    api_id: str
+    fields: tuple[str, ...]
+
+
+class ApiDeleted(Event, frozen=True, kw_only=True):
+    """An API is gone, and with it every grant at it."""
+
+    api_id: str
+
+
+class RoleCreated(Event, frozen=True, kw_only=True):
+    """A role exists."""
+
+    role_id: str
+    name: str
+
+
+class RoleUpdated(Event, frozen=True, kw_only=True):
+    """A role changed; `fields` names what."""
+
+    role_id: str
+    fields: tuple[str, ...]
+
+
+class RoleDeleted(Event, frozen=True, kw_only=True):
+    """A role is gone, and with it every assignment of it."""
+
+    role_id: str
+
+
+class KeyPublished(Event, frozen=True, kw_only=True):
+    """A signing key stands in the JWK set; it does not sign yet."""
+
+    kid: str
+    algorithm: str
+
+
+class KeyActivated(Event, frozen=True, kw_only=True):
+    """A signing key signs from now on."""
+
+    kid: str
+    algorithm: str
+
+
+class KeyRetired(Event, frozen=True, kw_only=True):
+    """A signing key no longer signs and stays published until its last token has expired."""
+
+    kid: str
+    gone_at: int
+
+
+class KeyWithdrawn(Event, frozen=True, kw_only=True):
+    """A signing key left the JWK set; an emergency one takes its tokens along."""
+
+    kid: str
+    emergency: bool = False
+
+
+class AuditPruned(Event, frozen=True, kw_only=True):
+    """Events older than `before` were removed on purpose."""
+
+    before: float
+    rows: int
+
+
+AnyEvent = (
+    TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
+    | TenantCreated | TenantUpdated | TenantDeleted
+    | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
+    | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
+    | ApiCreated | ApiUpdated | ApiDeleted
+    | RoleCreated | RoleUpdated | RoleDeleted
+    | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
+    | AuditPruned
+)  # fmt: skip

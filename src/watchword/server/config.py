@@ -1,0 +1,133 @@
+"""Settings: one frozen object; every field has a type, a default and a sentence.
+
+Precedence: flags > environment `WATCHWORD_*` > `watchword.toml`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text names it and says what would be right."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All that an operator can say."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8480
+    """Port to listen on; 0 lets the system choose."""
+    workers: int = 1
+    """Worker processes; one per core serves best."""
+    database_url: str = "sqlite:///watchword.db"
+    """`sqlite:///path` or `postgresql://...`."""
+    public_url: str = ""
+    """The base that issuers derive from; by default http://host:port."""
+    master_key_file: str = "watchword.key"
+    """The master key, mode 0600. Back it up apart from the database."""
+    tls_cert: str = ""
+    """Certificate chain (PEM) for our own TLS listener."""
+    tls_key: str = ""
+    """Its private key (PEM)."""
+    behind_proxy: bool = False
+    """TLS ends at a proxy before us; name it in `trusted_proxies`."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose forwarded headers count."""
+    debug: bool = False
+    """Log more. Loopback only."""
+    key_rotation_period: int = 30 * 86_400
+    """Seconds that a signing key signs."""
+    key_publish_ahead: int = 3_600
+    """Seconds that a key is published before it signs; also the bound on caching the JWK set."""
+    max_old_secrets: int = 1
+    """How many older secrets a rotation leaves valid during its overlap."""
+    body_timeout: float = 10.0
+    """Seconds that a request's body may take to arrive."""
+
+    @property
+    def base_url(self) -> str:
+        """The public base without a trailing slash."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        scheme = "https" if self.tls_cert else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file; None on PostgreSQL."""
+        return (
+            Path(self.database_url.removeprefix("sqlite:///"))
+            if self.database_url.startswith("sqlite:")
+            else None
+        )
+
+    def check(self) -> None:
+        """Raises `SettingsError` for a combination that would not be safe or cannot work."""
+        if not self.database_url.startswith(("sqlite:///", "postgresql://")):
+            raise SettingsError(
+                "WATCHWORD_DATABASE_URL: use sqlite:///path or postgresql://user@host/name"
+            )
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise SettingsError("give both --tls-cert and --tls-key")
+        if self.host not in LOOPBACK and self.debug:
+            raise SettingsError(
+                "debug is for loopback only: bind 127.0.0.1 or drop --debug"
+            )
+        if (
+            self.host not in LOOPBACK
+            and not self.tls_cert
+            and not (self.behind_proxy and self.trusted_proxies)
+        ):
+            raise SettingsError(
+                f"plain HTTP is for loopback only, and {self.host} is not: "
+                "give --tls-cert and --tls-key, or --behind-proxy with --trusted-proxy"
+            )
+        parts = urlsplit(self.base_url)
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or "@" in parts.netloc
+        ):
+            raise SettingsError(
+                "WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it"
+            )
+
+
+def load(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Settings:
+    """Merge the three sources. Raises `SettingsError`."""
+    merged: dict[str, Any] = {}
+    path = file or Path("watchword.toml")
+    if path.exists():
+        merged.update(tomllib.loads(path.read_text()))
+    for field in msgspec.structs.fields(Settings):
+        value = environment.get(f"WATCHWORD_{field.name.upper()}")
+        if value is not None:
+            merged[field.name] = (
+                tuple(value.split(",")) if field.name == "trusted_proxies" else value
+            )
+    merged.update({name: value for name, value in flags.items() if value is not None})
+    try:
+        settings = msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"a setting is wrong: {error}") from None
+    settings.check()
+    return settings

@@ -1,0 +1,1 @@
+"""How machines reach us: bytes in and bytes out."""

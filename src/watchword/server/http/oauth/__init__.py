@@ -1,0 +1,1 @@
+"""The endpoints of a tenant's issuer."""

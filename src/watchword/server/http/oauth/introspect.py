@@ -1,0 +1,148 @@
+"""POST {issuer}/introspect (RFC 7662) and POST {issuer}/revoke (RFC 7009)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarge
+from ...protocol.form import parse_form
+from ...protocol.request import Form, credentials, text
+from ...registry.model import ADMIN_API
+from ...service.authenticate_client import AuthenticateClient
+from ...service.introspect_token import IntrospectToken
+from ...service.read_token import TokenReader
+from ...service.refusals import Refusals
+from ...service.revoke_token import RevokeToken
+from ...service.view import TenantView, View
+from ..wire import (
+    MAX_BODY,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    answer_error,
+    encode_json,
+    read_body,
+)
+
+MAX_TOKEN = 16_384
+MAX_DRAINED = 4 << 20
+INTROSPECT_SCOPE = "tokens:introspect"
+Work = Callable[[TenantView, Headers, Form], Awaitable[tuple[int, bytes]]]
+
+
+class TokenQuestions:
+    """What introspection and revocation share: who asks, about which token."""
+
+    def __init__(
+        self,
+        view: View,
+        who: AuthenticateClient,
+        tokens: TokenReader,
+        introspect: IntrospectToken,
+        revoke: RevokeToken,
+        refusals: Refusals,
+        clock: Callable[[], float],
+        body_timeout: float,
+    ) -> None:
+        self._view, self._who, self._tokens, self._clock = view, who, tokens, clock
+        self._introspect, self._revoke, self._refusals, self._timeout = (
+            introspect,
+            revoke,
+            refusals,
+            body_timeout,
+        )
+
+    async def introspect(
+        self, slug: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """RFC 7662 section 2."""
+        await self._serve(slug, scope, receive, send, self._answer_introspection)
+
+    async def revoke(
+        self, slug: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """RFC 7009 section 2."""
+        await self._serve(slug, scope, receive, send, self._answer_revocation)
+
+    async def _answer_introspection(
+        self, tenant: TenantView, headers: Headers, form: Form
+    ) -> tuple[int, bytes]:
+        caller = await self._caller(tenant, headers, form)
+        answered: dict[str, Any] = await self._introspect(
+            tenant, caller, token_of(form)
+        )
+        return 200, encode_json(answered)
+
+    async def _answer_revocation(
+        self, tenant: TenantView, headers: Headers, form: Form
+    ) -> tuple[int, bytes]:
+        caller = await self._who(tenant, credentials(form, headers.basic()))
+        await self._revoke(tenant, caller.client_id, token_of(form), headers.request_id)
+        return 200, b"{}"
+
+    async def _caller(self, tenant: TenantView, headers: Headers, form: Form) -> str:
+        """An application by its credentials, or by an access token that holds `tokens:introspect`."""
+        if (
+            headers.authorization is None
+            or not headers.authorization[:7].lower().rstrip() == b"bearer"
+        ):
+            return (
+                await self._who(tenant, credentials(form, headers.basic()))
+            ).client_id
+        bearer = headers.authorization[7:].strip().decode("ascii", "replace")
+        claims = (
+            await self._tokens.claims(tenant, bearer, self._clock()) if bearer else None
+        )
+        if (
+            claims is None
+            or ADMIN_API not in claims["aud"]
+            or INTROSPECT_SCOPE not in claims["scope"].split(" ")
+        ):
+            raise InvalidToken(
+                f"authenticate with client credentials or a token that holds {INTROSPECT_SCOPE}"
+            )
+        return str(claims["sub"])
+
+    async def _serve(
+        self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work
+    ) -> None:
+        authorization, request_id = None, ""
+        try:
+            headers = Headers(scope["headers"])
+            authorization, request_id = headers.authorization, headers.request_id
+            body = await read_body(
+                receive, headers.content_length, MAX_DRAINED, self._timeout
+            )
+            if len(body) > MAX_BODY:
+                raise InvalidRequest(f"a token has at most {MAX_TOKEN} characters")
+            headers.only_form()
+            tenant = await self._view.tenant(slug)
+            if tenant is None:
+                raise InvalidRequest("the tenant was deleted meanwhile")
+            status, payload = await work(tenant, headers, parse_form(body))
+        except OAuthError as error:
+            mended = (
+                InvalidRequest(error.public) if isinstance(error, TooLarge) else error
+            )
+            self._refusals.note(slug, mended, scope.get("client"), "", request_id)
+            await answer_error(
+                send,
+                mended,
+                used_authorization=authorization is not None,
+                request_id=request_id,
+            )
+            return
+        await answer(send, status, payload)
+
+
+def token_of(form: Form) -> str:
+    """The one required parameter."""
+    unverified_token = text(form, "token")
+    if not unverified_token:
+        raise InvalidRequest("token is missing")
+    if len(unverified_token) > MAX_TOKEN:
+        raise InvalidRequest(f"a token has at most {MAX_TOKEN} characters")
+    return unverified_token

@@ -1,0 +1,81 @@
+"""POST {issuer}/token: bytes -> `TokenRequest` -> one verb -> JSON (RFC 6749 sections 4.4 and 5)."""
+
+from __future__ import annotations
+
+from ...protocol.errors import OAuthError
+from ...protocol.form import parse_form
+from ...protocol.request import token_request
+from ...service.issue_token import IssueToken, Surface
+from ...service.refusals import Refusals
+from ..wire import (
+    JSON,
+    MAX_BODY,
+    NO_STORE,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    answer_error,
+    encode_json,
+    read_body,
+)
+
+_HEADERS = [JSON, *NO_STORE]
+
+
+class TokenEndpoint:
+    """The native issuer's token endpoint."""
+
+    def __init__(
+        self,
+        issue: IssueToken,
+        surface: Surface,
+        refusals: Refusals,
+        body_timeout: float,
+    ) -> None:
+        self._issue, self._surface, self._refusals, self._timeout = (
+            issue,
+            surface,
+            refusals,
+            body_timeout,
+        )
+
+    async def __call__(
+        self, slug: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """One request, one answer; the raw form is never seen again after this function."""
+        authorization, request_id, client_id = None, "", ""
+        try:
+            headers = Headers(scope["headers"])
+            authorization, request_id = headers.authorization, headers.request_id
+            body = await read_body(
+                receive, headers.content_length, MAX_BODY, self._timeout
+            )
+            headers.only_form()
+            request = token_request(
+                parse_form(body), headers.basic(), request_id=request_id
+            )
+            client_id = request.unverified_credentials.unverified_client_id
+            issued = await self._issue(slug, request, self._surface)
+        except OAuthError as error:
+            self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
+            await answer_error(
+                send,
+                error,
+                used_authorization=authorization is not None,
+                request_id=request_id,
+            )
+            return
+        payload = encode_json(
+            {
+                "access_token": issued.access_token,
+                "token_type": "Bearer",
+                "expires_in": issued.expires_in,
+                "scope": issued.scope,
+            }
+        )
+        fields = [*_HEADERS, (b"content-length", b"%d" % len(payload))]
+        if request_id:
+            fields.append((b"x-request-id", request_id.encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": payload})

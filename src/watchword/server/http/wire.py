@@ -1,0 +1,268 @@
+"""Bytes in and bytes out: the small ASGI vocabulary that every endpoint shares.
+
+Nothing here knows OAuth's rules; `answer_error` is the one place that turns an `OAuthError` into bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from ..protocol.errors import (
+    InvalidClient,
+    InvalidRequest,
+    OAuthError,
+    TooLarge,
+    TooSlow,
+)
+from ..protocol.form import decode_component
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+encode_json = msgspec.json.Encoder().encode
+MAX_BODY = 65_536
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32_768
+_TOKEN_SAFE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+SECURITY: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+NO_STORE: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
+    (b"pragma", b"no-cache"),
+    *SECURITY,
+)
+JSON: Header = (b"content-type", b"application/json")
+_END: MutableMapping[str, Any] = {"type": "http.response.body"}
+
+
+async def answer(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: tuple[Header, ...] = NO_STORE,
+    content: Header = JSON,
+) -> None:
+    """One complete answer."""
+    length = (b"content-length", b"%d" % len(body))
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [content, length, *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def public_text(text: str) -> str:
+    """RFC 6749 section 5.2: what may stand in error_description and in a quoted header value."""
+    return _TOKEN_SAFE.sub("'", text)
+
+
+async def answer_error(
+    send: Send, error: OAuthError, *, used_authorization: bool, request_id: str = ""
+) -> None:
+    """RFC 6749 section 5.2; `WWW-Authenticate` only when the Authorization header was used."""
+    headers = NO_STORE
+    if isinstance(error, InvalidClient) and used_authorization:
+        headers = (
+            *headers,
+            (b"www-authenticate", b'Basic realm="watchword", charset="UTF-8"'),
+        )
+    if error.retry_after is not None:
+        headers = (*headers, (b"retry-after", b"%d" % error.retry_after))
+    if request_id:
+        headers = (*headers, (b"x-request-id", request_id.encode()))
+    if isinstance(error, TooLarge | TooSlow):
+        headers = (*headers, (b"connection", b"close"))
+    body = encode_json(
+        {"error": error.error, "error_description": public_text(error.public)}
+    )
+    await answer(send, error.status, body, headers)
+
+
+async def not_found(send: Send) -> None:
+    """No such path: no banner, no hint."""
+    await answer(
+        send,
+        404,
+        encode_json(
+            {"error": "not_found", "error_description": "there is nothing at this path"}
+        ),
+    )
+
+
+async def method_not_allowed(send: Send, allow: bytes) -> None:
+    """RFC 9110 section 15.5.6."""
+    body = encode_json(
+        {"error": "method_not_allowed", "error_description": f"use {allow.decode()}"}
+    )
+    await answer(send, 405, body, (*NO_STORE, (b"allow", allow)))
+
+
+async def read_body(
+    receive: Receive, declared: bytes | None, limit: int, timeout: float
+) -> bytes:
+    """The whole body. Raises `TooLarge` before buffering beyond `limit`, `TooSlow`, `InvalidRequest`."""
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body is longer than {limit} bytes")
+    message = await _receive(receive, timeout)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit:
+            raise TooLarge(f"the body is longer than {limit} bytes")
+        return body
+    parts, size = [body], len(body)
+    try:
+        async with asyncio.timeout(timeout):
+            while message.get("more_body"):
+                message = await _next(receive)
+                size += len(message.get("body", b""))
+                if size > limit:
+                    raise TooLarge(f"the body is longer than {limit} bytes")
+                parts.append(message.get("body", b""))
+    except TimeoutError:
+        raise TooSlow("the body did not arrive in time") from None
+    return b"".join(parts)
+
+
+async def _receive(receive: Receive, timeout: float) -> MutableMapping[str, Any]:
+    """The first message; a timer only when the body is not there yet (the usual case costs nothing)."""
+    waiting = receive()
+    try:
+        waiting.send(None)  # type: ignore[attr-defined]
+    except StopIteration as done:
+        return _checked(done.value)
+    except AttributeError:
+        return _checked(await waiting)
+    waiting.close()  # type: ignore[attr-defined]
+    try:
+        async with asyncio.timeout(timeout):
+            return await _next(receive)
+    except TimeoutError:
+        raise TooSlow("the body did not arrive in time") from None
+
+
+async def _next(receive: Receive) -> MutableMapping[str, Any]:
+    return _checked(await receive())
+
+
+def _checked(message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if message["type"] == "http.disconnect":
+        raise InvalidRequest("the connection ended before the body did")
+    return message
+
+
+def basic_credentials(authorization: bytes, *, encoded: bool = True) -> tuple[str, str]:
+    """Client id and secret from a Basic header (RFC 7617; RFC 6749 section 2.3.1 when `encoded`).
+
+    Padding is required; one or more spaces or tabs separate the scheme. Raises `InvalidClient`.
+    """
+    scheme, _, value = authorization.replace(b"\t", b" ").partition(b" ")
+    if scheme.lower() != b"basic":
+        raise InvalidClient(detail="the Authorization scheme is not Basic")
+    try:
+        plain = base64.b64decode(value.strip(b" "), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidClient(detail="Basic credentials are not base64") from None
+    raw_id, colon, raw_secret = plain.partition(b":")
+    if not colon:
+        raise InvalidClient(detail="Basic credentials have no colon")
+    if not encoded:
+        return raw_id.decode("utf-8", "surrogateescape"), raw_secret.decode(
+            "utf-8", "surrogateescape"
+        )
+    try:
+        return decode_component(raw_id), decode_component(raw_secret)
+    except InvalidRequest:
+        raise InvalidClient(
+            detail="Basic credentials have a broken percent-encoding"
+        ) from None
+
+
+class Headers:
+    """The few headers that matter, from one pass over the request's."""
+
+    __slots__ = (
+        "authorization",
+        "authorizations",
+        "content_encoding",
+        "content_length",
+        "content_type",
+        "host",
+        "request_id",
+        "size",
+    )
+
+    def __init__(self, raw: list[Header]) -> None:
+        self.authorization: bytes | None = None
+        self.authorizations = 0
+        self.content_type: bytes | None = None
+        self.content_length: bytes | None = None
+        self.content_encoding: bytes | None = None
+        self.request_id = ""
+        self.size = 0
+        for name, value in raw:
+            self.size += len(value)
+            if name == b"authorization":
+                self.authorization = value
+                self.authorizations += 1
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.content_length = value
+            elif name == b"content-encoding":
+                self.content_encoding = value
+            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                self.request_id = value.decode()
+            elif name == b"traceparent" and not self.request_id:
+                found = _TRACEPARENT.fullmatch(value)
+                if found and found[1].strip(b"0"):
+                    self.request_id = found[1].decode()
+        if len(raw) > MAX_HEADERS or self.size > MAX_HEADER_BYTES:
+            self._judge_size(len(raw))
+
+    def _judge_size(self, count: int) -> None:
+        """A well-formed Basic credential of any size is a wrong secret, not a flood; all else is refused."""
+        if (
+            count <= MAX_HEADERS
+            and self.authorization is not None
+            and self.size - len(self.authorization) < MAX_HEADER_BYTES
+        ):
+            try:
+                basic_credentials(self.authorization)
+            except InvalidClient:
+                pass
+            else:
+                return
+        raise InvalidRequest("the request's headers are too many or too long")
+
+    def only_form(self) -> None:
+        """Raises `InvalidRequest` unless the body is an unencoded form."""
+        media = (self.content_type or b"").partition(b";")[0].strip().lower()
+        if media != b"application/x-www-form-urlencoded":
+            raise InvalidRequest("send Content-Type: application/x-www-form-urlencoded")
+        if self.content_encoding not in (None, b"identity"):
+            raise InvalidRequest("request bodies with a Content-Encoding are not read")
+
+    def basic(self, *, encoded: bool = True) -> tuple[str, str] | None:
+        """Basic credentials if the Authorization header is there; two of them are refused."""
+        if self.authorization is None:
+            return None
+        if self.authorizations > 1:
+            raise InvalidRequest("send one Authorization header")
+        return basic_credentials(self.authorization, encoded=encoded)

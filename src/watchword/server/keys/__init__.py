@@ -1,0 +1,1 @@
+"""What we sign with: states, the rotation rule, the JWK set."""

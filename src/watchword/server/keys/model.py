@@ -1,0 +1,27 @@
+"""A signing key of a tenant and the states that it goes through."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+
+SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+State = Literal["next", "active", "retiring", "gone"]
+
+
+class SigningKey(Struct, frozen=True, kw_only=True):
+    """`next -> active -> retiring -> gone`. `sealed` is the private key under the master key."""
+
+    tenant_id: str
+    kid: str
+    algorithm: SigningAlgorithm
+    state: State
+    public_jwk: dict[str, Any]
+    sealed: bytes
+    published_at: int
+    activated_at: int | None = None
+    retired_at: int | None = None
+    gone_at: int | None = None
+    version: int = 1

@@ -1,0 +1,109 @@
+"""The rotation rule, as a pure function: keys, time and policy in; steps out.
+
+A key is published as `next` before it signs, for at least as long as verifiers may cache the JWK
+set; it stays published as `retiring` until the last token that it can have signed has expired. A
+`next` key always stands ready, so that an emergency never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from .model import SigningAlgorithm, SigningKey
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """Seconds. `publish_ahead` is also the bound on how long a JWK set may be cached."""
+
+    period: int = 30 * 86_400
+    publish_ahead: int = 3_600
+    keep_retired: int = 86_400 + 600
+
+
+class Step(Struct, frozen=True):
+    """`kid` is empty for `publish` and `found`, which make a new key."""
+
+    what: Literal["found", "publish", "activate", "retire", "withdraw"]
+    algorithm: SigningAlgorithm
+    kid: str = ""
+
+
+def _of(keys: Sequence[SigningKey], algorithm: str, state: str) -> SigningKey | None:
+    return next(
+        (key for key in keys if key.algorithm == algorithm and key.state == state), None
+    )
+
+
+def _turn(active: SigningKey, following: SigningKey) -> list[Step]:
+    return [
+        Step("retire", active.algorithm, active.kid),
+        Step("activate", following.algorithm, following.kid),
+        Step("publish", active.algorithm),
+    ]
+
+
+def plan(
+    keys: Sequence[SigningKey],
+    algorithms: Iterable[SigningAlgorithm],
+    now: float,
+    policy: Policy,
+) -> list[Step]:
+    """What is due at `now`. A second run after the steps were done plans nothing."""
+    steps: list[Step] = []
+    for algorithm in algorithms:
+        active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
+        if active is None:
+            steps.append(
+                Step("activate", algorithm, following.kid)
+                if following
+                else Step("found", algorithm)
+            )
+            steps.append(Step("publish", algorithm))
+        elif following is None:
+            steps.append(Step("publish", algorithm))
+        elif now >= (active.activated_at or 0) + policy.period and ready(
+            following, now, policy
+        ):
+            steps.extend(_turn(active, following))
+    steps.extend(
+        Step("withdraw", key.algorithm, key.kid)
+        for key in keys
+        if key.state == "retiring" and key.gone_at is not None and now >= key.gone_at
+    )
+    return steps
+
+
+def ready(following: SigningKey, now: float, policy: Policy) -> bool:
+    """Whether every verifier that obeys our Cache-Control has seen the key by now."""
+    return now >= following.published_at + policy.publish_ahead
+
+
+def turn(keys: Sequence[SigningKey], algorithm: SigningAlgorithm) -> list[Step]:
+    """The steps of a rotation asked for by hand; empty when there is no key to turn to."""
+    active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
+    return _turn(active, following) if active and following else []
+
+
+def emergency(keys: Sequence[SigningKey], kid: str) -> list[Step]:
+    """The steps that take a compromised key out: a new one signs before the old one leaves."""
+    lost = next((key for key in keys if key.kid == kid and key.state != "gone"), None)
+    if lost is None:
+        return []
+    steps: list[Step] = []
+    if lost.state == "active":
+        following = _of(keys, lost.algorithm, "next")
+        steps = [Step("withdraw", lost.algorithm, kid)]
+        steps.append(
+            Step("activate", lost.algorithm, following.kid)
+            if following
+            else Step("found", lost.algorithm)
+        )
+        steps.append(Step("publish", lost.algorithm))
+    elif lost.state == "next":
+        steps = [Step("withdraw", lost.algorithm, kid), Step("publish", lost.algorithm)]
+    else:
+        steps = [Step("withdraw", lost.algorithm, kid)]
+    return steps

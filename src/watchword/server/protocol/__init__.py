@@ -1,0 +1,1 @@
+"""OAuth's rules as pure functions: no clock, no network, no database."""

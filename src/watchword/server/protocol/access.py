@@ -1,0 +1,136 @@
+"""Checks that no grant can forget, and the answer that every grant gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ..registry.model import Api, Application, Tenant, TokenSettings
+from .errors import InvalidClient, InvalidScope, InvalidTarget, UnauthorizedClient
+
+_SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*")
+MAX_SCOPES = 1000
+
+
+class Access(Struct, frozen=True):
+    """What was granted: the only thing that claims are made of."""
+
+    subject: str
+    audience: tuple[str, ...]
+    scopes: tuple[str, ...]
+    settings: TokenSettings
+
+
+def check_may_act(tenant: Tenant, application: Application) -> None:
+    """Disabled and deleted things get no token by any grant."""
+    if (
+        not tenant.enabled
+        or not application.enabled
+        or application.deleted_at is not None
+    ):
+        raise InvalidClient(detail="the application or its tenant is disabled")
+
+
+def check_grant_allowed(application: Application, grant_type: str) -> None:
+    """RFC 6749 section 5.2, unauthorized_client."""
+    if grant_type not in application.grant_types:
+        raise UnauthorizedClient(
+            "this application may not use this grant type; an administrator can allow it"
+        )
+
+
+def asked_scopes(scope: str) -> tuple[str, ...]:
+    """RFC 6749 section 3.3; repeated names count once; none asked is the empty tuple."""
+    if not scope:
+        return ()
+    if not _SCOPES.fullmatch(scope):
+        raise InvalidScope(
+            "scope is not a space-separated list of scope-tokens (RFC 6749 section 3.3)"
+        )
+    names = tuple(dict.fromkeys(scope.split(" ")))
+    if len(names) > MAX_SCOPES:
+        raise InvalidScope(f"more than {MAX_SCOPES} scopes")
+    return names
+
+
+def target_apis(
+    named: tuple[str, ...],
+    asked: tuple[str, ...],
+    granted: Mapping[str, frozenset[str]],
+    apis: Mapping[str, Api],
+    default_api_id: str | None,
+) -> tuple[Api, ...]:
+    """The APIs a token is for. Unknown, not granted and disabled are one and the same answer."""
+    if named:
+        found = [
+            api
+            for api in apis.values()
+            if api.identifier in named and api.api_id in granted and api.enabled
+        ]
+        if len(found) != len(set(named)):
+            raise InvalidTarget(
+                "there is no such API for this application; check resource and the application's grants"
+            )
+        return tuple(sorted(found, key=lambda api: named.index(api.identifier)))
+    reachable = [
+        apis[api_id] for api_id in granted if api_id in apis and apis[api_id].enabled
+    ]
+    if default_api_id is not None:
+        reachable = [
+            api for api in reachable if api.api_id == default_api_id
+        ] or reachable
+    if len(reachable) > 1 and asked:
+        reachable = [
+            api for api in reachable if granted[api.api_id].issuperset(asked)
+        ] or reachable
+    if len(reachable) != 1:
+        raise InvalidTarget(
+            "this application reaches several APIs; name one with resource"
+            if reachable
+            else "this application has no API granted; an administrator can grant one"
+        )
+    return tuple(reachable)
+
+
+def allowed_scopes(
+    asked: tuple[str, ...],
+    targets: tuple[Api, ...],
+    granted: Mapping[str, frozenset[str]],
+) -> tuple[str, ...]:
+    """All that is granted when none is asked; never silently narrowed; not allowed and unknown look alike."""
+    available: frozenset[str] = frozenset().union(
+        *(granted[api.api_id] for api in targets)
+    )
+    if not asked:
+        return tuple(sorted(available))
+    if not available.issuperset(asked):
+        raise InvalidScope(
+            "a scope is unknown or not granted to this application at this API"
+        )
+    return asked
+
+
+def shared_settings(targets: tuple[Api, ...]) -> TokenSettings:
+    """One token for several APIs needs one form; the shortest life wins."""
+    first = targets[0].tokens
+    for api in targets[1:]:
+        other = api.tokens
+        if (other.format, other.algorithm, other.type) != (
+            first.format,
+            first.algorithm,
+            first.type,
+        ):
+            raise InvalidTarget(
+                "these APIs want different tokens; ask for one token each"
+            )
+    if len(targets) == 1:
+        return first
+    lifetime = min(api.tokens.lifetime for api in targets)
+    return TokenSettings(
+        format=first.format,
+        algorithm=first.algorithm,
+        type=first.type,
+        lifetime=lifetime,
+    )

@@ -1,0 +1,100 @@
+"""What an OAuth endpoint refuses, and with which words.
+
+OAuthError
+├── InvalidRequest          400 invalid_request
+├── InvalidClient           401 invalid_client
+├── UnauthorizedClient      400 unauthorized_client
+├── UnsupportedGrantType    400 unsupported_grant_type
+├── InvalidScope            400 invalid_scope
+├── InvalidTarget           400 invalid_target             (RFC 8707)
+├── InvalidToken            401 invalid_token              (RFC 6750)
+├── InsufficientScope       403 insufficient_scope         (RFC 6750)
+├── TooLarge                413 invalid_request
+├── TooSlow                 408 invalid_request
+└── Unavailable             503 temporarily_unavailable, Retry-After
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OAuthError(Exception):
+    """Base. `public` goes on the wire; `detail` is for the operator and never does."""
+
+    status: ClassVar[int] = 400
+    error: ClassVar[str] = "invalid_request"
+    retry_after: ClassVar[int | None] = None
+
+    def __init__(self, public: str, *, detail: str = "") -> None:
+        super().__init__(public)
+        self.public, self.detail = public, detail
+
+
+class InvalidRequest(OAuthError):
+    """RFC 6749 section 5.2."""
+
+
+class InvalidClient(OAuthError):
+    """RFC 6749 section 5.2. One and the same text for unknown, wrong, expired and disabled."""
+
+    status, error = 401, "invalid_client"
+
+    def __init__(
+        self, public: str = "client authentication failed", *, detail: str = ""
+    ) -> None:
+        super().__init__(public, detail=detail)
+
+
+class UnauthorizedClient(OAuthError):
+    """RFC 6749 section 5.2."""
+
+    error = "unauthorized_client"
+
+
+class UnsupportedGrantType(OAuthError):
+    """RFC 6749 section 5.2."""
+
+    error = "unsupported_grant_type"
+
+
+class InvalidScope(OAuthError):
+    """RFC 6749 section 5.2."""
+
+    error = "invalid_scope"
+
+
+class InvalidTarget(OAuthError):
+    """RFC 8707 section 2."""
+
+    error = "invalid_target"
+
+
+class InvalidToken(OAuthError):
+    """RFC 6750 section 3.1."""
+
+    status, error = 401, "invalid_token"
+
+
+class InsufficientScope(OAuthError):
+    """RFC 6750 section 3.1."""
+
+    status, error = 403, "insufficient_scope"
+
+
+class TooLarge(OAuthError):
+    """RFC 9110 section 15.5.14."""
+
+    status = 413
+
+
+class TooSlow(OAuthError):
+    """RFC 9110 section 15.5.9."""
+
+    status = 408
+
+
+class Unavailable(OAuthError):
+    """The database is away: never a wrong yes. RFC 9110 section 15.6.4."""
+
+    status, error, retry_after = 503, "temporarily_unavailable", 1

@@ -1,0 +1,54 @@
+"""application/x-www-form-urlencoded, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
+
+A form ends at the first raw CR or LF (neither can be part of one): what follows is ignored. Bytes
+that are not UTF-8 become lone surrogates, which match no identifier and no scope-token, so that
+each field's own rule refuses them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import InvalidRequest
+
+MAX_FIELDS = 100
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_LINE_END = re.compile(rb"[\r\n]")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+REPEATABLE = frozenset({"resource"})
+
+
+def decode_component(raw: bytes) -> str:
+    """One key or value: `+` is a space, `%XX` a byte."""
+    if b"+" in raw:
+        raw = raw.replace(b"+", b" ")
+    if b"%" in raw:
+        if _BROKEN_ESCAPE.search(raw):
+            raise InvalidRequest("a percent-encoding in the body is broken")
+        raw = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def parse_form(
+    body: bytes, repeatable: frozenset[str] = REPEATABLE
+) -> dict[str, str | list[str]]:
+    """Parameters by name; the repeatable ones as lists. Raises `InvalidRequest` on a repetition."""
+    line_end = _LINE_END.search(body)
+    if line_end:
+        body = body[: line_end.start()]
+    pairs = body.split(b"&")
+    if len(pairs) > MAX_FIELDS:
+        raise InvalidRequest(f"more than {MAX_FIELDS} parameters")
+    form: dict[str, str | list[str]] = {}
+    for pair in pairs:
+        if not pair:
+            continue
+        raw_name, _, raw_value = pair.partition(b"=")
+        name, value = decode_component(raw_name), decode_component(raw_value)
+        if name in repeatable:
+            form.setdefault(name, []).append(value)  # type: ignore[union-attr]
+        elif name in form:
+            raise InvalidRequest("a parameter is repeated")
+        else:
+            form[name] = value
+    return form

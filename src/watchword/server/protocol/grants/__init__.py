@@ -1,0 +1,26 @@
+"""One module per grant type, and one table that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...registry.model import CLIENT_CREDENTIALS
+from ..access import Access
+from ..errors import InvalidRequest, UnsupportedGrantType
+from ..request import TokenRequest
+from ..standing import Standing
+from . import client_credentials
+
+Grant = Callable[[Standing, TokenRequest], Access]
+
+GRANTS: dict[str, Grant] = {CLIENT_CREDENTIALS: client_credentials.grant}
+
+
+def grant_for(grant_type: str) -> Grant:
+    """The grant of that name; a missing name is `invalid_request`, an unknown one has its own error."""
+    if not grant_type:
+        raise InvalidRequest("grant_type is missing")
+    try:
+        return GRANTS[grant_type]
+    except KeyError:
+        raise UnsupportedGrantType(f"this server knows {', '.join(GRANTS)}") from None

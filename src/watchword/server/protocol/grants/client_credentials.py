@@ -1,0 +1,31 @@
+"""The client credentials grant (RFC 6749 section 4.4) with resource indicators (RFC 8707)."""
+
+from __future__ import annotations
+
+from ..access import Access, allowed_scopes, asked_scopes, shared_settings, target_apis
+from ..errors import InvalidTarget
+from ..request import TokenRequest
+from ..standing import Standing
+
+MAX_RESOURCES = 20
+
+
+def grant(standing: Standing, request: TokenRequest) -> Access:
+    """The application asks for itself: the subject is the client (RFC 9068 section 2.2)."""
+    asked = asked_scopes(request.scope)
+    named = request.resources + ((request.audience,) if request.audience else ())
+    if len(named) > MAX_RESOURCES:
+        raise InvalidTarget(f"more than {MAX_RESOURCES} resources")
+    targets = target_apis(
+        named,
+        asked,
+        standing.granted,
+        standing.apis,
+        standing.application.default_api_id,
+    )
+    return Access(
+        standing.application.client_id,
+        tuple(api.identifier for api in targets),
+        allowed_scopes(asked, targets, standing.granted),
+        shared_settings(targets),
+    )

@@ -1,0 +1,75 @@
+"""A token request after parsing: nothing raw is left, nothing is trusted yet."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from .errors import InvalidRequest
+
+SECRET_MARKS = ("client_secret",)
+ASSERTION_MARKS = ("client_assertion", "client_assertion_type")
+Form = dict[str, str | list[str]]
+
+
+class Credentials(Struct, frozen=True):
+    """What the caller says that it is, and how it tries to prove it."""
+
+    method: Literal["client_secret_basic", "client_secret_post", "none"]
+    unverified_client_id: str
+    unverified_secret: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.method}, ...)"
+
+
+class TokenRequest(Struct, frozen=True):
+    """RFC 6749 section 4.4.2 with RFC 8707 `resource` and the common `audience`."""
+
+    unverified_credentials: Credentials
+    grant_type: str
+    scope: str
+    resources: tuple[str, ...]
+    audience: str
+    source: str = ""
+    request_id: str = ""
+
+
+def text(form: Form, name: str) -> str:
+    """A parameter that is not repeatable; empty counts as absent (RFC 6749 section 3.2)."""
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
+    """The one authentication method of a request; two are refused (RFC 6749 section 2.3)."""
+    client_id, in_body = text(form, "client_id"), "client_secret" in form
+    asserted = any(name in form for name in ASSERTION_MARKS)
+    if (basic is not None) + in_body + asserted > 1:
+        raise InvalidRequest("use one client authentication method, not two")
+    if basic is not None:
+        if client_id and client_id != basic[0]:
+            raise InvalidRequest(
+                "client_id differs from the one in the Authorization header"
+            )
+        return Credentials("client_secret_basic", *basic)
+    if in_body:
+        return Credentials("client_secret_post", client_id, text(form, "client_secret"))
+    return Credentials("none", client_id, "")
+
+
+def token_request(
+    form: Form, basic: tuple[str, str] | None, source: str = "", request_id: str = ""
+) -> TokenRequest:
+    """Every gap that can be seen without knowing the application."""
+    resources = form.get("resource", [])
+    return TokenRequest(
+        credentials(form, basic),
+        text(form, "grant_type"),
+        text(form, "scope"),
+        tuple(resources) if isinstance(resources, list) else (),
+        text(form, "audience"),
+        source,
+        request_id,
+    )

@@ -1,0 +1,1 @@
+"""Who may ask: tenants, applications, credentials, APIs, scopes, roles, grants; the rules for changing them."""

@@ -1,0 +1,130 @@
+"""The nouns of the registry, as frozen records.
+
+An application is one aggregate: its credentials, grants and roles live and change with it, so one
+row holds it, one version guards it, and one look-up is all that the token path needs. Times are
+seconds since the epoch, UTC; cut-offs (`not_before_ms`) are milliseconds, because tokens issued
+within one second must still be told apart.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["service", "job", "device"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post"]
+TokenFormat = Literal["jwt", "opaque"]
+SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+TokenType = Literal["at+jwt", "JWT"]
+
+CLIENT_CREDENTIALS = "client_credentials"
+ADMIN_API = "urn:watchword:admin"
+MAX_LIFETIME = 86_400
+MIN_LIFETIME = 60
+DEFAULT_LIFETIME = 3_600
+
+
+class Secret(Struct, frozen=True, kw_only=True):
+    """A client secret as it is kept: never the text, only what recognises it."""
+
+    id: str
+    digest: str
+    """`hmac:<hex>` of ours and of imported text; `bcrypt:<hash>`, `pbkdf2_sha256$...` until first use."""
+    created_at: int
+    expires_at: int | None = None
+
+    def live(self, now: float) -> bool:
+        """Whether the secret may still be used at `now`."""
+        return self.expires_at is None or now < self.expires_at
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """What an application may ask for at one API, directly."""
+
+    api_id: str
+    scopes: tuple[str, ...]
+
+
+class Application(Struct, frozen=True, kw_only=True):
+    """An OAuth client (RFC 6749 section 2); always confidential."""
+
+    tenant_id: str
+    client_id: str
+    name: str
+    kind: Kind = "service"
+    description: str = ""
+    enabled: bool = True
+    auth_method: AuthMethod = "client_secret_basic"
+    grant_types: tuple[str, ...] = (CLIENT_CREDENTIALS,)
+    secrets: tuple[Secret, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    role_ids: tuple[str, ...] = ()
+    default_api_id: str | None = None
+    labels: dict[str, str] = {}
+    not_before_ms: int = 0
+    created_at: int
+    version: int = 1
+    deleted_at: int | None = None
+
+
+class Scope(Struct, frozen=True, kw_only=True):
+    """A permission on an API."""
+
+    name: str
+    description: str = ""
+
+
+class TokenSettings(Struct, frozen=True, kw_only=True):
+    """How tokens for an API look and how long they live (seconds)."""
+
+    format: TokenFormat = "jwt"
+    algorithm: SigningAlgorithm = "ES256"
+    type: TokenType = "at+jwt"
+    lifetime: int = DEFAULT_LIFETIME
+
+
+class Api(Struct, frozen=True, kw_only=True):
+    """A protected resource: RFC 8707 resource, RFC 9068 audience."""
+
+    tenant_id: str
+    api_id: str
+    identifier: str
+    name: str
+    enabled: bool = True
+    scopes: tuple[Scope, ...] = ()
+    tokens: TokenSettings = TokenSettings()
+    introspectors: tuple[str, ...] = ()
+    """Client ids that may introspect tokens for this API."""
+    created_at: int
+    version: int = 1
+
+    def scope_names(self) -> frozenset[str]:
+        """The names of the scopes on offer."""
+        return frozenset(scope.name for scope in self.scopes)
+
+
+class Role(Struct, frozen=True, kw_only=True):
+    """A named set of scopes at one or more APIs, assigned to applications."""
+
+    tenant_id: str
+    role_id: str
+    name: str
+    description: str = ""
+    access: tuple[Grant, ...] = ()
+    created_at: int
+    version: int = 1
+
+
+class Tenant(Struct, frozen=True, kw_only=True):
+    """One isolated issuer."""
+
+    tenant_id: str
+    slug: str
+    name: str
+    enabled: bool = True
+    not_before_ms: int = 0
+    appid_lifetime: int = DEFAULT_LIFETIME
+    created_at: int
+    version: int = 1
+    deleted_at: int | None = None

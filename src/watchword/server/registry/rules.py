@@ -1,0 +1,122 @@
+"""The rules for changing the registry: each check raises `Invalid` and says what would be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from .errors import Invalid
+from .model import MAX_LIFETIME, MIN_LIFETIME, Api, Grant, TokenSettings
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+KNOWN_GRANT_TYPES = ("client_credentials",)
+
+
+def check_slug(slug: str) -> None:
+    """A tenant's slug stands in URLs: lower-case letters, digits, inner hyphens, at most 63."""
+    if not _SLUG.fullmatch(slug):
+        raise Invalid(
+            "use 1 to 63 lower-case letters, digits and inner hyphens", field="slug"
+        )
+
+
+def check_name(name: str, field: str = "name", limit: int = 200) -> None:
+    """Names are for people: printable, without direction overrides, trimmed, not empty."""
+    if not 1 <= len(name) <= limit or name != name.strip() or _UNPRINTABLE.search(name):
+        raise Invalid(
+            f"use 1 to {limit} printable characters without leading or trailing space",
+            field=field,
+        )
+
+
+def check_text(text: str, field: str, limit: int = 2000) -> None:
+    """Free text: printable, bounded."""
+    if len(text) > limit or _UNPRINTABLE.search(text.replace("\n", "")):
+        raise Invalid(f"use at most {limit} printable characters", field=field)
+
+
+def check_client_id(client_id: str) -> None:
+    """An imported client id (RFC 6749 appendix A.1, widened to what other servers hand out)."""
+    if (
+        not 1 <= len(client_id) <= 255
+        or client_id != client_id.strip()
+        or _UNPRINTABLE.search(client_id)
+    ):
+        raise Invalid("use 1 to 255 printable characters", field="client_id")
+
+
+def check_scope_name(name: str) -> None:
+    """RFC 6749 section 3.3, scope-token."""
+    if not _SCOPE.fullmatch(name):
+        raise Invalid(
+            f"{name!r} is not a scope-token: no spaces, quotes, backslashes or control characters",
+            field="scopes",
+        )
+
+
+def check_identifier(identifier: str) -> None:
+    """An API's identifier: an absolute URI without fragment (RFC 8707 section 2), or a client id."""
+    if (
+        not 1 <= len(identifier) <= 512
+        or _UNPRINTABLE.search(identifier)
+        or " " in identifier
+    ):
+        raise Invalid(
+            "use an absolute URI of at most 512 characters", field="identifier"
+        )
+    parts = urlsplit(identifier)
+    if "#" in identifier:
+        raise Invalid(
+            "an API's identifier has no fragment (RFC 8707 section 2)",
+            field="identifier",
+        )
+    if parts.scheme in ("javascript", "data", "file", "vbscript"):
+        raise Invalid(f"{parts.scheme}: URIs name no API", field="identifier")
+
+
+def check_token_settings(settings: TokenSettings) -> None:
+    """Lifetime bounds; formats and algorithms are closed lists already."""
+    if not MIN_LIFETIME <= settings.lifetime <= MAX_LIFETIME:
+        raise Invalid(
+            f"use {MIN_LIFETIME} to {MAX_LIFETIME} seconds", field="tokens.lifetime"
+        )
+
+
+def check_unique(values: Iterable[str], field: str) -> None:
+    """No value twice."""
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise Invalid(f"{value!r} is listed twice", field=field)
+        seen.add(value)
+
+
+def check_grant_types(grant_types: tuple[str, ...]) -> None:
+    """Only grants that exist."""
+    check_unique(grant_types, "grant_types")
+    for name in grant_types:
+        if name not in KNOWN_GRANT_TYPES:
+            raise Invalid(
+                f"{name!r} is not one of {', '.join(KNOWN_GRANT_TYPES)}",
+                field="grant_types",
+            )
+
+
+def check_grants(grants: tuple[Grant, ...], apis: dict[str, Api], field: str) -> None:
+    """Every grant names an API of this tenant and scopes that it offers."""
+    check_unique((grant.api_id for grant in grants), field)
+    for grant in grants:
+        api = apis.get(grant.api_id)
+        if api is None:
+            raise Invalid(f"there is no API {grant.api_id!r}", field=field)
+        missing = [name for name in grant.scopes if name not in api.scope_names()]
+        if missing:
+            raise Invalid(
+                f"{api.identifier} offers no scope {missing[0]!r}", field=field
+            )
+        check_unique(grant.scopes, field)

@@ -1,0 +1,159 @@
+"""Group commit: the requests of a moment share one durable transaction.
+
+While one commit is on its way to the disk, the next requests gather; none of them waits for a
+commit of its own. A request is told "judge again" when the registry changed, in a way that
+concerns it, between the view it was judged by and the commit: so an application that was disabled
+gets no token from any worker once the disabling was acknowledged (docs/decisions/0006).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from ..audit.chain import Chain, Row
+from ..audit.events import Event
+from .ports import Change, Journal, OpaqueRow, StorageUnavailable
+
+_ATTEMPTS = 8
+
+
+class Entry(Struct):
+    """One fact on its way to the disk."""
+
+    tenant_id: str
+    client_id: str
+    event: Event
+    token: OpaqueRow | None
+    as_of: int
+    done: asyncio.Future[bool]
+
+
+class GroupCommit:
+    """The only writer of a process's token chain."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        heed: Callable[[Sequence[Change]], None],
+        clock: Callable[[], float],
+        new_chain: Callable[[], str],
+    ) -> None:
+        self._journal, self._heed, self._clock, self._new_chain = (
+            journal,
+            heed,
+            clock,
+            new_chain,
+        )
+        self._chain_name = new_chain()
+        self._chains: dict[str, Chain] = {}
+        self._waiting: list[Entry] = []
+        self._running: asyncio.Task[None] | None = None
+
+    def submit(
+        self,
+        tenant_id: str,
+        client_id: str,
+        event: Event,
+        token: OpaqueRow | None,
+        as_of: int,
+    ) -> asyncio.Future[bool]:
+        """Resolves to True once the event is on disk, to False when the request must be judged again.
+
+        Raises `StorageUnavailable` when the database is away.
+        """
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(Entry(tenant_id, client_id, event, token, as_of, done))
+        if self._running is None:
+            self._running = asyncio.get_running_loop().create_task(self._run())
+        return done
+
+    def heads(self) -> dict[str, tuple[int, str]]:
+        """The head of every chain, for a checkpoint: "tenant/chain" -> (seq, hash)."""
+        return {
+            f"{c.tenant_id}/{c.name}": (c.seq, c.head)
+            for c in self._chains.values()
+            if c.seq
+        }
+
+    async def drain(self) -> None:
+        """Wait until everything submitted so far is decided."""
+        while self._running is not None:
+            await asyncio.shield(self._running)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._commit(batch)
+        finally:
+            self._running = None
+
+    async def _commit(self, batch: list[Entry]) -> None:
+        try:
+            durable = await self._write(batch)
+        except Exception as error:
+            self._forget_chains()
+            failure = (
+                error
+                if isinstance(error, StorageUnavailable)
+                else StorageUnavailable(str(error))
+            )
+            for entry in batch:
+                if not entry.done.done():
+                    entry.done.set_exception(failure)
+            return
+        for entry in batch:
+            if not entry.done.done():
+                entry.done.set_result(durable)
+
+    async def _write(self, batch: list[Entry]) -> bool:
+        as_of = min(entry.as_of for entry in batch)
+        concerned = {(entry.tenant_id, entry.client_id) for entry in batch}
+        tenants = {entry.tenant_id for entry in batch}
+        rows = self._rows(batch)
+        tokens = [entry.token for entry in batch if entry.token is not None]
+        for _ in range(_ATTEMPTS):
+            changes = await self._journal.commit(rows, tokens, as_of)
+            if not changes:
+                for row in rows:
+                    self._chains[row.tenant_id].advance(row)
+                return True
+            self._heed(changes)
+            as_of = changes[-1].seq
+            if any(_concerns(change, tenants, concerned) for change in changes):
+                return False
+        return False
+
+    def _rows(self, batch: list[Entry]) -> list[Row]:
+        by_tenant: dict[str, list[Event]] = {}
+        for entry in batch:
+            by_tenant.setdefault(entry.tenant_id, []).append(entry.event)
+        now = self._clock()
+        return [
+            self._chain(tenant_id).next_row(events, now)
+            for tenant_id, events in by_tenant.items()
+        ]
+
+    def _chain(self, tenant_id: str) -> Chain:
+        chain = self._chains.get(tenant_id)
+        if chain is None:
+            chain = self._chains[tenant_id] = Chain(tenant_id, self._chain_name)
+        return chain
+
+    def _forget_chains(self) -> None:
+        """After a failure nobody knows whether the row is on disk, so its successor starts a new chain."""
+        self._chain_name = self._new_chain()
+        self._chains.clear()
+
+
+def _concerns(
+    change: Change, tenants: set[str], concerned: set[tuple[str, str]]
+) -> bool:
+    if change.kind == "revoked":
+        return False
+    if change.kind == "application":
+        return (change.tenant_id, change.ref) in concerned
+    return change.tenant_id in tenants

@@ -1,0 +1,97 @@
+"""What a worker does now and then: follow the feed, rotate keys on schedule, write sums, bind chains, purge."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from .group_commit import GroupCommit
+from .ports import StorageUnavailable, Store
+from .refusals import Refusals
+from .rotate_key import RotateKey
+from .secret_use import SecretUse
+from .view import View
+
+_log = structlog.get_logger("watchword.housekeeping")
+
+
+class Housekeeping:
+    """Each chore may fail without harm; the next round does it."""
+
+    def __init__(
+        self,
+        view: View,
+        store: Store,
+        commits: GroupCommit,
+        keys: RotateKey,
+        refusals: Refusals,
+        uses: SecretUse,
+        bind_chains: Callable[[], Awaitable[None]],
+        purge: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._view, self._store, self._commits, self._keys = view, store, commits, keys
+        self._refusals, self._uses, self._bind, self._purge, self._clock = (
+            refusals,
+            uses,
+            bind_chains,
+            purge,
+            clock,
+        )
+
+    async def run(self) -> None:
+        """For as long as the worker lives."""
+        await asyncio.gather(
+            self._view.follow(),
+            self._every(10, self.write_sums),
+            self._every(10, self._bind),
+            self._every(30, self.rotate_keys),
+            self._every(60, self.purge),
+        )
+
+    async def write_sums(self) -> None:
+        """Refusals as aggregates; when secrets were last used."""
+        found = self._refusals.take()
+        if found:
+            async with self._store.transaction() as tx:
+                for slug, event in found:
+                    tenant = await self._view.tenant(slug)
+                    if tenant is not None:
+                        tx.record(tenant.tenant.tenant_id, event)
+        await self._uses.flush()
+
+    async def rotate_keys(self) -> None:
+        """Every tenant that exists, not only those this worker met."""
+        async with self._store.transaction() as tx:
+            tenants = await tx.tenants.page("", None, 10_000)
+        for tenant in tenants:
+            await self._keys.on_schedule(tenant.tenant_id)
+
+    async def purge(self) -> None:
+        """What expired."""
+        self._view.forget_expired(self._clock())
+        await self._purge(self._clock())
+
+    async def finish(self) -> None:
+        """Before the worker ends: nothing that was answered may be missing."""
+        await self._commits.drain()
+        await self._quietly(self.write_sums)
+        await self._quietly(self._bind)
+
+    async def _every(
+        self, seconds: float, chore: Callable[[], Awaitable[None]]
+    ) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await self._quietly(chore)
+
+    @staticmethod
+    async def _quietly(chore: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await chore()
+        except StorageUnavailable as error:
+            _log.warning("housekeeping waits for the database", why=str(error))
+        except Exception:
+            _log.exception("a chore failed")

@@ -1,0 +1,54 @@
+"""Introspect a token (RFC 7662) for a caller that may know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..protocol.errors import Unavailable
+from .ports import StorageUnavailable
+from .read_token import TokenReader
+from .view import TenantView, View
+
+INACTIVE: dict[str, Any] = {"active": False}
+
+
+class IntrospectToken:
+    """Answers from memory, but only from a memory that followed the feed within the last second."""
+
+    def __init__(
+        self, view: View, tokens: TokenReader, clock: Callable[[], float]
+    ) -> None:
+        self._view, self._tokens, self._clock = view, tokens, clock
+
+    async def __call__(
+        self, tenant: TenantView, caller_id: str, unverified_token: str
+    ) -> dict[str, Any]:
+        """RFC 7662 section 2.2, or exactly `{"active": false}` for whoever is not among the audience."""
+        try:
+            await self._view.must_be_fresh()
+            claims = await self._tokens.claims(tenant, unverified_token, self._clock())
+        except StorageUnavailable as error:
+            raise Unavailable(
+                "the database is away; try again", detail=str(error)
+            ) from None
+        if claims is None or not _may_know(tenant, caller_id, claims):
+            return INACTIVE
+        return {
+            "active": True,
+            **claims,
+            "client_id": claims["sub"],
+            "username": claims["sub"],
+            "token_type": "Bearer",
+        }
+
+
+def _may_know(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> bool:
+    audience = claims["aud"]
+    for identifier in [audience] if isinstance(audience, str) else audience:
+        if identifier == caller_id:
+            return True
+        api = tenant.by_identifier.get(identifier)
+        if api is not None and caller_id in api.introspectors:
+            return True
+    return False

@@ -1,0 +1,208 @@
+"""Issue an access token: authenticate, judge, sign, record, answer. The straight line of DESIGN section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ...jose import Signer
+from ..audit.events import TokenIssued
+from ..protocol import access as rules
+from ..protocol.access import Access
+from ..protocol.claims import access_token_claims, encode, token_id
+from ..protocol.client_auth import authenticate
+from ..protocol.errors import Unavailable
+from ..protocol.grants import grant_for
+from ..protocol.request import TokenRequest
+from ..registry.model import Secret
+from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
+from .group_commit import GroupCommit
+from .imported_secrets import ImportedSecrets
+from .ports import OpaqueRow, StorageUnavailable
+from .secret_use import SecretUse
+from .view import TenantView, View
+
+_ATTEMPTS = 5
+
+
+class Issued(Struct, frozen=True):
+    """RFC 6749 section 5.1."""
+
+    access_token: str
+    expires_in: int
+    scope: str
+
+    def __repr__(self) -> str:
+        return "Issued(...)"
+
+
+class Minted(Struct, frozen=True):
+    """A token that nobody has yet, and what is recorded of it."""
+
+    token: str
+    token_id: str
+    audience: tuple[str, ...]
+    scope: str
+    expires_at: int
+    row: OpaqueRow | None = None
+
+    def __repr__(self) -> str:
+        return "Minted(...)"
+
+
+Mint = Callable[[TenantView, Access, float, str], Minted]
+"""Makes the token of one surface: (tenant, access, now, token id)."""
+
+
+class IssueToken:
+    """The verb. One object per worker; `mint` and `grant` differ per surface."""
+
+    def __init__(
+        self,
+        view: View,
+        commits: GroupCommit,
+        uses: SecretUse,
+        imported: ImportedSecrets,
+        pepper: bytes,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._view, self._commits, self._uses, self._imported = (
+            view,
+            commits,
+            uses,
+            imported,
+        )
+        self._pepper, self._clock, self._random = pepper, clock, random_bytes
+
+    async def __call__(
+        self, slug: str, request: TokenRequest, surface: Surface
+    ) -> Issued:
+        """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
+        try:
+            for _ in range(_ATTEMPTS):
+                issued = await self._attempt(slug, request, surface)
+                if issued is not None:
+                    return issued
+        except StorageUnavailable as error:
+            raise Unavailable(
+                "the database is away; try again", detail=str(error)
+            ) from None
+        raise Unavailable("the registry is changing too fast; try again")
+
+    async def _attempt(
+        self, slug: str, request: TokenRequest, surface: Surface
+    ) -> Issued | None:
+        now, as_of = self._clock(), self._view.seq
+        tenant = await self._view.tenant(slug)
+        if tenant is None:
+            raise Unavailable("the tenant was deleted meanwhile")
+        presented = request.unverified_credentials
+        standing = await self._view.standing(tenant, presented.unverified_client_id)
+        application = standing.application if standing is not None else None
+        if application is not None and self._imported.concern(application):
+            await self._imported.upgrade(application, presented, now)
+            as_of = self._view.seq
+            standing = await self._view.standing(tenant, presented.unverified_client_id)
+            application = standing.application if standing is not None else None
+        secret = authenticate(application, presented, self._pepper, now)
+        assert standing is not None and application is not None
+        rules.check_may_act(tenant.tenant, application)
+        grant = grant_for(request.grant_type)
+        rules.check_grant_allowed(application, request.grant_type)
+        access = (
+            surface.grant(standing, request)
+            if surface.grant is not None
+            else grant(standing, request)
+        )
+        minted = surface.mint(
+            tenant, access, now, token_id(now, self._random(10).hex())
+        )
+        return await self._record(tenant, request, secret, minted, surface, now, as_of)
+
+    async def _record(
+        self,
+        tenant: TenantView,
+        request: TokenRequest,
+        secret: Secret,
+        minted: Minted,
+        surface: Surface,
+        now: float,
+        as_of: int,
+    ) -> Issued | None:
+        tenant_id, client_id = (
+            tenant.tenant.tenant_id,
+            request.unverified_credentials.unverified_client_id,
+        )
+        event = TokenIssued(
+            at=now,
+            actor=client_id,
+            request_id=request.request_id,
+            token_id=minted.token_id,
+            audience=minted.audience,
+            scope=minted.scope,
+            expires_at=minted.expires_at,
+            secret_id=secret.id,
+            surface=surface.name,
+        )
+        if not await self._commits.submit(
+            tenant_id, client_id, event, minted.row, as_of
+        ):
+            return None
+        self._uses.note(tenant_id, secret.id, now)
+        return Issued(minted.token, minted.expires_at - int(now), minted.scope)
+
+
+class Surface(Struct, frozen=True):
+    """What differs between the native issuer and the App ID surface."""
+
+    name: str
+    mint: Mint
+    grant: Callable[..., Access] | None = None
+    """Replaces the grant table's function where a surface has an audience rule of its own."""
+
+
+def rfc9068_mint(
+    issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes]
+) -> Mint:
+    """The native form: a JWT as RFC 9068 has it, or an opaque token, as the API wants."""
+
+    def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
+        claims = access_token_claims(
+            access, issuer_of(tenant.tenant.slug), int(now), jti
+        )
+        payload = encode(claims)
+        if access.settings.format == "jwt":
+            token, row = (
+                signer(tenant, access.settings.algorithm, access.settings.type).sign(
+                    payload
+                ),
+                None,
+            )
+        else:
+            token = generate(random_bytes(32), OPAQUE_PREFIX)
+            row = OpaqueRow(
+                tenant.tenant.tenant_id, opaque_hash(token), claims.exp, payload
+            )
+        return Minted(token, jti, access.audience, claims.scope, claims.exp, row)
+
+    return mint
+
+
+def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Signer:
+    """The prepared signer of an algorithm and type, made once per view of the tenant."""
+    name = (
+        f"signer {algorithm} {typ} {header}" if header else f"signer {algorithm} {typ}"
+    )
+    found = tenant.derived.get(name)
+    if found is None:
+        key = tenant.signing.get(algorithm)
+        if key is None:
+            raise Unavailable(
+                "no signing key is active",
+                detail=f"tenant {tenant.tenant.slug} has no {algorithm} key",
+            )
+        found = tenant.derived[name] = Signer(key, typ=typ, header=header)
+    assert isinstance(found, Signer)
+    return found

@@ -1,0 +1,106 @@
+"""What the services need from storage: reading for the view, one group commit, one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from ..audit.chain import Row
+from ..audit.events import Event
+from ..keys.model import SigningKey
+from ..registry.model import Api, Application, Role, Tenant
+from ..registry.ports import Collection
+
+
+class StorageUnavailable(Exception):
+    """The database is away, or too slow to wait for. Whether a commit was taken is unknown."""
+
+
+class Change(Struct, frozen=True):
+    """One entry of the change feed: what caches must forget. `ref` is an id; for `revoked`, "token_id expiry"."""
+
+    seq: int
+    tenant_id: str
+    kind: str
+    ref: str
+
+
+class OpaqueRow(Struct, frozen=True):
+    """An opaque token to be kept, by its hash; `claims` is JSON."""
+
+    tenant_id: str
+    hash: str
+    expires_at: int
+    claims: bytes
+
+
+class TenantState(Struct, frozen=True):
+    """All of a tenant that a worker keeps in memory; applications come one by one."""
+
+    tenant: Tenant
+    apis: list[Api]
+    roles: list[Role]
+    keys: list[SigningKey]
+    revoked: dict[str, int]
+
+
+class Reader(Protocol):
+    """Reads for the view. Every method raises `StorageUnavailable`."""
+
+    async def tenant(self, slug: str, now: float) -> TenantState | None:
+        """A live tenant with all that belongs to it."""
+
+    async def application(self, tenant_id: str, client_id: str) -> Application | None:
+        """One live application."""
+
+    async def opaque(self, tenant_id: str, hash: str) -> bytes | None:
+        """The claims of an opaque token."""
+
+    async def changes(self, since: int) -> Sequence[Change]:
+        """The feed behind `since`, oldest first."""
+
+    async def newest_change(self) -> int:
+        """The feed's last `seq`, 0 when it is empty."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Journal(Protocol):
+    """Writes audit rows and opaque tokens in one durable transaction, if nothing has changed."""
+
+    async def commit(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int
+    ) -> Sequence[Change]:
+        """Empty: committed and on disk. Otherwise nothing was written, and these changes came first."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Transaction(Protocol):
+    """One change of the registry: everything in it, its audit events and its feed, or nothing."""
+
+    tenants: Collection[Tenant]
+    applications: Collection[Application]
+    apis: Collection[Api]
+    roles: Collection[Role]
+    keys: Collection[SigningKey]
+
+    async def revoke_token(
+        self, tenant_id: str, token_id: str, expires_at: int
+    ) -> bool:
+        """Mark a token as revoked; False when it was already."""
+
+    def record(self, tenant_id: str, event: Event) -> None:
+        """An audit event of this change."""
+
+
+class Store(Protocol):
+    """Opens transactions."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Commits on a clean exit, before it returns; rolls back on an exception."""

@@ -1,0 +1,88 @@
+"""Judge a token that somebody shows: is it ours, and still good? Shared by introspection, revocation and the admin API."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import msgspec
+
+from ...jose import ACCESS_TOKEN_ALGORITHMS, JoseError, verify_signature
+from ..protocol.claims import issued_ms
+from ..registry.secret_text import OPAQUE_PREFIX, opaque_hash, well_formed
+from .view import TenantView, View
+
+_ACCEPTED_TYPES = frozenset({"at+jwt", "JWT"})
+_REMEMBERED = 20_000
+
+
+class TokenReader:
+    """Verified claims, remembered by token text; what can change is looked at every time."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def claims(
+        self, tenant: TenantView, unverified_token: str, now: float
+    ) -> dict[str, Any] | None:
+        """The claims of an active token of this tenant, or None.
+
+        Looks at signature, expiry, revocation, cut-offs, and whether the application still may act.
+        """
+        known = self._remembered(tenant)
+        claims = known.get(unverified_token)
+        if claims is None:
+            claims = await self._verified(tenant, unverified_token)
+            if claims is None:
+                return None
+            known[unverified_token] = claims
+            if len(known) > _REMEMBERED:
+                known.popitem(last=False)
+        return claims if await self._still_active(tenant, claims, now) else None
+
+    async def _verified(
+        self, tenant: TenantView, unverified_token: str
+    ) -> dict[str, Any] | None:
+        if unverified_token.startswith(OPAQUE_PREFIX):
+            if not well_formed(unverified_token, OPAQUE_PREFIX):
+                return None
+            stored = await self._view.opaque(tenant, opaque_hash(unverified_token))
+            return msgspec.json.decode(stored) if stored is not None else None
+        try:
+            verified = verify_signature(
+                unverified_token,
+                tenant.published,
+                algorithms=ACCESS_TOKEN_ALGORITHMS,
+                typ=_ACCEPTED_TYPES,
+            )
+        except JoseError:
+            return None
+        return verified.claims
+
+    async def _still_active(
+        self, tenant: TenantView, claims: dict[str, Any], now: float
+    ) -> bool:
+        token_id, client_id = claims.get("jti"), claims.get("sub")
+        if (
+            not isinstance(token_id, str)
+            or not isinstance(client_id, str)
+            or not tenant.tenant.enabled
+        ):
+            return False
+        if claims["exp"] <= now or token_id in tenant.revoked:
+            return False
+        standing = await self._view.standing(tenant, client_id)
+        if standing is None or not standing.application.enabled:
+            return False
+        issued = issued_ms(token_id)
+        return issued is not None and issued > max(
+            tenant.tenant.not_before_ms, standing.application.not_before_ms
+        )
+
+    @staticmethod
+    def _remembered(tenant: TenantView) -> OrderedDict[str, dict[str, Any]]:
+        found = tenant.derived.get("tokens")
+        if found is None:
+            found = tenant.derived["tokens"] = OrderedDict()
+        assert isinstance(found, OrderedDict)
+        return found

@@ -1,0 +1,54 @@
+"""Revoke a token (RFC 7009): its own application asks, and afterwards introspection says inactive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..audit.events import TokenRevoked
+from ..protocol.errors import InvalidRequest, Unavailable
+from .ports import StorageUnavailable, Store
+from .read_token import TokenReader
+from .view import TenantView, View
+
+
+class RevokeToken:
+    """Idempotent: one audit event of effect, however often it is asked."""
+
+    def __init__(
+        self, store: Store, view: View, tokens: TokenReader, clock: Callable[[], float]
+    ) -> None:
+        self._store, self._view, self._tokens, self._clock = store, view, tokens, clock
+
+    async def __call__(
+        self,
+        tenant: TenantView,
+        caller_id: str,
+        unverified_token: str,
+        request_id: str = "",
+    ) -> None:
+        """Unknown and inactive tokens are a success (section 2.2); another's token is refused and stays as it is."""
+        now = self._clock()
+        try:
+            await self._view.must_be_fresh()
+            claims = await self._tokens.claims(tenant, unverified_token, now)
+            if claims is None:
+                return
+            if claims["sub"] != caller_id:
+                raise InvalidRequest(
+                    "this token was issued to another application; only that one may revoke it"
+                )
+            async with self._store.transaction() as tx:
+                if await tx.revoke_token(
+                    tenant.tenant.tenant_id, claims["jti"], int(claims["exp"])
+                ):
+                    event = TokenRevoked(
+                        at=now,
+                        actor=caller_id,
+                        request_id=request_id,
+                        token_id=claims["jti"],
+                    )
+                    tx.record(tenant.tenant.tenant_id, event)
+        except StorageUnavailable as error:
+            raise Unavailable(
+                "the database is away; try again", detail=str(error)
+            ) from None

@@ -1,0 +1,193 @@
+"""What a worker knows: tenants, APIs, roles, keys and the applications that it met, in memory.
+
+The view follows the change feed. It is fresh when the feed was read successfully within the last
+second; whoever answers "yes" from memory without writing (introspection) asks for that first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from ...jose import Algorithm, KeySet, PrivateKey, PublicKey
+from ...jose.sealing import MasterKey
+from ..keys.model import SigningKey
+from ..protocol.standing import Standing, granted_scopes
+from ..registry.model import Api, Role, Tenant
+from .ports import Change, Reader, StorageUnavailable, TenantState
+
+MAX_APPLICATIONS = 50_000
+FRESH = 1.0
+FORGET_AFTER = 900.0
+
+
+def sealing_place(tenant_id: str, kid: str) -> str:
+    """Where a sealed signing key belongs; part of what the seal covers."""
+    return f"signing_key/{tenant_id}/{kid}"
+
+
+class TenantView:
+    """One tenant in memory."""
+
+    def __init__(self, state: TenantState, master: MasterKey) -> None:
+        self.tenant: Tenant = state.tenant
+        self.apis: dict[str, Api] = {api.api_id: api for api in state.apis}
+        self.by_identifier: dict[str, Api] = {api.identifier: api for api in state.apis}
+        self.roles: dict[str, Role] = {role.role_id: role for role in state.roles}
+        self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
+        self.signing: dict[str, PrivateKey] = {
+            key.algorithm: _open(key, master)
+            for key in self.keys
+            if key.state == "active"
+        }
+        self.published = KeySet(
+            [PublicKey.from_jwk(key.public_jwk) for key in self.keys]
+        )
+        self.revoked: dict[str, int] = dict(state.revoked)
+        self.standings: OrderedDict[str, Standing] = OrderedDict()
+        self.derived: dict[str, object] = {}
+        """What endpoints build from this view and drop with it: metadata bytes, prepared signers."""
+
+    def remember(self, standing: Standing) -> None:
+        """Keep an application, and let go of the one that was met longest ago."""
+        self.standings[standing.application.client_id] = standing
+        if len(self.standings) > MAX_APPLICATIONS:
+            self.standings.popitem(last=False)
+
+
+def _open(key: SigningKey, master: MasterKey) -> PrivateKey:
+    plain = master.unseal(key.sealed, sealing_place(key.tenant_id, key.kid))
+    return PrivateKey.from_pkcs8(plain, Algorithm(key.algorithm), key.kid)
+
+
+class View:
+    """All tenants that this worker met."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        master: MasterKey,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._reader, self._master, self._clock, self._monotonic = (
+            reader,
+            master,
+            clock,
+            monotonic,
+        )
+        self.seq = 0
+        self._fresh_at = float("-inf")
+        self._tenants: dict[str, TenantView] = {}
+        self._slugs: dict[str, str] = {}
+        self._loading = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Begin at the feed's present end."""
+        self.seq = await self._reader.newest_change()
+        self._fresh_at = self._monotonic()
+
+    async def tenant(self, slug: str) -> TenantView | None:
+        """The tenant of that slug, from memory or storage."""
+        found = self._tenants.get(slug)
+        if found is not None:
+            return found
+        async with self._loading:
+            found = self._tenants.get(slug)
+            while found is None:
+                seq = self.seq
+                state = await self._reader.tenant(slug, self._clock())
+                if state is None:
+                    return None
+                if seq == self.seq:  # nothing changed while we read
+                    found = self._tenants[slug] = TenantView(state, self._master)
+                    self._slugs[found.tenant.tenant_id] = slug
+            return found
+
+    async def standing(
+        self, tenant: TenantView, unverified_client_id: str
+    ) -> Standing | None:
+        """Where an application stands; None when there is none of that id."""
+        found = tenant.standings.get(unverified_client_id)
+        if found is not None:
+            return found
+        if not storable(unverified_client_id):
+            return None
+        seq = self.seq
+        application = await self._reader.application(
+            tenant.tenant.tenant_id, unverified_client_id
+        )
+        if application is None:
+            return None
+        granted = granted_scopes(application, tenant.roles, tenant.apis)
+        standing = Standing(tenant.tenant, application, tenant.apis, granted)
+        if seq == self.seq:
+            tenant.remember(standing)
+        return standing
+
+    async def opaque(self, tenant: TenantView, hash: str) -> bytes | None:
+        """The claims of an opaque token."""
+        return await self._reader.opaque(tenant.tenant.tenant_id, hash)
+
+    def heed(self, changes: Sequence[Change]) -> None:
+        """Forget what changed."""
+        for change in changes:
+            if change.seq > self.seq:
+                self.seq = change.seq
+            slug = self._slugs.get(change.tenant_id)
+            tenant = self._tenants.get(slug) if slug is not None else None
+            if slug is None or tenant is None:
+                continue
+            if change.kind == "application":
+                tenant.standings.pop(change.ref, None)
+            elif change.kind == "revoked":
+                token_id, _, expires_at = change.ref.partition(" ")
+                tenant.revoked[token_id] = int(expires_at)
+            else:
+                del self._tenants[slug]
+
+    async def refresh(self) -> None:
+        """Read the feed; after a long silence forget everything, for the feed itself is pruned."""
+        if self._monotonic() - self._fresh_at > FORGET_AFTER:
+            self._tenants.clear()
+            self.seq = await self._reader.newest_change()
+        else:
+            self.heed(await self._reader.changes(self.seq))
+        self._fresh_at = self._monotonic()
+
+    async def must_be_fresh(self) -> None:
+        """Raises `StorageUnavailable` unless the feed was read within the last second."""
+        if self._monotonic() - self._fresh_at > FRESH:
+            await self.refresh()
+
+    async def follow(self, interval: float = 0.2) -> None:
+        """Read the feed for as long as the worker lives."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.refresh()
+            except StorageUnavailable:
+                continue
+
+    def forget_expired(self, now: float) -> None:
+        """Revocation marks of tokens that have expired are of no more use."""
+        for tenant in self._tenants.values():
+            for token_id in [
+                t for t, expires_at in tenant.revoked.items() if expires_at <= now
+            ]:
+                del tenant.revoked[token_id]
+
+    @property
+    def fresh(self) -> bool:
+        """For the readiness check."""
+        return self._monotonic() - self._fresh_at <= FRESH * 2
+
+
+def storable(unverified_text: str) -> bool:
+    """Whether both databases can be asked for it: no NUL, no lone surrogates, not longer than any id."""
+    return (
+        len(unverified_text) <= 255
+        and "\0" not in unverified_text
+        and unverified_text.isprintable()
+    )

@@ -1,0 +1,187 @@
+"""PostgreSQL, through asyncpg: one prepared statement for a group commit, one connection for look-ups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from ..audit.chain import Row
+from ..keys.model import SigningKey
+from ..registry.model import Api, Application, Role, Tenant
+from ..service.ports import Change, OpaqueRow, StorageUnavailable, TenantState
+
+R = TypeVar("R")
+_TIMEOUT = 4.0
+_COMMIT = """
+WITH changed AS (SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000),
+written AS (
+  INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash)
+  SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::float8[], $6::int[], $7::bytea[], $8::text[])
+  WHERE NOT EXISTS (SELECT 1 FROM changed)),
+kept AS (
+  INSERT INTO opaque_token (tenant_id, hash, expires_at, claims)
+  SELECT * FROM unnest($9::text[], $10::text[], $11::bigint[], $12::bytea[])
+  WHERE NOT EXISTS (SELECT 1 FROM changed))
+SELECT seq, tenant_id, kind, ref FROM changed ORDER BY seq
+"""
+_CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000"
+
+
+def engine(url: str) -> AsyncEngine:
+    """The admin side's engine."""
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=4,
+        max_overflow=0,
+        pool_timeout=_TIMEOUT,
+        pool_pre_ping=True,
+        connect_args={"timeout": _TIMEOUT, "command_timeout": _TIMEOUT},
+    )
+
+
+class Connection:
+    """One asyncpg connection that comes back by itself. Uses are serialised: asyncpg allows one at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._lock = asyncio.Lock()
+
+    async def use(self, work: Callable[[asyncpg.Connection[Any]], Awaitable[R]]) -> R:
+        """Run on the connection; any failure drops it and is `StorageUnavailable`."""
+        try:
+            async with asyncio.timeout(_TIMEOUT), self._lock:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await asyncpg.connect(
+                        self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT
+                    )
+                return await work(self._connection)
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+        ) as error:
+            self._drop()
+            raise StorageUnavailable(f"{type(error).__name__}: {error}") from None
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.close(timeout=2)
+
+
+class PostgresReader:
+    """Look-ups for the view."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = Connection(url)
+
+    async def _bodies(self, kind: type[R], sql: str, *arguments: object) -> list[R]:
+        rows = await self._connection.use(lambda c: c.fetch(sql, *arguments))
+        decode = msgspec.json.Decoder(kind).decode
+        return [decode(row[0]) for row in rows]
+
+    async def tenant(self, slug: str, now: float) -> TenantState | None:
+        """A live tenant with all that belongs to it."""
+        found = await self._bodies(
+            Tenant,
+            "SELECT body FROM tenant WHERE tenant_id = '' AND sort = $1 AND NOT deleted",
+            slug,
+        )
+        if not found:
+            return None
+        id_ = found[0].tenant_id
+        sql = "SELECT token_id, expires_at FROM revoked WHERE tenant_id = $1 AND expires_at > $2"
+        revoked = await self._connection.use(lambda c: c.fetch(sql, id_, int(now)))
+        return TenantState(
+            found[0],
+            await self._bodies(
+                Api, "SELECT body FROM api WHERE tenant_id = $1 AND NOT deleted", id_
+            ),
+            await self._bodies(
+                Role, "SELECT body FROM role WHERE tenant_id = $1 AND NOT deleted", id_
+            ),
+            await self._bodies(
+                SigningKey,
+                "SELECT body FROM signing_key WHERE tenant_id = $1 AND NOT deleted",
+                id_,
+            ),
+            {row[0]: row[1] for row in revoked},
+        )
+
+    async def application(self, tenant_id: str, client_id: str) -> Application | None:
+        """One live application."""
+        sql = "SELECT body FROM application WHERE tenant_id = $1 AND id = $2 AND NOT deleted"
+        found = await self._bodies(Application, sql, tenant_id, client_id)
+        return found[0] if found else None
+
+    async def opaque(self, tenant_id: str, hash: str) -> bytes | None:
+        """The claims of an opaque token."""
+        sql = "SELECT claims FROM opaque_token WHERE tenant_id = $1 AND hash = $2"
+        claims: bytes | None = await self._connection.use(
+            lambda c: c.fetchval(sql, tenant_id, hash)
+        )
+        return claims
+
+    async def changes(self, since: int) -> Sequence[Change]:
+        """The feed behind `since`."""
+        return [
+            Change(*row)
+            for row in await self._connection.use(lambda c: c.fetch(_CHANGES, since))
+        ]
+
+    async def newest_change(self) -> int:
+        """The feed's last `seq`."""
+        return int(
+            await self._connection.use(
+                lambda c: c.fetchval("SELECT coalesce(max(seq), 0) FROM change")
+            )
+        )
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._connection.close()
+
+
+class PostgresJournal:
+    """The group commit: one statement, one round trip, its own transaction."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = Connection(url)
+
+    async def commit(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int
+    ) -> Sequence[Change]:
+        """Empty: on disk. Otherwise nothing was written, and these changes came first."""
+        audit = [
+            list(column)
+            for column in zip(
+                *(msgspec.structs.astuple(row) for row in rows), strict=True
+            )
+        ]
+        kept = [
+            list(column)
+            for column in zip(
+                *(msgspec.structs.astuple(token) for token in tokens), strict=True
+            )
+        ]
+        arguments = (*(audit or [[]] * 7), *(kept or [[]] * 4))
+        found = await self._connection.use(
+            lambda c: c.fetch(_COMMIT, as_of, *arguments)
+        )
+        return [Change(*row) for row in found]
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._connection.close()

@@ -1,0 +1,344 @@
+"""Transactions over the registry, in SQLAlchemy Core, the same for both databases.
+
+A transaction writes its records, its audit row and its feed entries together. On PostgreSQL an
+advisory lock taken before the feed is written keeps `change.seq` in commit order; SQLite has one
+writer anyway. `turn` lets a worker's own transaction and its group commit take turns instead of
+polling each other's file lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ..audit.chain import Chain, Row
+from ..audit.events import Event
+from ..keys.model import SigningKey
+from ..registry.errors import Conflict, VersionMismatch
+from ..registry.model import Api, Application, Role, Tenant
+from ..service.ports import Change, StorageUnavailable
+from . import schema
+
+T = TypeVar("T", bound=Struct)
+_FEED_LOCK = 0x7761746368
+_encode = msgspec.json.Encoder().encode
+
+
+class Table(Generic[T]):
+    """One aggregate's table inside a transaction."""
+
+    def __init__(
+        self,
+        tx: RegistryTransaction,
+        table: sa.Table,
+        kind: type[T],
+        key: Callable[[T], tuple[str, str, str]],
+        extra: Callable[[T], dict[str, Any]] = lambda _: {},
+    ) -> None:
+        self._tx, self._table, self._key, self._extra = tx, table, key, extra
+        self._decode = msgspec.json.Decoder(kind).decode
+
+    async def get(self, tenant_id: str, id: str) -> T | None:
+        """The record, locked until the transaction ends."""
+        t = self._table
+        query = (
+            sa.select(t.c.body)
+            .where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted)
+            .with_for_update()
+        )
+        return await self._one(query)
+
+    async def find(self, tenant_id: str, sort: str) -> T | None:
+        """By the column that lists are ordered by."""
+        t = self._table
+        return await self._one(
+            sa.select(t.c.body).where(
+                t.c.tenant_id == tenant_id, t.c.sort == sort, ~t.c.deleted
+            )
+        )
+
+    async def page(
+        self,
+        tenant_id: str,
+        after: tuple[str, str] | None,
+        limit: int,
+        prefix: str = "",
+    ) -> list[T]:
+        """In order of (sort, id), behind `after`; `prefix` narrows by sort."""
+        t = self._table
+        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        if after is not None:
+            query = query.where(
+                sa.tuple_(t.c.sort, t.c.id)
+                > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
+            )
+        if prefix:
+            query = query.where(t.c.sort.startswith(prefix, autoescape=True))
+        rows = await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))
+        return [self._decode(row[0]) for row in rows]
+
+    async def add(self, record: T) -> None:
+        """Insert; a taken id or unique value is a `Conflict`, also that of a deleted record."""
+        values = self._values(record)
+        try:
+            await self._tx.run(sa.insert(self._table).values(**values))
+        except IntegrityError:
+            raise Conflict(
+                f"{self._table.name.replace('_', ' ')} {values['sort']!r} exists, or its id was used before"
+            ) from None
+        self._tx.changed(values["tenant_id"], self._table.name, values["id"])
+
+    async def replace(self, record: T) -> None:
+        """Update from version - 1."""
+        await self._update(record, deleted=False)
+
+    async def remove(self, record: T) -> None:
+        """The row stays, so that its id is never used again; its unique value is freed except a tenant's slug."""
+        await self._update(record, deleted=True)
+
+    async def _update(self, record: T, *, deleted: bool) -> None:
+        values = self._values(record)
+        if deleted and self._table is not schema.tenant:
+            values["sort"] = f"{values['sort']}\n{values['id']}"
+        t = self._table
+        where = (
+            t.c.tenant_id == values["tenant_id"],
+            t.c.id == values["id"],
+            t.c.version == values["version"] - 1,
+        )
+        try:
+            count = await self._tx.count(
+                sa.update(t)
+                .where(*where, ~t.c.deleted)
+                .values(**values, deleted=deleted)
+            )
+        except IntegrityError:
+            raise Conflict(f"{values['sort']!r} exists already") from None
+        if count != 1:
+            raise VersionMismatch(
+                "it was changed meanwhile; read it again and repeat your change"
+            )
+        self._tx.changed(values["tenant_id"], t.name, values["id"])
+
+    def _values(self, record: T) -> dict[str, Any]:
+        tenant_id, id_, sort = self._key(record)
+        version = cast(Any, record).version
+        return {
+            "tenant_id": tenant_id, "id": id_, "sort": sort, "version": version, "body": _encode(record), **self._extra(record),
+        }  # fmt: skip
+
+    async def _one(self, query: sa.Select[Any]) -> T | None:
+        rows = await self._tx.run(query)
+        return self._decode(rows[0][0]) if rows else None
+
+
+class RegistryTransaction:
+    """One change: everything in it or nothing."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self.events: dict[str, list[Event]] = {}
+        self.feed: dict[tuple[str, str, str], None] = {}
+        self.tenants = Table(
+            self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug)
+        )
+        self.applications = Table(
+            self,
+            schema.application,
+            Application,
+            lambda r: (r.tenant_id, r.client_id, r.name),
+        )
+        self.apis = Table(
+            self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier)
+        )
+        self.roles = Table(
+            self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name)
+        )
+        self.keys = Table(
+            self, schema.signing_key, SigningKey,
+            lambda r: (r.tenant_id, r.kid, r.kid), lambda r: {"algorithm": r.algorithm, "state": r.state},
+        )  # fmt: skip
+
+    async def run(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
+        """Execute; the rows, if it has any."""
+        result = await self._connection.execute(statement)
+        return result.fetchall() if result.returns_rows else []
+
+    async def count(self, statement: sa.Update | sa.Delete | sa.Insert) -> int:
+        """Execute; how many rows it touched."""
+        return int((await self._connection.execute(statement)).rowcount)
+
+    def changed(self, tenant_id: str, kind: str, id: str) -> None:
+        """Tell the caches."""
+        tenant_id = id if kind == "tenant" else tenant_id
+        self.feed[tenant_id, kind, id] = None
+
+    def record(self, tenant_id: str, event: Event) -> None:
+        """An audit event of this change."""
+        self.events.setdefault(tenant_id, []).append(event)
+
+    async def revoke_token(
+        self, tenant_id: str, token_id: str, expires_at: int
+    ) -> bool:
+        """One atomic statement decides who revoked it."""
+        insert: Any = (
+            pg_insert
+            if self._connection.dialect.name == "postgresql"
+            else sqlite_insert
+        )
+        values = {
+            "tenant_id": tenant_id,
+            "token_id": token_id,
+            "expires_at": expires_at,
+        }
+        if not await self.count(
+            insert(schema.revoked).values(**values).on_conflict_do_nothing()
+        ):
+            return False
+        self.feed[tenant_id, "revoked", f"{token_id} {expires_at}"] = None
+        return True
+
+    async def finish(self, rows: Sequence[Row]) -> list[Change]:
+        """Write the audit rows and the feed; the last statements before the commit."""
+        if rows:
+            await self._connection.execute(
+                sa.insert(schema.audit), [msgspec.structs.asdict(row) for row in rows]
+            )
+        if not self.feed:
+            return []
+        if self._connection.dialect.name == "postgresql":
+            await self._connection.execute(
+                sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK))
+            )
+        changes = []
+        for tenant_id, kind, ref in self.feed:
+            statement = sa.insert(schema.change).values(
+                tenant_id=tenant_id, kind=kind, ref=ref
+            )
+            result = await self._connection.execute(statement)
+            key = result.inserted_primary_key
+            assert key is not None
+            changes.append(Change(key[0], tenant_id, kind, ref))
+        return changes
+
+
+class RegistryStore:
+    """Opens transactions and owns the chain that they write."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        turn: asyncio.Lock,
+        clock: Callable[[], float],
+        new_chain: Callable[[], str],
+    ) -> None:
+        self._engine, self._turn, self._clock, self._new_chain = (
+            engine,
+            turn,
+            clock,
+            new_chain,
+        )
+        self._chain_name = new_chain()
+        self._chains: dict[str, Chain] = {}
+        self.heed: Callable[[Sequence[Change]], None] = lambda changes: None
+        """The worker's own view, told at once; set by the composition root."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[RegistryTransaction]:
+        """Commits before it returns. Raises `StorageUnavailable` when the database is away."""
+        changes: list[Change] = []
+        rows: list[Row] = []
+        try:
+            async with (
+                self._turn,
+                asyncio.timeout(5),
+                self._engine.begin() as connection,
+            ):
+                tx = RegistryTransaction(connection)
+                yield tx
+                rows = self._rows(tx)
+                changes = await tx.finish(rows)
+        except (DBAPIError, SQLAlchemyError, OSError, TimeoutError) as error:
+            self._chain_name = self._new_chain()
+            self._chains.clear()
+            raise StorageUnavailable(
+                f"{type(error).__name__}: {error}".split("\n")[0]
+            ) from None
+        for row in rows:
+            self._chains[row.tenant_id].advance(row)
+        self.heed(changes)
+
+    def heads(self) -> dict[str, tuple[int, str]]:
+        """The head of every chain, for a checkpoint."""
+        return {
+            f"{c.tenant_id}/{c.name}": (c.seq, c.head)
+            for c in self._chains.values()
+            if c.seq
+        }
+
+    def _rows(self, tx: RegistryTransaction) -> list[Row]:
+        now = self._clock()
+        rows = []
+        for tenant_id, events in tx.events.items():
+            chain = self._chains.get(tenant_id)
+            if chain is None:
+                chain = self._chains[tenant_id] = Chain(tenant_id, self._chain_name)
+            rows.append(chain.next_row(events, now))
+        return rows
+
+    async def save_secret_use(self, used: Mapping[tuple[str, str], int]) -> None:
+        """Remember when secrets were last used."""
+        insert: Any = (
+            pg_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
+        )
+        statement = insert(schema.secret_use)
+        statement = statement.on_conflict_do_update(
+            index_elements=["tenant_id", "secret_id"],
+            set_={"last_used_at": statement.excluded.last_used_at},
+        )
+        values = [
+            {"tenant_id": t, "secret_id": s, "last_used_at": at}
+            for (t, s), at in used.items()
+        ]
+        async with self._turn, self._engine.begin() as connection:
+            await connection.execute(statement, values)
+
+    async def secret_use(
+        self, tenant_id: str, secret_ids: Sequence[str]
+    ) -> dict[str, int]:
+        """When these secrets were last used; the never used ones are absent."""
+        t = schema.secret_use
+        query = sa.select(t.c.secret_id, t.c.last_used_at).where(
+            t.c.tenant_id == tenant_id, t.c.secret_id.in_(secret_ids)
+        )
+        async with self._engine.connect() as connection:
+            return {
+                row[0]: row[1] for row in (await connection.execute(query)).fetchall()
+            }
+
+    async def purge(self, now: float) -> None:
+        """Remove what expired, in small pieces, so that no lock is held long."""
+        old_feed = (
+            sa.select(sa.func.max(schema.change.c.seq)).scalar_subquery() - 100_000
+        )
+        for statement in (
+            sa.delete(schema.revoked).where(
+                schema.revoked.c.expires_at < int(now) - 60
+            ),
+            sa.delete(schema.opaque_token).where(
+                schema.opaque_token.c.expires_at < int(now) - 60
+            ),
+            sa.delete(schema.change).where(schema.change.c.seq < old_feed),
+        ):
+            async with self._turn, self._engine.begin() as connection:
+                await connection.execute(statement)

@@ -1,0 +1,103 @@
+"""The tables, for both databases.
+
+An aggregate is one row: a few columns to find and order it by, a version, and the record itself as
+JSON. `change` is the feed that caches follow: every transaction that changes the registry writes to
+it, and its `seq` grows in commit order.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+_big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _aggregate(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
+    """tenant_id + id is the key; `sort` is what lists are ordered by."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("tenant_id", sa.Text, primary_key=True),
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("sort", sa.Text, nullable=False),
+        sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        *columns,
+        sa.Index(f"{name}_by_sort", "tenant_id", "deleted", "sort", "id"),
+    )
+
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+tenant = _aggregate("tenant", sa.UniqueConstraint("sort", name="tenant_slug"))
+application = _aggregate("application")
+api = _aggregate("api", sa.UniqueConstraint("tenant_id", "sort", name="api_identifier"))
+role = _aggregate("role", sa.UniqueConstraint("tenant_id", "sort", name="role_name"))
+signing_key = _aggregate(
+    "signing_key", sa.Column("algorithm", sa.Text), sa.Column("state", sa.Text)
+)
+sa.Index(
+    "one_active_key",
+    signing_key.c.tenant_id,
+    signing_key.c.algorithm,
+    unique=True,
+    sqlite_where=signing_key.c.state == "active",
+    postgresql_where=signing_key.c.state == "active",
+)
+secret_use = sa.Table(
+    "secret_use",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("secret_id", sa.Text, primary_key=True),
+    sa.Column("last_used_at", _big, nullable=False),
+)
+revoked = sa.Table(
+    "revoked",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("token_id", sa.Text, primary_key=True),
+    sa.Column("expires_at", _big, nullable=False, index=True),
+)
+opaque_token = sa.Table(
+    "opaque_token",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("expires_at", _big, nullable=False, index=True),
+    sa.Column("claims", sa.LargeBinary, nullable=False),
+)
+change = sa.Table(
+    "change",
+    metadata,
+    sa.Column("seq", _big, primary_key=True, autoincrement=True),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("chain", sa.Text, primary_key=True),
+    sa.Column("seq", _big, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Index("audit_by_time", "tenant_id", "at"),
+)
+checkpoint = sa.Table(
+    "checkpoint",
+    metadata,
+    sa.Column("id", _big, primary_key=True, autoincrement=True),
+    sa.Column("statement", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
