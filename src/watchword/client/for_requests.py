@@ -1,0 +1,42 @@
+"""The same tokens for the requests library. Imported only when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from requests.auth import AuthBase
+
+if TYPE_CHECKING:
+    from watchword.client.credentials import ClientCredentials
+
+
+class RequestsAuth(AuthBase):
+    """``requests.get(url, auth=RequestsAuth(credentials))``; a 401 is retried once with a new token."""
+
+    def __init__(self, credentials: ClientCredentials) -> None:
+        self._credentials = credentials
+
+    def __call__(self, request: Any) -> Any:
+        """Sign a prepared request; requests itself takes the header off when a redirect leaves the host."""
+        self._credentials.check_target(request.url)
+        token = self._credentials.token()
+        sent = request.headers["Authorization"] = f"Bearer {token.value}"
+
+        def once_more(response: Any, **options: Any) -> Any:
+            asked = response.request
+            if response.status_code != 401 or asked.headers.get("Authorization") != sent:
+                return response  # not ours: a redirect took the header off, or this was the second try
+            self._credentials.drop(token)
+            if not isinstance(asked.body, bytes | str | None):
+                return response
+            _ = response.content
+            response.close()
+            again = asked.copy()
+            again.headers["Authorization"] = f"Bearer {self._credentials.token().value}"
+            second = response.connection.send(again, **options)
+            second.history.append(response)
+            second.request = again
+            return second
+
+        request.register_hook("response", once_more)
+        return request

@@ -1,0 +1,205 @@
+"""Requests and answers as bytes: what is sent to the issuer, and what is believed of its answer.
+
+Pure functions. Answers are hostile until shown otherwise: the JSON is read with duplicate names,
+NaN and deep nesting refused, and every member used is checked for its type.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote_plus, urlencode, urlsplit
+
+from watchword.client.errors import InvalidAnswer, TokenRefused
+from watchword.client.secret import Secret
+from watchword.client.token import AccessToken
+
+LONGEST_LIFE: Final = 86_400.0
+"""Seconds for which any answer is believed, whatever ``expires_in`` says."""
+
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+_ERROR_WORD = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One HTTP request to the issuer. ``headers`` may hold the secret, so it is never shown."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Ask({self.method} {self.url})"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; header names are in lower case; ``body`` is capped by whoever read it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def checked_url(url: str, what: str, *, insecure_http: bool) -> str:
+    """``url`` itself, if a secret may be sent there.
+
+    Raises:
+        ValueError: userinfo, fragment, no host, a scheme other than https (http: loopback only,
+            unless ``insecure_http``), or characters that no URL has.
+    """
+    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url):
+        raise ValueError(f"{what} has characters that no URL has")
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise ValueError(f"{what} has userinfo before its host: not a place for a secret")
+    if not parts.hostname or parts.fragment:
+        raise ValueError(f"{what} needs a host and no fragment")
+    if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or is_loopback(parts.hostname))):
+        return url
+    raise ValueError(f"{what} must be https (plain http: loopback only)")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names this machine: ``localhost`` or a loopback address. Nothing is resolved."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def metadata_url(issuer: str) -> str:
+    """RFC 8414 section 3.1: the well-known part stands between the host and the issuer's path."""
+    parts = urlsplit(issuer)
+    return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
+
+
+def metadata_request(issuer: str) -> Ask:
+    """The request for the issuer's metadata."""
+    return Ask("GET", metadata_url(issuer), {"accept": "application/json", "accept-encoding": "identity"})
+
+
+def token_request(
+    endpoint: str, client_id: str, secret: Secret, *, method: str, parameters: Sequence[tuple[str, str]]
+) -> Ask:
+    """RFC 6749 section 4.4.2; ``method`` is ``client_secret_basic`` or ``client_secret_post`` (section 2.3.1)."""
+    form = [("grant_type", "client_credentials"), *parameters]
+    headers = {
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "content-type": "application/x-www-form-urlencoded",
+    }
+    if method == "client_secret_basic":
+        pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"
+        headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    else:
+        form += [("client_id", client_id), ("client_secret", secret.reveal())]
+    return Ask("POST", endpoint, headers, urlencode(form).encode())
+
+
+def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool) -> str:
+    """The token endpoint of metadata that is the issuer's own (RFC 8414 section 3.3).
+
+    Raises:
+        InvalidAnswer: not 200 JSON, another ``issuer``, or an endpoint where no secret may go.
+    """
+    if answer.status != 200:
+        raise InvalidAnswer(f"the issuer's metadata answered {answer.status}")
+    document = _json_object(answer)
+    if document.get("issuer") != issuer:
+        raise InvalidAnswer("the metadata is of another issuer (RFC 8414 section 3.3)")
+    endpoint = document.get("token_endpoint")
+    if not isinstance(endpoint, str):
+        raise InvalidAnswer("the metadata has no token_endpoint")
+    try:
+        return checked_url(endpoint, "token_endpoint of the metadata", insecure_http=insecure_http)
+    except ValueError as error:
+        raise InvalidAnswer(str(error)) from None
+
+
+def read_token(answer: Answer, *, asked_at: float, default_life: float) -> AccessToken:
+    """The token of an answer (RFC 6749 section 5.1); life is counted from before the request left.
+
+    Raises:
+        TokenRefused: a 4xx with an OAuth error.
+        InvalidAnswer: anything else that is not a token.
+    """
+    if 400 <= answer.status < 500:
+        raise _refusal(answer)
+    if answer.status != 200:
+        raise InvalidAnswer(f"the token endpoint answered {answer.status}")
+    document = _json_object(answer)
+    value, kind, scope = (document.get(name) for name in ("access_token", "token_type", "scope"))
+    if not isinstance(value, str) or not _B64TOKEN.fullmatch(value):
+        raise InvalidAnswer("access_token is not a token (RFC 6750 section 2.1)")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise InvalidAnswer("token_type is not Bearer")
+    if scope is not None and not isinstance(scope, str):
+        raise InvalidAnswer("scope is not a text")
+    return AccessToken(value, asked_at + _life(document, default_life), scope)
+
+
+def retry_after(answer: Answer, now: float) -> float | None:
+    """Seconds to wait by ``Retry-After`` (RFC 9110 section 10.2.3), or None when it is absent or nonsense."""
+    text = answer.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _life(document: dict[str, Any], default_life: float) -> float:
+    life = document.get("expires_in", default_life)
+    if isinstance(life, bool) or not isinstance(life, int | float):
+        raise InvalidAnswer("expires_in is not a number")
+    if not 0 < life or (isinstance(life, float) and not math.isfinite(life)):
+        raise InvalidAnswer("expires_in is not a positive number")
+    return float(min(life, LONGEST_LIFE))
+
+
+def _refusal(answer: Answer) -> TokenRefused | InvalidAnswer:
+    try:
+        document = _json_object(answer)
+    except InvalidAnswer:
+        return InvalidAnswer(f"the token endpoint answered {answer.status} without an OAuth error")
+    error, description = document.get("error"), document.get("error_description")
+    if not isinstance(error, str) or not _ERROR_WORD.fullmatch(error):
+        return InvalidAnswer(f"the token endpoint answered {answer.status} without an OAuth error")
+    shown = _UNPRINTABLE.sub("?", description)[:300] if isinstance(description, str) else None
+    return TokenRefused(error, shown, answer.status)
+
+
+def _json_object(answer: Answer) -> dict[str, Any]:
+    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind != "application/json":
+        raise InvalidAnswer("the answer is not application/json")
+    try:
+        document = json.loads(answer.body.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InvalidAnswer("the answer is not strict JSON") from None
+    if not isinstance(document, dict):
+        raise InvalidAnswer("the answer is not a JSON object")
+    return document
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return document
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
