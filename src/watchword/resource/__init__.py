@@ -1,0 +1,29 @@
+"""For APIs: verify an access token and require a scope (RFC 9068, RFC 6750).
+
+``Verifier(issuer, audience="https://payments.example").verify(token, scope="payments:charge")`` gives
+`Claims` or raises; `watchword.resource.asgi.RequireToken` does it for a whole ASGI application.
+"""
+
+from watchword.resource.claims import Claims
+from watchword.resource.errors import (
+    AccessRefused,
+    InsufficientScope,
+    KeysUnavailable,
+    RequestInvalid,
+    TokenInvalid,
+    TokenMissing,
+    challenge,
+)
+from watchword.resource.verifier import Verifier
+
+__all__ = [
+    "AccessRefused",
+    "Claims",
+    "InsufficientScope",
+    "KeysUnavailable",
+    "RequestInvalid",
+    "TokenInvalid",
+    "TokenMissing",
+    "Verifier",
+    "challenge",
+]

@@ -1,0 +1,47 @@
+"""What an API learns from a token that was verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from watchword.resource.errors import TokenInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """RFC 9068 section 2.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only."""
+
+    client_id: str
+    subject: str
+    scopes: frozenset[str]
+    expires_at: float
+    raw: Mapping[str, Any] = field(repr=False)
+
+
+def read_claims(verified_claims: Mapping[str, Any]) -> Claims:
+    """The claims of a token whose signature, issuer, audience and times were already checked.
+
+    Raises:
+        TokenInvalid: client_id or sub missing or of another type, or a ``cnf``: a bound token is never
+            taken as a bearer token (RFC 7800 section 3.1).
+    """
+    if "cnf" in verified_claims:
+        raise TokenInvalid("the token is bound to a key (cnf): it is refused as a bearer token")
+    client_id, subject = verified_claims.get("client_id"), verified_claims.get("sub")
+    if not isinstance(client_id, str) or not client_id:
+        raise TokenInvalid("client_id is missing or not a text (RFC 9068 section 2.2)")
+    if not isinstance(subject, str) or not subject:
+        raise TokenInvalid("sub is missing or not a text (RFC 9068 section 2.2)")
+    scope = verified_claims.get("scope", "")
+    if not isinstance(scope, str):
+        raise TokenInvalid("scope is not a text")
+    return Claims(
+        client_id,
+        subject,
+        frozenset(scope.split(" ")) - {""},
+        float(verified_claims["exp"]),
+        MappingProxyType(dict(verified_claims)),
+    )

@@ -1,0 +1,233 @@
+"""The issuer's public keys: found through its metadata, cached, refreshed, kept through an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import re
+import threading
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from watchword.jose import JoseError, KeySet
+from watchword.resource.errors import KeysUnavailable
+from watchword.resource.fetch import Document, FetchFailed, afetch, fetch
+
+if TYPE_CHECKING:
+    from watchword.resource.fetch import Transport
+
+_log = logging.getLogger("watchword.resource")
+
+DEFAULT_AGE: Final = 300.0
+SHORTEST_AGE: Final = 10.0
+LONGEST_AGE: Final = 3600.0
+"""Seconds a set is taken as fresh: without max-age, and whatever max-age says."""
+AFTER_FAILURE: Final = 5.0
+"""Seconds after a failed fetch before the next one."""
+
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})", re.ASCII | re.IGNORECASE)
+
+Steps = Generator[str, Document, tuple[str, Document]]
+
+
+class KeySource:
+    """The current key set of one issuer.
+
+    Args:
+        jwks_uri: where the keys are; None asks the issuer's metadata (RFC 8414).
+        cool_down: seconds between two fetches that an unknown key id causes.
+        outage: seconds that an old set is used while no new one can be had.
+        now: Unix seconds. ``changed``: called after another set has taken the place of the old one.
+
+    One fetch at a time across threads, and across the tasks of a loop; while it runs, others go on with
+    the old set. No hostile answer ever replaces a set.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        jwks_uri: str | None,
+        *,
+        now: Callable[[], float],
+        timeout: float,
+        cool_down: float,
+        outage: float,
+        insecure_http: bool,
+        transport: Transport | None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._issuer = checked_url(issuer, insecure_http)
+        self._given_uri = None if jwks_uri is None else checked_url(jwks_uri, insecure_http)
+        self._known_uri = self._given_uri
+        self._insecure_http = insecure_http
+        self._now, self._timeout, self._transport = now, timeout, transport
+        self._cool_down, self._outage, self._changed = cool_down, outage, changed
+        self._keys: KeySet | None = None
+        self._raw = b""
+        self._fetched_at = self._fresh_until = self._not_before = self._unknown_after = float("-inf")
+        self._why = "never fetched"
+        self._lock = threading.Lock()
+        self._loop_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def current(self) -> KeySet:
+        """The set to verify with. Raises `KeysUnavailable`."""
+        if self._due() and self._lock.acquire(blocking=self._usable() is None):
+            try:
+                if self._due():
+                    self._refresh()
+            finally:
+                self._lock.release()
+        return self._usable_or_raise()
+
+    async def acurrent(self) -> KeySet:
+        """`current`, for an event loop."""
+        if self._due():
+            lock = self._loop_lock()
+            if self._usable() is None or not lock.locked():
+                async with lock:
+                    if self._due():
+                        await self._arefresh()
+        return self._usable_or_raise()
+
+    def after_unknown(self, seen: KeySet) -> KeySet | None:
+        """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
+        if self._keys is seen and self._now() >= self._unknown_after:
+            with self._lock:
+                if self._keys is seen and self._now() >= self._unknown_after:
+                    self._refresh()
+                    self._unknown_after = self._now() + self._cool_down
+        return None if self._keys is seen else self._usable()
+
+    async def aafter_unknown(self, seen: KeySet) -> KeySet | None:
+        """`after_unknown`, for an event loop."""
+        if self._keys is seen and self._now() >= self._unknown_after:
+            async with self._loop_lock():
+                if self._keys is seen and self._now() >= self._unknown_after:
+                    await self._arefresh()
+                    self._unknown_after = self._now() + self._cool_down
+        return None if self._keys is seen else self._usable()
+
+    def is_current(self, keys: KeySet) -> bool:
+        """Whether ``keys`` is still the set in use."""
+        return self._keys is keys
+
+    # -- fetching -------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        steps = self._steps()
+        try:
+            url = next(steps)
+            while True:
+                url = steps.send(fetch(url, self._timeout, self._transport))
+        except StopIteration as done:
+            self._keep(*done.value)
+        except FetchFailed as error:
+            self._fail(str(error))
+
+    async def _arefresh(self) -> None:
+        steps = self._steps()
+        try:
+            url = next(steps)
+            while True:
+                url = steps.send(await afetch(url, self._timeout, self._transport))
+        except StopIteration as done:
+            self._keep(*done.value)
+        except FetchFailed as error:
+            self._fail(str(error))
+
+    def _steps(self) -> Steps:
+        """What to fetch, without I/O: yields a URL, is sent its document."""
+        uri = self._known_uri
+        if uri is None:
+            uri = self._read_metadata((yield metadata_url(self._issuer)))
+        return uri, (yield uri)
+
+    def _read_metadata(self, document: Document) -> str:
+        try:
+            metadata = json.loads(document.body)
+        except (ValueError, RecursionError):
+            raise FetchFailed("the metadata is not JSON") from None
+        if not isinstance(metadata, dict) or metadata.get("issuer") != self._issuer:
+            raise FetchFailed("the metadata is of another issuer (RFC 8414 section 3.3)")
+        uri = metadata.get("jwks_uri")
+        if not isinstance(uri, str):
+            raise FetchFailed("the metadata has no jwks_uri")
+        try:
+            return checked_url(uri, self._insecure_http)
+        except ValueError as error:
+            raise FetchFailed(f"jwks_uri of the metadata: {error}") from None
+
+    def _keep(self, uri: str, document: Document) -> None:
+        if document.body != self._raw or self._keys is None:
+            try:
+                keys = KeySet.parse(document.body)
+            except JoseError as error:
+                return self._fail(f"the key set is refused: {error}")
+            if not len(keys):
+                return self._fail("the key set has no key that can be used")
+            self._keys, self._raw = keys, document.body
+            self._changed()
+        now = self._now()
+        self._known_uri, self._fetched_at, self._not_before = uri, now, now
+        self._fresh_until = now + _age(document)
+
+    def _fail(self, why: str) -> None:
+        self._why = why
+        self._known_uri = self._given_uri
+        self._not_before = self._now() + AFTER_FAILURE
+        _log.warning("the issuer's keys could not be fetched: %s", why)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        now = self._now()
+        return now >= self._not_before and (self._keys is None or now >= self._fresh_until)
+
+    def _usable(self) -> KeySet | None:
+        return self._keys if self._now() < self._fetched_at + self._outage else None
+
+    def _usable_or_raise(self) -> KeySet:
+        keys = self._usable()
+        if keys is None:
+            raise KeysUnavailable(f"no keys of the issuer: {self._why}")
+        return keys
+
+    def _loop_lock(self) -> asyncio.Lock:
+        return self._loop_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+
+def metadata_url(issuer: str) -> str:
+    """RFC 8414 section 3.1: the well-known part stands between the host and the issuer's path."""
+    parts = urlsplit(issuer)
+    return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
+
+
+def checked_url(url: str, insecure_http: bool) -> str:
+    """``url`` itself. Raises ValueError for userinfo, a fragment, or plain http to another machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc or not host or parts.fragment:
+        raise ValueError("a URL here has a host, no userinfo and no fragment")
+    if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or _is_loopback(host))):
+        return url
+    raise ValueError("the URL must be https (plain http: loopback only)")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _age(document: Document) -> float:
+    """Seconds, from max-age (RFC 9111 section 5.2.2.1) within bounds; no-store and no-cache are the shortest."""
+    directives = document.headers.get("cache-control", "")
+    if "no-store" in directives.lower() or "no-cache" in directives.lower():
+        return SHORTEST_AGE
+    found = _MAX_AGE.search(directives)
+    return min(LONGEST_AGE, max(SHORTEST_AGE, float(found[1]))) if found else DEFAULT_AGE
