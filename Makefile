@@ -1,0 +1,40 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help venv demo test serve bench lint docs
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/'
+
+$(STAMP): pyproject.toml requirements/runtime.txt requirements/dev.txt
+	./.ci/prepare python
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+venv: $(STAMP)  ## create .venv with the pinned requirements
+
+demo: venv  ## the airline story, end to end, on throwaway state
+	$(BIN)/watchword demo
+
+serve: venv  ## run the server
+	$(BIN)/watchword serve
+
+lint: venv  ## style, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## lint, then every test against real servers
+	./.ci/prepare servers
+	$(BIN)/pytest -n 2
+
+bench: venv  ## the measurements under bench/
+	$(BIN)/python -m bench
+
+docs: venv  ## check the documents: code blocks, decision index
+	$(BIN)/pytest tests/house -k "readme or decision"

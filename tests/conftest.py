@@ -1,0 +1,32 @@
+"""Fixtures that every folder of tests shares."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def postgres_dsn(postgres: Postgres) -> str:
+    return postgres.fresh_database()
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    given = os.environ.get("WATCHWORD_SHARED")
+    path = Path(given) if given else Path(__file__).resolve().parents[2] / "shared"
+    if not path.is_dir():
+        pytest.skip("the shared cases are not here; set WATCHWORD_SHARED to their folder")
+    return path

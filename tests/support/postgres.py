@@ -1,0 +1,97 @@
+"""A throwaway PostgreSQL cluster for tests, and a fresh database for each test that asks."""
+
+import asyncio
+import glob
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+
+def _binaries() -> Path | None:
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda p: int(p.split("/")[4]))
+    return Path(found[-1]).parent if found else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Postgres:
+    """One server; either ours to stop, or one that WATCHWORD_TEST_POSTGRES names."""
+
+    def __init__(self, dsn: str, directory: Path | None = None, binaries: Path | None = None) -> None:
+        self.dsn, self._directory, self._binaries = dsn, directory, binaries
+        self._made: list[str] = []
+
+    @classmethod
+    def start(cls) -> "Postgres":
+        if given := os.environ.get("WATCHWORD_TEST_POSTGRES"):
+            return cls(given)
+        binaries = _binaries()
+        if binaries is None:
+            say = "no PostgreSQL: install the package postgresql, or set WATCHWORD_TEST_POSTGRES to a DSN"
+            if os.environ.get("CI"):
+                pytest.fail(say)
+            pytest.skip(say)
+        directory = Path(tempfile.mkdtemp(prefix="wwpg"))
+        if os.geteuid() == 0:
+            os.chown(directory, pwd.getpwnam("postgres").pw_uid, -1)
+        port = _free_port()
+        server = cls(f"postgresql://postgres@127.0.0.1:{port}/postgres", directory, binaries)
+        try:
+            server._run("initdb", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
+            options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on"
+            server._run("pg_ctl", "-D", f"{directory}/data", "-w", "-l", f"{directory}/log", "-o", options, "start")
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+        assert self._binaries is not None
+        drop = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*drop, str(self._binaries / program), *arguments]
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/", check=False
+        )
+        if check and done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr}")
+
+    def _admin(self, statement: str) -> None:
+        async def go() -> None:
+            connection = await asyncpg.connect(self.dsn)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        # A thread of its own: the caller may already be inside a running loop.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, go()).result()
+
+    def fresh_database(self) -> str:
+        name = f"ww_{uuid.uuid4().hex}"
+        self._admin(f"CREATE DATABASE {name}")
+        self._made.append(name)
+        return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
+
+    def stop(self) -> None:
+        if self._directory is None:
+            for name in self._made:
+                self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            return
+        self._run("pg_ctl", "-D", f"{self._directory}/data", "-m", "immediate", "-w", "stop", check=False)
+        shutil.rmtree(self._directory, ignore_errors=True)
