@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import yaml
-
 from tests.house.deferred_cases import DEFERRED
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = "TEP CAU SCP RES INT REV DIS ROT SEC LOG TEN ADM".split()
+GROUPS = ["TEP", "CAU", "SCP", "RES", "INT", "REV", "DIS", "ROT", "SEC", "LOG", "TEN", "ADM"]
 CASE = re.compile(r"\b(?:" + "|".join(GROUPS) + r")-\d{3}\b")
 
 
@@ -48,7 +47,9 @@ def test_no_long_source_file() -> None:
 
 def test_no_machine_path_or_registry_host() -> None:
     """A tracked path or registry host of one machine breaks the build on every other."""
-    bad = re.compile(r"(?<![\w.])/(?:wo" r"rk|ro" r"ot|op" r"t)/\w|(?:py" r"pi|pythonh" r"osted|npm" r"js)\.(?:org|com)")
+    bad = re.compile(
+        r"(?<![\w.])/(?:wo" r"rk|ro" r"ot|op" r"t)/\w|(?:py" r"pi|pythonh" r"osted|npm" r"js)\.(?:org|com)"
+    )
     hits = []
     for path in tracked():
         try:
