@@ -45,7 +45,7 @@ class Exchange:
                 try:
                     body = bytearray()
                     _refuse_encoded(response)
-                    for chunk in response.iter_raw():
+                    for chunk in response.iter_bytes():
                         _grow(body, chunk, deadline)
                 finally:
                     response.close()
@@ -63,7 +63,7 @@ class Exchange:
                 try:
                     body = bytearray()
                     _refuse_encoded(response)
-                    async for chunk in response.aiter_raw():
+                    async for chunk in response.aiter_bytes():
                         _grow(body, chunk, deadline)
                 finally:
                     await response.aclose()

@@ -41,7 +41,7 @@ def fetch(url: str, timeout: float, transport: Transport | None) -> Document:
         with client.stream("GET", url, headers=_HEADERS) as response:
             _check(response)
             body = bytearray()
-            for chunk in response.iter_raw():
+            for chunk in response.iter_bytes():
                 _grow(body, chunk, deadline)
         return Document({k.lower(): v for k, v in response.headers.items()}, bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -63,7 +63,7 @@ async def afetch(url: str, timeout: float, transport: Transport | None) -> Docum
         async with client.stream("GET", url, headers=_HEADERS) as response:
             _check(response)
             body = bytearray()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 _grow(body, chunk, deadline)
         return Document({k.lower(): v for k, v in response.headers.items()}, bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL) as error:

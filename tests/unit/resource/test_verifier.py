@@ -1,0 +1,286 @@
+"""The resource-server library against a fake issuer: which tokens it believes, and what it says."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from watchword.jose import Algorithm, KeySet, PrivateKey, PublicKey, Signer
+from watchword.resource import (
+    AccessRefused,
+    Claims,
+    InsufficientScope,
+    KeysUnavailable,
+    TokenInvalid,
+    Verifier,
+    challenge,
+)
+from watchword.resource.asgi import RequireToken
+
+ISSUER = "https://id.example/t/acme"
+API = "https://payments.example"
+NOW = 1_000_000.0
+KEY = PrivateKey.generate(Algorithm.ES256)
+OTHER = PrivateKey.generate(Algorithm.ES256)
+
+
+def public(*keys: PrivateKey) -> dict[str, Any]:
+    return KeySet([PublicKey.from_jwk(jwk_of(key)) for key in keys]).to_jwks()
+
+
+def jwk_of(key: PrivateKey) -> dict[str, Any]:
+    return key.public.to_jwk()
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    whole = {
+        "iss": ISSUER,
+        "aud": API,
+        "sub": "app",
+        "client_id": "app",
+        "exp": NOW + 300,
+        "iat": NOW,
+        "jti": "1",
+        "scope": "a:read",
+        **changes,
+    }
+    return {name: value for name, value in whole.items() if value is not ...}
+
+
+def signed(
+    payload: object = None, key: PrivateKey = KEY, typ: str | None = "at+jwt", header: dict[str, Any] | None = None
+) -> str:
+    raw = payload if isinstance(payload, bytes) else json.dumps(claims() if payload is None else payload).encode()
+    return Signer(key, typ=typ, header=header).sign(raw)
+
+
+def b64(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+class World:
+    """A verifier, its clock, and the issuer's documents; counts the fetches of the key set."""
+
+    def __init__(self, **options: Any) -> None:
+        self.time = NOW
+        self.fetches = 0
+        self.jwks: Callable[[], httpx.Response] = lambda: httpx.Response(200, json=public(KEY))
+        self.verifier = Verifier(
+            ISSUER, audience=API, now=lambda: self.time, transport=httpx.MockTransport(self), **options
+        )
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/.well-known/"):
+            return httpx.Response(200, json={"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"})
+        self.fetches += 1
+        return self.jwks()
+
+
+BODY = signed().split(".")
+BAD: dict[str, str] = {
+    **{
+        f"JWT-002 alg {alg}": f"{b64({'alg': alg, 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}"
+        for alg in ("none", "None", "NONE", "nOnE")
+    },
+    "JWT-002 two parts": f"{BODY[0]}.{BODY[1]}.",
+    "JWT-003 HS256": f"{b64({'alg': 'HS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
+    "JWT-005 alg not the key's": f"{b64({'alg': 'RS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
+    "JWT-007 zero signature": f"{BODY[0]}.{BODY[1]}.{'A' * 86}",
+    "JWT-009 unknown kid": signed(key=OTHER),
+    "JWT-010 kid absent": f"{b64({'alg': 'ES256', 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
+    "JWT-014 crit": signed(header={"crit": ["x"], "x": 1}),
+    "JWT-014 crit empty": signed(header={"crit": []}),
+    "JWT-016 typ missing": signed(typ=None),
+    "JWT-016 typ JWT": signed(typ="JWT"),
+    **{f"JWT-017 {typ}": signed(typ=typ) for typ in ("logout+jwt", "dpop+jwt", "client-authentication+jwt")},
+    "JWT-019 padding": signed() + "=",
+    "JWT-019 line": signed() + "\n",
+    "JWT-019 space": " " + signed(),
+    **{f"JWT-021 payload {raw!r}": signed(raw) for raw in (b"null", b"[]", b"1", b'"x"')},
+    "JWT-022 exp absent": signed(claims(exp=...)),
+    **{
+        f"JWT-023 exp {value!r}": signed(claims(exp=value))
+        for value in ("123", True, None, [], -1, 2**63, float("nan"))
+    },
+    "JWT-023 exp 1e400": signed(json.dumps(claims()).replace("1000300.0", "1e400").encode()),
+    "JWT-025 exp is now": signed(claims(exp=NOW)),
+    "JWT-026 nbf ahead": signed(claims(nbf=NOW + 120)),
+    "JWT-027 nbf a text": signed(claims(nbf="soon")),
+    "JWT-027 iat a list": signed(claims(iat=[])),
+    **{
+        f"JWT-034 iss {iss!r}": signed(claims(iss=iss))
+        for iss in ("https://evil", ISSUER + "/", ISSUER[:-1], [ISSUER], ISSUER.upper())
+    },
+    "JWT-035 aud of another": signed(claims(aud="https://other")),
+    "JWT-038 scope a list": signed(claims(scope=["a:read"])),
+    "JWT-038 scope a number": signed(claims(scope=1)),
+    "JWT-040 cnf unknown": signed(claims(cnf={"x": "y"})),
+    "JWT-040 cnf null": signed(claims(cnf=None)),
+    "no client_id": signed(claims(client_id=...)),
+}
+
+
+@pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in BAD.items()])
+def test_refused(token: str) -> None:
+    """Each of these is a known way into an API; and the caller must not learn which check it failed."""
+    with pytest.raises(TokenInvalid) as caught:
+        World().verifier.verify(token)
+    assert "The access token is not valid here" == caught.value.public
+    assert token not in caught.value.rule and caught.value.rule
+
+
+def test_accepted() -> None:
+    """The one thing that an API wants: whose call it is and what it may do."""
+    got = World().verifier.verify(signed(), "a:read")
+    assert ("app", "app", {"a:read"}, NOW + 300) == (got.client_id, got.subject, got.scopes, got.expires_at)
+
+
+@pytest.mark.parametrize("exp", [pytest.param(NOW + 30.5, id="JWT-024 exp fractional")])
+async def test_accepted_async(exp: float) -> None:
+    """RFC 7519 section 2 allows fractions; and the asynchronous door follows the same rules."""
+    assert exp == (await World().verifier.averify(signed(claims(exp=exp)))).expires_at
+
+
+@pytest.mark.parametrize(
+    "held", [pytest.param("a:read", id="JWT-037 not enough"), pytest.param("a:writer", id="JWT-039 substring")]
+)
+def test_scope(held: str) -> None:
+    """A token that may read would write."""
+    world = World()
+    for _twice in range(2):
+        with pytest.raises(InsufficientScope) as caught:
+            world.verifier.verify(signed(claims(scope=held)), "a:write")
+    assert 'scope="a:write"' in (challenge(caught.value) or "")
+
+
+def test_a_cached_token_still_expires() -> None:
+    """A cache that outlives exp would make every token eternal."""
+    world, token = World(), signed()
+    world.verifier.verify(token)
+    world.time = NOW + 300
+    with pytest.raises(TokenInvalid):
+        world.verifier.verify(token)
+
+
+@pytest.mark.parametrize("_", [pytest.param(0, id="JWT-009 one refetch per cool-down")])
+def test_unknown_kid(_: int) -> None:
+    """Forged tokens would turn this API into a flood against the issuer."""
+    world = World()
+    world.verifier.verify(signed())
+    for _n in range(500):
+        with pytest.raises(TokenInvalid):
+            world.verifier.verify(signed(key=OTHER))
+    assert 2 == world.fetches
+    world.jwks = lambda: httpx.Response(200, json=public(KEY, OTHER))
+    world.time += 30
+    assert "app" == world.verifier.verify(signed(key=OTHER)).client_id
+
+
+def test_a_withdrawn_key_empties_the_cache() -> None:
+    """A token of a compromised key would stay good until it expires."""
+    world, token = World(), signed()
+    world.verifier.verify(token)
+    world.jwks = lambda: httpx.Response(200, json=public(OTHER))
+    world.verifier.verify(signed(key=OTHER))
+    with pytest.raises(TokenInvalid):
+        world.verifier.verify(token)
+
+
+def broken() -> httpx.Response:
+    raise httpx.ConnectError("gone")
+
+
+HOSTILE: dict[str, Callable[[], httpx.Response]] = {
+    "HTML": lambda: httpx.Response(200, html="<html>"),
+    "empty": lambda: httpx.Response(200, json={"keys": []}),
+    "huge": lambda: httpx.Response(200, content=b" " * 300_000, headers={"content-type": "application/json"}),
+    "redirect": lambda: httpx.Response(302, headers={"location": "https://evil"}),
+    "oct key": lambda: httpx.Response(200, json={"keys": [{"kty": "oct", "kid": "x", "k": "AAAA"}]}),
+    "duplicate kid": lambda: httpx.Response(200, json={"keys": public(KEY)["keys"] * 2}),
+    "outage": broken,
+}
+
+
+@pytest.mark.parametrize("answer", [pytest.param(a, id=f"JWT-047 {n}") for n, a in HOSTILE.items()])
+def test_hostile_keys_keep_the_old_set(answer: Callable[[], httpx.Response]) -> None:
+    """Whoever can disturb one fetch would shut the API, or choose its keys; but no set lives for ever."""
+    world = World()
+    world.verifier.verify(signed())
+    world.jwks = answer
+    world.time += 400
+    later = signed(claims(exp=NOW + 2 * 86_400))
+    assert "app" == world.verifier.verify(later).client_id
+    assert 2 == world.fetches
+    world.time = NOW + 86_400
+    with pytest.raises(KeysUnavailable):
+        world.verifier.verify(signed(claims(exp=NOW + 3 * 86_400)))
+
+
+@pytest.mark.parametrize("_", [pytest.param(0, id="JWT-048 oct beside a real key")])
+def test_mixed_set(_: int) -> None:
+    """A symmetric key in a public set would let everybody sign."""
+    world = World()
+    world.jwks = lambda: httpx.Response(
+        200, json={"keys": [*public(KEY)["keys"], {"kty": "oct", "kid": "x", "k": "AAAA", "alg": "HS256"}]}
+    )
+    assert "app" == world.verifier.verify(signed()).client_id
+    with pytest.raises(TokenInvalid):
+        world.verifier.verify(f"{b64({'alg': 'HS256', 'kid': 'x', 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}")
+
+
+def served(world: World, headers: list[tuple[str, str]], path: str = "/", **options: Any) -> httpx.Response:
+    """One request through the middleware, over httpx's ASGI transport."""
+    import asyncio
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        held: Claims = scope["watchword"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": held.client_id.encode()})
+
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(RequireToken(app, world.verifier, **options))
+        async with httpx.AsyncClient(transport=transport, base_url="https://payments.example") as client:
+            return await client.get(path, headers=headers)
+
+    return asyncio.run(call())
+
+
+GOOD = ("Authorization", f"bEaReR {signed()}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status", "words"),
+    [
+        pytest.param([GOOD], "/", 200, None, id="good"),
+        pytest.param([], "/", 401, "Bearer", id="no token"),
+        pytest.param([], f"/?access_token={signed()}", 401, "Bearer", id="JWT-042 token in the query"),
+        pytest.param([GOOD, GOOD], "/", 400, 'error="invalid_request"', id="two headers"),
+        pytest.param([("Authorization", "Bearer a.b.c")], "/", 401, 'error="invalid_token"', id="JWT-045 forged"),
+        pytest.param([("Authorization", "Bearer")], "/", 401, 'error="invalid_token"', id="no value"),
+        pytest.param([("Authorization", "Basic eDp5")], "/", 401, "Bearer", id="another scheme"),
+        pytest.param([GOOD], "/write", 403, 'scope="a:write"', id="JWT-037 middleware"),
+    ],
+)
+def test_middleware(headers: list[tuple[str, str]], path: str, status: int, words: str | None) -> None:
+    """The application would be entered without a token, or callers could not tell what to do."""
+    got = served(World(), headers, path, scope_for=lambda scope: "a:write" if scope["path"] == "/write" else None)
+    assert status == got.status_code
+    assert (words is None) == ("www-authenticate" not in got.headers)
+    assert words is None or words in got.headers["www-authenticate"]
+
+
+def test_middleware_says_503_without_keys() -> None:
+    """401 would make every caller throw its good token away."""
+    world = World()
+    world.jwks = broken
+    got = served(world, [GOOD])
+    assert (503, "5") == (got.status_code, got.headers["retry-after"])
+
+
+def test_one_tree() -> None:
+    """An exception outside the tree would be a 500."""
+    assert all(issubclass(one, AccessRefused) for one in (TokenInvalid, InsufficientScope, KeysUnavailable))
