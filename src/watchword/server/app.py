@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from ..jose.sealing import MasterKey, create_master_key, load_master_key
 from .config import Settings
+from .http.admin.app import AdminApi
+from .http.admin.handlers import AdminHandlers
 from .http.front import Front
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import PublicDocuments
@@ -23,6 +25,7 @@ from .http.wire import Receive, Send
 from .keys.rotation import Policy
 from .service.authenticate_client import AuthenticateClient
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
+from .service.desk import Desk
 from .service.group_commit import GroupCommit
 from .service.housekeeping import Housekeeping
 from .service.imported_secrets import ImportedSecrets
@@ -162,10 +165,34 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         services.refusals, services.world.clock, settings.body_timeout,
     )  # fmt: skip
     operations = Operations(services.view, services.refusals)
-    mounted = {"/health/": operations.health, "/metrics": operations.metrics}
+    base_path = urlsplit(settings.base_url).path
+    desk = Desk(
+        services.storage.store,
+        services.pepper,
+        services.world.clock,
+        services.world.random_bytes,
+    )
+    handlers = AdminHandlers(
+        desk, services.keys, services.create_tenant, services.issuer_of,
+        services.storage.store.secret_use, services.audit.recent, services.master, settings.max_old_secrets,
+    )  # fmt: skip
+    admin = AdminApi(
+        handlers,
+        services.view,
+        services.tokens,
+        services.world.clock,
+        services.issuer_of,
+        base_path,
+        settings.body_timeout,
+    )
+    mounted = {
+        "/api/v1/": admin,
+        "/health/": operations.health,
+        "/metrics": operations.metrics,
+    }
     return Front(
         services.view,
-        urlsplit(settings.base_url).path,
+        base_path,
         services.issuer_of,
         TokenEndpoint(
             services.issue, services.native, services.refusals, settings.body_timeout

@@ -87,6 +87,18 @@ class AuditLog:
                 (last.at, last.chain, last.seq) if by_time else (last.chain, last.seq)
             )
 
+    async def recent(self, tenant_id: str, limit: int) -> list[Row]:
+        """The newest rows, newest first."""
+        t = schema.audit
+        query = (
+            sa.select(t)
+            .where(t.c.tenant_id == tenant_id)
+            .order_by(t.c.at.desc(), t.c.seq.desc())
+            .limit(limit)
+        )
+        async with self._engine.connect() as connection:
+            return [Row(*row) for row in (await connection.execute(query)).fetchall()]
+
     async def verify(self, tenant_id: str) -> tuple[int, list[Break]]:
         """How many rows were read, and every break in them: altered, missing, reordered, or a checkpoint that does not fit."""
         heads: dict[str, dict[int, str]] = await self._checkpointed(tenant_id)

@@ -1,0 +1,187 @@
+"""What the admin API shows of the registry: never a secret, never a digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ...keys.model import SigningKey
+from ...registry.model import (
+    Api,
+    Application,
+    Grant,
+    Role,
+    Scope,
+    Tenant,
+    TokenSettings,
+)
+from ...registry.model import Secret as KeptSecret
+
+
+class SecretShape(Struct, frozen=True, kw_only=True):
+    """A secret without its text. Times are seconds since the epoch."""
+
+    id: str
+    created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+
+
+class ApplicationShape(Struct, frozen=True, kw_only=True):
+    """An application."""
+
+    client_id: str
+    name: str
+    kind: str
+    description: str
+    enabled: bool
+    auth_method: str
+    grant_types: tuple[str, ...]
+    grants: tuple[Grant, ...]
+    role_ids: tuple[str, ...]
+    default_api_id: str | None
+    labels: dict[str, str]
+    secrets: list[SecretShape]
+    created_at: int
+    version: int
+
+
+class NewApplicationShape(ApplicationShape, frozen=True, kw_only=True):
+    """An application at its creation: the secret is shown here and never again."""
+
+    client_secret: str | None
+
+
+class NewSecretShape(Struct, frozen=True, kw_only=True):
+    """A secret at its creation, shown once."""
+
+    client_id: str
+    secret_id: str
+    client_secret: str
+    expires_at: int | None
+
+
+class ApiShape(Struct, frozen=True, kw_only=True):
+    """An API."""
+
+    api_id: str
+    identifier: str
+    name: str
+    enabled: bool
+    scopes: tuple[Scope, ...]
+    tokens: TokenSettings
+    introspectors: tuple[str, ...]
+    created_at: int
+    version: int
+
+
+class RoleShape(Struct, frozen=True, kw_only=True):
+    """A role."""
+
+    role_id: str
+    name: str
+    description: str
+    access: tuple[Grant, ...]
+    created_at: int
+    version: int
+
+
+class KeyShape(Struct, frozen=True, kw_only=True):
+    """A signing key, public side."""
+
+    kid: str
+    algorithm: str
+    state: str
+    published_at: int
+    activated_at: int | None
+    retired_at: int | None
+    gone_at: int | None
+
+
+class TenantShape(Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    slug: str
+    name: str
+    enabled: bool
+    created_at: int
+    version: int
+
+
+class NewTenantShape(TenantShape, frozen=True, kw_only=True):
+    """A tenant at its creation, with its first administrator; the secret is shown once."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A page of a list; `next` is a cursor, absent at the end."""
+
+    items: list[object]
+    next: str | None = None
+
+
+def _secret(secret: KeptSecret, used: Mapping[str, int]) -> SecretShape:
+    return SecretShape(
+        id=secret.id,
+        created_at=secret.created_at,
+        expires_at=secret.expires_at,
+        last_used_at=used.get(secret.id),
+    )
+
+
+def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, object]:
+    """The members that both application shapes share."""
+    return {
+        "client_id": a.client_id, "name": a.name, "kind": a.kind, "description": a.description, "enabled": a.enabled,
+        "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
+        "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
+        "created_at": a.created_at, "version": a.version,
+    }  # fmt: skip
+
+
+def application_shape(a: Application, used: Mapping[str, int]) -> ApplicationShape:
+    """Without secrets' texts."""
+    return ApplicationShape(**application_fields(a, used))  # type: ignore[arg-type]
+
+
+def api_shape(a: Api) -> ApiShape:
+    """An API as shown."""
+    return ApiShape(
+        api_id=a.api_id, identifier=a.identifier, name=a.name, enabled=a.enabled, scopes=a.scopes, tokens=a.tokens,
+        introspectors=a.introspectors, created_at=a.created_at, version=a.version,
+    )  # fmt: skip
+
+
+def role_shape(r: Role) -> RoleShape:
+    """A role as shown."""
+    return RoleShape(
+        role_id=r.role_id,
+        name=r.name,
+        description=r.description,
+        access=r.access,
+        created_at=r.created_at,
+        version=r.version,
+    )
+
+
+def key_shape(k: SigningKey) -> KeyShape:
+    """A key as shown."""
+    return KeyShape(
+        kid=k.kid, algorithm=k.algorithm, state=k.state, published_at=k.published_at, activated_at=k.activated_at,
+        retired_at=k.retired_at, gone_at=k.gone_at,
+    )  # fmt: skip
+
+
+def tenant_fields(t: Tenant) -> dict[str, object]:
+    """The members that both tenant shapes share."""
+    return {
+        "slug": t.slug,
+        "name": t.name,
+        "enabled": t.enabled,
+        "created_at": t.created_at,
+        "version": t.version,
+    }

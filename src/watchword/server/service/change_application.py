@@ -1,0 +1,99 @@
+"""Update, disable, cut off and delete applications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
+from ..registry.model import Application, AuthMethod, Grant, Kind
+from .create_application import check_application
+from .desk import Caller, Desk, changed_fields, check_version, found
+
+
+class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may change; a field that is left out stays (RFC 7396)."""
+
+    name: str | UnsetType = UNSET
+    kind: Kind | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    auth_method: AuthMethod | UnsetType = UNSET
+    grant_types: tuple[str, ...] | UnsetType = UNSET
+    grants: tuple[Grant, ...] | UnsetType = UNSET
+    role_ids: tuple[str, ...] | UnsetType = UNSET
+    default_api_id: str | None | UnsetType = UNSET
+    labels: dict[str, str] | UnsetType = UNSET
+
+
+def given(change: Struct) -> dict[str, Any]:
+    """The fields that a change sets."""
+    return {
+        name: value
+        for name in change.__struct_fields__
+        if (value := getattr(change, name)) is not UNSET
+    }
+
+
+async def update_application(
+    desk: Desk,
+    caller: Caller,
+    client_id: str,
+    change: ApplicationChange,
+    expected: int | None = None,
+) -> Application:
+    """Judged on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
+    async with desk.store.transaction() as tx:
+        before: Application = found(
+            await tx.applications.get(caller.tenant_id, client_id), "application"
+        )
+        check_version(before, expected)
+        after = replace(before, **given(change))
+        fields = changed_fields(before, after)
+        if not fields:
+            return before
+        after = replace(after, version=before.version + 1)
+        await check_application(tx, after)
+        await tx.applications.replace(after)
+        tx.record(
+            caller.tenant_id,
+            ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)),
+        )
+    return after
+
+
+async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Application:
+    """Every token issued to the application before now becomes inactive; later ones are good."""
+    async with desk.store.transaction() as tx:
+        before: Application = found(
+            await tx.applications.get(caller.tenant_id, client_id), "application"
+        )
+        after = replace(
+            before, not_before_ms=int(desk.clock() * 1000), version=before.version + 1
+        )
+        await tx.applications.replace(after)
+        tx.record(
+            caller.tenant_id, TokensCutOff(client_id=client_id, **desk.said(caller))
+        )
+    return after
+
+
+async def delete_application(
+    desk: Desk, caller: Caller, client_id: str, expected: int | None = None
+) -> None:
+    """Its tokens turn inactive; its client id is never used again."""
+    async with desk.store.transaction() as tx:
+        before: Application = found(
+            await tx.applications.get(caller.tenant_id, client_id), "application"
+        )
+        check_version(before, expected)
+        after = replace(
+            before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1
+        )
+        await tx.applications.remove(after)
+        tx.record(
+            caller.tenant_id,
+            ApplicationDeleted(client_id=client_id, **desk.said(caller)),
+        )

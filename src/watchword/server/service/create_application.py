@@ -1,0 +1,148 @@
+"""Register an application, or bring one along from another server."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ..audit.events import ApplicationCreated, SecretCreated
+from ..registry import rules
+from ..registry.errors import Conflict, Invalid
+from ..registry.model import (
+    CLIENT_CREDENTIALS,
+    Application,
+    AuthMethod,
+    Grant,
+    Kind,
+    Secret,
+)
+from ..registry.secret_text import digest
+from .desk import Caller, Desk, apis_of, roles_of
+from .imported_secrets import check_imported_digest
+from .ports import Transaction
+
+
+class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be said at registration. `client_id`, `secret` and `secret_hash` are for imports only."""
+
+    name: str
+    kind: Kind = "service"
+    description: str = ""
+    auth_method: AuthMethod = "client_secret_basic"
+    grant_types: tuple[str, ...] = (CLIENT_CREDENTIALS,)
+    grants: tuple[Grant, ...] = ()
+    role_ids: tuple[str, ...] = ()
+    default_api_id: str | None = None
+    labels: dict[str, str] = {}
+    secret_expires_at: int | None = None
+    client_id: str | None = None
+    secret: str | None = None
+    secret_hash: str | None = None
+
+
+async def create_application(
+    desk: Desk, caller: Caller, wanted: NewApplication
+) -> tuple[Application, str | None]:
+    """The application and its secret's text (None when the secret was imported). Raises `Invalid`, `Conflict`."""
+    imported = (
+        wanted.client_id is not None
+        or wanted.secret is not None
+        or wanted.secret_hash is not None
+    )
+    kept, text = _secret(desk, wanted)
+    application = Application(
+        tenant_id=caller.tenant_id,
+        client_id=desk.new_id() if wanted.client_id is None else wanted.client_id,
+        name=wanted.name,
+        kind=wanted.kind,
+        description=wanted.description,
+        auth_method=wanted.auth_method,
+        grant_types=wanted.grant_types,
+        secrets=(kept,),
+        grants=wanted.grants,
+        role_ids=wanted.role_ids,
+        default_api_id=wanted.default_api_id,
+        labels=wanted.labels,
+        created_at=int(desk.clock()),
+    )
+    said = desk.said(caller)
+    async with desk.store.transaction() as tx:
+        await check_application(tx, application)
+        await tx.applications.add(application)
+        tx.record(
+            caller.tenant_id,
+            ApplicationCreated(
+                client_id=application.client_id,
+                name=application.name,
+                imported=imported,
+                **said,
+            ),
+        )
+        tx.record(
+            caller.tenant_id,
+            SecretCreated(
+                client_id=application.client_id,
+                secret_id=kept.id,
+                expires_at=kept.expires_at,
+                **said,
+            ),
+        )
+    return application, text
+
+
+def _secret(desk: Desk, wanted: NewApplication) -> tuple[Secret, str | None]:
+    fresh, text = desk.new_secret(wanted.secret_expires_at)
+    if wanted.secret is not None and wanted.secret_hash is not None:
+        raise Invalid("give secret or secret_hash, not both", field="secret_hash")
+    if (
+        wanted.secret is not None or wanted.secret_hash is not None
+    ) and wanted.client_id is None:
+        raise Invalid(
+            "an imported secret comes with its client_id; new applications get a generated one",
+            field="client_id",
+        )
+    if wanted.secret is not None:
+        if not 1 <= len(wanted.secret) <= 1024:
+            raise Invalid("an imported secret has 1 to 1024 characters", field="secret")
+        kept = digest(desk.pepper, wanted.secret.encode("utf-8", "surrogatepass"))
+        return Secret(
+            id=fresh.id,
+            digest=kept,
+            created_at=fresh.created_at,
+            expires_at=fresh.expires_at,
+        ), None
+    if wanted.secret_hash is not None:
+        check_imported_digest(wanted.secret_hash)
+        return Secret(
+            id=fresh.id,
+            digest=wanted.secret_hash,
+            created_at=fresh.created_at,
+            expires_at=fresh.expires_at,
+        ), None
+    return fresh, text
+
+
+async def check_application(tx: Transaction, application: Application) -> None:
+    """Every rule on the final state, whatever verb led to it."""
+    rules.check_name(application.name)
+    rules.check_text(application.description, "description")
+    rules.check_client_id(application.client_id)
+    rules.check_grant_types(application.grant_types)
+    for name, value in application.labels.items():
+        rules.check_name(name, "labels", 64)
+        rules.check_text(value, "labels", 200)
+    if len(application.labels) > 50:
+        raise Invalid("use at most 50 labels", field="labels")
+    apis = await apis_of(tx, application.tenant_id)
+    rules.check_grants(application.grants, apis, "grants")
+    if (
+        application.default_api_id is not None
+        and application.default_api_id not in apis
+    ):
+        raise Invalid("there is no such API", field="default_api_id")
+    rules.check_unique(application.role_ids, "role_ids")
+    known = await roles_of(tx, application.tenant_id)
+    for role_id in application.role_ids:
+        if role_id not in known:
+            raise Invalid(f"there is no role {role_id!r}", field="role_ids")
+    if len({secret.id for secret in application.secrets}) != len(application.secrets):
+        raise Conflict("two secrets have one id")

@@ -1,0 +1,133 @@
+"""Create, change and delete APIs."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from ..audit.events import ApiCreated, ApiDeleted, ApiUpdated
+from ..registry import rules
+from ..registry.errors import Conflict
+from ..registry.model import ADMIN_API, Api, Grant, Role, Scope, TokenSettings
+from .change_application import given
+from .desk import Caller, Desk, changed_fields, check_version, found, roles_of
+from .ports import Transaction
+from .rotate_key import RotateKey
+
+
+class NewApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be said at creation."""
+
+    identifier: str
+    name: str
+    scopes: tuple[Scope, ...] = ()
+    tokens: TokenSettings = TokenSettings()
+    introspectors: tuple[str, ...] = ()
+
+
+class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may change; the identifier may not: tokens carry it."""
+
+    name: str | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    scopes: tuple[Scope, ...] | UnsetType = UNSET
+    tokens: TokenSettings | UnsetType = UNSET
+    introspectors: tuple[str, ...] | UnsetType = UNSET
+
+
+def _check(api: Api) -> None:
+    rules.check_identifier(api.identifier)
+    rules.check_name(api.name)
+    rules.check_token_settings(api.tokens)
+    rules.check_unique((scope.name for scope in api.scopes), "scopes")
+    for scope in api.scopes:
+        rules.check_scope_name(scope.name)
+        rules.check_text(scope.description, "scopes")
+    rules.check_unique(api.introspectors, "introspectors")
+    for client_id in api.introspectors:
+        rules.check_client_id(client_id)
+
+
+async def create_api(
+    desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi
+) -> Api:
+    """Makes the signing key of its algorithm, too, if the tenant has none. Raises `Invalid`, `Conflict`."""
+    api = Api(
+        tenant_id=caller.tenant_id, api_id=desk.new_id(), identifier=wanted.identifier, name=wanted.name,
+        scopes=wanted.scopes, tokens=wanted.tokens, introspectors=wanted.introspectors, created_at=int(desk.clock()),
+    )  # fmt: skip
+    _check(api)
+    async with desk.store.transaction() as tx:
+        await tx.apis.add(api)
+        tx.record(
+            caller.tenant_id,
+            ApiCreated(
+                api_id=api.api_id, identifier=api.identifier, **desk.said(caller)
+            ),
+        )
+        await keys.ensure(tx, caller.tenant_id, api.tokens.algorithm, caller.actor)
+    return api
+
+
+async def update_api(
+    desk: Desk,
+    keys: RotateKey,
+    caller: Caller,
+    api_id: str,
+    change: ApiChange,
+    expected: int | None = None,
+) -> Api:
+    """A scope that is dropped leaves every role; grants keep its name and give nothing for it."""
+    async with desk.store.transaction() as tx:
+        before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
+        check_version(before, expected)
+        after = replace(before, **given(change))
+        fields = changed_fields(before, after)
+        if not fields:
+            return before
+        _check(after)
+        after = replace(after, version=before.version + 1)
+        await tx.apis.replace(after)
+        await _drop_from_roles(tx, after)
+        tx.record(
+            caller.tenant_id,
+            ApiUpdated(api_id=api_id, fields=fields, **desk.said(caller)),
+        )
+        await keys.ensure(tx, caller.tenant_id, after.tokens.algorithm, caller.actor)
+    return after
+
+
+async def delete_api(
+    desk: Desk, caller: Caller, api_id: str, expected: int | None = None
+) -> None:
+    """Grants and role entries for it end with it; Watchword's own API stays."""
+    async with desk.store.transaction() as tx:
+        before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
+        check_version(before, expected)
+        if before.identifier == ADMIN_API:
+            raise Conflict("Watchword's own API cannot be deleted")
+        await _drop_from_roles(tx, replace(before, scopes=()))
+        await tx.apis.remove(replace(before, version=before.version + 1))
+        tx.record(caller.tenant_id, ApiDeleted(api_id=api_id, **desk.said(caller)))
+
+
+async def _drop_from_roles(tx: Transaction, api: Api) -> None:
+    """No role names a scope that the API does not offer."""
+    for role in (await roles_of(tx, api.tenant_id)).values():
+        access = tuple(
+            entry
+            for entry in (_narrowed(entry, api) for entry in role.access)
+            if entry.scopes
+        )
+        if access != role.access:
+            mended: Role = replace(role, access=access, version=role.version + 1)
+            await tx.roles.replace(mended)
+
+
+def _narrowed(entry: Grant, api: Api) -> Grant:
+    if entry.api_id != api.api_id:
+        return entry
+    return Grant(
+        api_id=entry.api_id,
+        scopes=tuple(name for name in entry.scopes if name in api.scope_names()),
+    )

@@ -1,0 +1,92 @@
+"""What the administrative verbs share: storage, time, chance, and who asks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from ..registry.errors import NotFound, VersionMismatch
+from ..registry.model import Api, Role, Secret
+from ..registry.secret_text import digest, generate
+from .ports import Store, Transaction
+
+EVERYTHING = 100_000
+
+
+class Caller(Struct, frozen=True):
+    """Who changes something, in which tenant; goes into every audit event."""
+
+    tenant_id: str
+    actor: str
+    request_id: str = ""
+
+
+class Desk(Struct, frozen=True):
+    """One per worker."""
+
+    store: Store
+    pepper: bytes
+    clock: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+
+    def new_id(self) -> str:
+        """A lower-case UUID, never reused: the row of a deleted thing stays."""
+        return str(uuid.UUID(bytes=self.random_bytes(16), version=4))
+
+    def said(self, caller: Caller) -> dict[str, Any]:
+        """The fields that every audit event has."""
+        return {
+            "at": self.clock(),
+            "actor": caller.actor,
+            "request_id": caller.request_id,
+        }
+
+    def new_secret(self, expires_at: int | None = None) -> tuple[Secret, str]:
+        """A secret to keep and its text, which is shown once."""
+        text = generate(self.random_bytes(32))
+        kept = Secret(
+            id=self.new_id(),
+            digest=digest(self.pepper, text.encode()),
+            created_at=int(self.clock()),
+            expires_at=expires_at,
+        )
+        return kept, text
+
+
+async def apis_of(tx: Transaction, tenant_id: str) -> dict[str, Api]:
+    """All APIs of a tenant by id."""
+    return {api.api_id: api for api in await tx.apis.page(tenant_id, None, EVERYTHING)}
+
+
+async def roles_of(tx: Transaction, tenant_id: str) -> dict[str, Role]:
+    """All roles of a tenant by id."""
+    return {
+        role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)
+    }
+
+
+def found(record: Any, what: str) -> Any:
+    """The record, or `NotFound`."""
+    if record is None:
+        raise NotFound(f"there is no such {what} in this tenant")
+    return record
+
+
+def check_version(record: Any, expected: int | None) -> None:
+    """If-Match (RFC 9110 section 13.1.1): raises `VersionMismatch`."""
+    if expected is not None and record.version != expected:
+        raise VersionMismatch(
+            "it was changed meanwhile; read it again and repeat your change"
+        )
+
+
+def changed_fields(before: Any, after: Any) -> tuple[str, ...]:
+    """The names of the fields that differ, without `version`."""
+    return tuple(
+        name
+        for name in before.__struct_fields__
+        if name != "version" and getattr(before, name) != getattr(after, name)
+    )
