@@ -164,7 +164,7 @@ def _life(document: dict[str, Any], default_life: float) -> float:
     life = document.get("expires_in", default_life)
     if isinstance(life, bool) or not isinstance(life, int | float):
         raise InvalidAnswer("expires_in is not a number")
-    if not 0 < life or (isinstance(life, float) and not math.isfinite(life)):
+    if not life > 0 or (isinstance(life, float) and not math.isfinite(life)):
         raise InvalidAnswer("expires_in is not a positive number")
     return float(min(life, LONGEST_LIFE))
 
@@ -186,7 +186,9 @@ def _json_object(answer: Answer) -> dict[str, Any]:
     if kind != "application/json":
         raise InvalidAnswer("the answer is not application/json")
     try:
-        document = json.loads(answer.body.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        document = json.loads(
+            answer.body.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError):
         raise InvalidAnswer("the answer is not strict JSON") from None
     if not isinstance(document, dict):

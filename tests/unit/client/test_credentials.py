@@ -13,8 +13,16 @@ from typing import Any
 
 import httpx
 import pytest
-from watchword.client import AccessToken, ClientCredentials, InvalidAnswer, Secret, TokenError, TokenRefused
-from watchword.client import TokenUnavailable
+
+from watchword.client import (
+    AccessToken,
+    ClientCredentials,
+    InvalidAnswer,
+    Secret,
+    TokenError,
+    TokenRefused,
+    TokenUnavailable,
+)
 
 ISSUER = "https://id.example/t/acme"
 ENDPOINT = f"{ISSUER}/token"
@@ -71,12 +79,12 @@ def test_cached(_: int) -> None:
     """A token request per API call would make the issuer the bottleneck of every API."""
     world = World()
     for _call in range(1000):
-        assert "token-1" == world.auth.token().value
-    assert 1 == len(world.issuer.asked)
+        assert world.auth.token().value == "token-1"
+    assert len(world.issuer.asked) == 1
     world.time += 239
-    assert "token-1" == world.auth.token().value
+    assert world.auth.token().value == "token-1"
     world.time += 1
-    assert "token-2" == world.auth.token().value
+    assert world.auth.token().value == "token-2"
 
 
 @pytest.mark.parametrize("_", [pytest.param(0, id="CLI-002 stampede of threads")])
@@ -118,7 +126,10 @@ def test_retried(status: int, headers: dict[str, str], pauses: list[float]) -> N
 
 @pytest.mark.parametrize(
     "error",
-    [pytest.param(e, id=f"CLI-007 {e.__name__}") for e in (httpx.ReadTimeout, httpx.ConnectError, httpx.ReadError)],
+    [
+        pytest.param(e, id=f"CLI-007 {e.__name__}")
+        for e in (httpx.ReadTimeout, httpx.ConnectError, httpx.ReadError)
+    ],
 )
 def test_network_failures_are_bounded(error: type[httpx.TransportError]) -> None:
     """Without a bound a dead issuer would hold its callers for ever."""
@@ -129,17 +140,23 @@ def test_network_failures_are_bounded(error: type[httpx.TransportError]) -> None
     world = World(fail)
     with pytest.raises(TokenUnavailable):
         world.auth.token()
-    assert (3, [0.5, 1.0]) == (len(world.issuer.asked), world.slept)
+    assert (len(world.issuer.asked), world.slept) == (3, [0.5, 1.0])
 
 
 @pytest.mark.parametrize("status", [pytest.param(s, id=f"CLI-007 {s} is not retried") for s in (400, 401)])
 def test_refusal_is_not_retried(status: int) -> None:
     """Repeating a wrong secret would lock the application out."""
-    world = World(lambda n: httpx.Response(status, json={"error": "invalid_client", "error_description": "no"}))
+    world = World(
+        lambda n: httpx.Response(status, json={"error": "invalid_client", "error_description": "no"})
+    )
     with pytest.raises(TokenRefused) as caught:
         world.auth.token()
-    assert ("invalid_client", "no", status) == (caught.value.error, caught.value.description, caught.value.status)
-    assert (1, []) == (len(world.issuer.asked), world.slept)
+    assert ("invalid_client", "no", status) == (
+        caught.value.error,
+        caught.value.description,
+        caught.value.status,
+    )
+    assert (len(world.issuer.asked), world.slept) == (1, [])
 
 
 def api(good: str | None) -> tuple[httpx.MockTransport, list[str]]:
@@ -162,7 +179,7 @@ def test_401_once(good: str | None, status: int) -> None:
     transport, seen = api(good)
     with httpx.Client(transport=transport, auth=world.auth) as client:
         assert status == client.get("https://api.example/").status_code
-    assert ["Bearer token-1", "Bearer token-2"] == seen
+    assert seen == ["Bearer token-1", "Bearer token-2"]
 
 
 @pytest.mark.parametrize("_", [pytest.param(0, id="CLI-008 async")])
@@ -171,8 +188,8 @@ async def test_401_once_async(_: int) -> None:
     world = World()
     transport, seen = api("token-2")
     async with httpx.AsyncClient(transport=transport, auth=world.auth) as client:
-        assert 200 == (await client.get("https://api.example/")).status_code
-    assert ["Bearer token-1", "Bearer token-2"] == seen
+        assert (await client.get("https://api.example/")).status_code == 200
+    assert seen == ["Bearer token-1", "Bearer token-2"]
 
 
 @pytest.mark.parametrize("_", [pytest.param(0, id="CLI-009 redirect")])
@@ -181,7 +198,7 @@ def test_redirect(_: int) -> None:
     world = World(lambda n: httpx.Response(307, headers={"location": "https://evil.example/"}))
     with pytest.raises(InvalidAnswer):
         world.auth.token()
-    assert ["id.example"] == [request.url.host for request in world.issuer.asked]
+    assert [request.url.host for request in world.issuer.asked] == ["id.example"]
 
 
 @pytest.mark.parametrize("_", [pytest.param(0, id="CLI-012 many loops")])
@@ -211,13 +228,15 @@ def test_fork(_: int) -> None:
 
     world = World(answer)
     world.auth.token()
-    assert 0 == os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1])
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 HOSTILE = {
     "huge": raw(b" " * 70_000),
     "gzip bomb": httpx.Response(
-        200, stream=httpx.ByteStream(b"x"), headers={"content-type": "application/json", "content-encoding": "gzip"}
+        200,
+        stream=httpx.ByteStream(b"x"),
+        headers={"content-type": "application/json", "content-encoding": "gzip"},
     ),
     "NaN": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":NaN}'),
     "infinite": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":1e999}'),
@@ -226,7 +245,9 @@ HOSTILE = {
     "token with a line": raw(b'{"access_token":"a\\r\\nx: y","token_type":"Bearer"}'),
     "life a text": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":"300"}'),
     "life true": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":true}'),
-    "life of many digits": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":' + b"9" * 5000 + b"}"),
+    "life of many digits": raw(
+        b'{"access_token":"a","token_type":"Bearer","expires_in":' + b"9" * 5000 + b"}"
+    ),
     "no type": raw(b'{"access_token":"a"}'),
     "duplicate keys": raw(b'{"access_token":"a","access_token":"b","token_type":"Bearer"}'),
     "HTML": httpx.Response(200, html="<html>"),
@@ -269,8 +290,8 @@ def test_stale_token_survives_a_failed_renewal() -> None:
     world = World(lambda n: token(n) if n == 1 else httpx.Response(503))
     world.auth.token()
     world.time += 250
-    assert ("token-1", []) == (world.auth.token().value, world.slept)
-    assert ("token-1", 2) == (world.auth.token().value, len(world.issuer.asked))
+    assert (world.auth.token().value, world.slept) == ("token-1", [])
+    assert (world.auth.token().value, len(world.issuer.asked)) == ("token-1", 2)
     world.time += 50
     with pytest.raises(TokenError):
         world.auth.token()
@@ -281,8 +302,8 @@ def test_basic_encodes_before_base64() -> None:
     issuer = Issuer()
     ClientCredentials(ISSUER, "a:b c", "p%:é", transport=issuer.transport, scope="x").token()
     sent = base64.b64decode(issuer.asked[0].headers["authorization"].removeprefix("Basic "))
-    assert b"a%3Ab+c:p%25%3A%C3%A9" == sent
-    assert b"grant_type=client_credentials&scope=x" == issuer.asked[0].content
+    assert sent == b"a%3Ab+c:p%25%3A%C3%A9"
+    assert issuer.asked[0].content == b"grant_type=client_credentials&scope=x"
 
 
 def test_post_puts_the_secret_into_the_form_only() -> None:
@@ -318,9 +339,12 @@ def test_secrets_do_not_show() -> None:
 def test_bearer_is_not_sent_in_clear() -> None:
     """RFC 6750 section 5.3: a token on plain http is anybody's."""
     transport, seen = api("token-1")
-    with httpx.Client(transport=transport, auth=World().auth) as client, pytest.raises(ValueError, match="https"):
+    with (
+        httpx.Client(transport=transport, auth=World().auth) as client,
+        pytest.raises(ValueError, match="https"),
+    ):
         client.get("http://api.example/")
-    assert [] == seen
+    assert seen == []
 
 
 def test_requests_retries_a_401_once() -> None:
@@ -343,5 +367,5 @@ def test_requests_retries_a_401_once() -> None:
 
     session = requests.Session()
     session.mount("https://", Adapter())
-    assert 200 == session.get("https://api.example/", auth=world.auth.for_requests()).status_code
-    assert ["Bearer token-1", "Bearer token-2"] == seen
+    assert session.get("https://api.example/", auth=world.auth.for_requests()).status_code == 200
+    assert seen == ["Bearer token-1", "Bearer token-2"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from watchword.jose import Algorithm, KeySet, PrivateKey, PublicKey, Signer
 from watchword.resource import (
     AccessRefused,
@@ -52,9 +53,16 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def signed(
-    payload: object = None, key: PrivateKey = KEY, typ: str | None = "at+jwt", header: dict[str, Any] | None = None
+    payload: object = None,
+    key: PrivateKey = KEY,
+    typ: str | None = "at+jwt",
+    header: dict[str, Any] | None = None,
 ) -> str:
-    raw = payload if isinstance(payload, bytes) else json.dumps(claims() if payload is None else payload).encode()
+    raw = (
+        payload
+        if isinstance(payload, bytes)
+        else json.dumps(claims() if payload is None else payload).encode()
+    )
     return Signer(key, typ=typ, header=header).sign(raw)
 
 
@@ -129,7 +137,7 @@ def test_refused(token: str) -> None:
     """Each of these is a known way into an API; and the caller must not learn which check it failed."""
     with pytest.raises(TokenInvalid) as caught:
         World().verifier.verify(token)
-    assert "The access token is not valid here" == caught.value.public
+    assert caught.value.public == "The access token is not valid here"
     assert token not in caught.value.rule and caught.value.rule
 
 
@@ -146,7 +154,8 @@ async def test_accepted_async(exp: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "held", [pytest.param("a:read", id="JWT-037 not enough"), pytest.param("a:writer", id="JWT-039 substring")]
+    "held",
+    [pytest.param("a:read", id="JWT-037 not enough"), pytest.param("a:writer", id="JWT-039 substring")],
 )
 def test_scope(held: str) -> None:
     """A token that may read would write."""
@@ -174,10 +183,10 @@ def test_unknown_kid(_: int) -> None:
     for _n in range(500):
         with pytest.raises(TokenInvalid):
             world.verifier.verify(signed(key=OTHER))
-    assert 2 == world.fetches
+    assert world.fetches == 2
     world.jwks = lambda: httpx.Response(200, json=public(KEY, OTHER))
     world.time += 30
-    assert "app" == world.verifier.verify(signed(key=OTHER)).client_id
+    assert world.verifier.verify(signed(key=OTHER)).client_id == "app"
 
 
 def test_a_withdrawn_key_empties_the_cache() -> None:
@@ -213,8 +222,8 @@ def test_hostile_keys_keep_the_old_set(answer: Callable[[], httpx.Response]) -> 
     world.jwks = answer
     world.time += 400
     later = signed(claims(exp=NOW + 2 * 86_400))
-    assert "app" == world.verifier.verify(later).client_id
-    assert 2 == world.fetches
+    assert world.verifier.verify(later).client_id == "app"
+    assert world.fetches == 2
     world.time = NOW + 86_400
     with pytest.raises(KeysUnavailable):
         world.verifier.verify(signed(claims(exp=NOW + 3 * 86_400)))
@@ -227,7 +236,7 @@ def test_mixed_set(_: int) -> None:
     world.jwks = lambda: httpx.Response(
         200, json={"keys": [*public(KEY)["keys"], {"kty": "oct", "kid": "x", "k": "AAAA", "alg": "HS256"}]}
     )
-    assert "app" == world.verifier.verify(signed()).client_id
+    assert world.verifier.verify(signed()).client_id == "app"
     with pytest.raises(TokenInvalid):
         world.verifier.verify(f"{b64({'alg': 'HS256', 'kid': 'x', 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}")
 
@@ -259,7 +268,9 @@ GOOD = ("Authorization", f"bEaReR {signed()}")
         pytest.param([], "/", 401, "Bearer", id="no token"),
         pytest.param([], f"/?access_token={signed()}", 401, "Bearer", id="JWT-042 token in the query"),
         pytest.param([GOOD, GOOD], "/", 400, 'error="invalid_request"', id="two headers"),
-        pytest.param([("Authorization", "Bearer a.b.c")], "/", 401, 'error="invalid_token"', id="JWT-045 forged"),
+        pytest.param(
+            [("Authorization", "Bearer a.b.c")], "/", 401, 'error="invalid_token"', id="JWT-045 forged"
+        ),
         pytest.param([("Authorization", "Bearer")], "/", 401, 'error="invalid_token"', id="no value"),
         pytest.param([("Authorization", "Basic eDp5")], "/", 401, "Bearer", id="another scheme"),
         pytest.param([GOOD], "/write", 403, 'scope="a:write"', id="JWT-037 middleware"),
@@ -267,7 +278,9 @@ GOOD = ("Authorization", f"bEaReR {signed()}")
 )
 def test_middleware(headers: list[tuple[str, str]], path: str, status: int, words: str | None) -> None:
     """The application would be entered without a token, or callers could not tell what to do."""
-    got = served(World(), headers, path, scope_for=lambda scope: "a:write" if scope["path"] == "/write" else None)
+    got = served(
+        World(), headers, path, scope_for=lambda scope: "a:write" if scope["path"] == "/write" else None
+    )
     assert status == got.status_code
     assert (words is None) == ("www-authenticate" not in got.headers)
     assert words is None or words in got.headers["www-authenticate"]
@@ -278,7 +291,7 @@ def test_middleware_says_503_without_keys() -> None:
     world = World()
     world.jwks = broken
     got = served(world, [GOOD])
-    assert (503, "5") == (got.status_code, got.headers["retry-after"])
+    assert (got.status_code, got.headers["retry-after"]) == (503, "5")
 
 
 def test_one_tree() -> None:
