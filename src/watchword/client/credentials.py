@@ -185,7 +185,7 @@ class ClientCredentials(httpx.Auth):
         return held.token if held is not None and self._plan.now() < held.token.expires_at else None
 
     def _shared(self, seen: int) -> AccessToken | None:
-        """What whoever held the lock before us got, a failure included: waiters do not repeat it one by one."""
+        """What whoever held the lock before us got, a failure too: waiters do not repeat it one by one."""
         if self._attempts != seen and self._failure is not None and self._failure[0] == self._attempts:
             if (stale := self._valid()) is not None:
                 return stale

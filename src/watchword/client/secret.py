@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that shows itself only when asked with `reveal`; neither ``str``, ``repr``, ``format`` nor pickle do."""
+    """A text that shows itself only in `reveal`: not in ``str``, ``repr``, ``format`` or pickle."""
 
     __slots__ = ("_text",)
 

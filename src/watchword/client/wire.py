@@ -92,7 +92,7 @@ def metadata_request(issuer: str) -> Ask:
 def token_request(
     endpoint: str, client_id: str, secret: Secret, *, method: str, parameters: Sequence[tuple[str, str]]
 ) -> Ask:
-    """RFC 6749 section 4.4.2; ``method`` is ``client_secret_basic`` or ``client_secret_post`` (section 2.3.1)."""
+    """RFC 6749 section 4.4.2; ``method`` is client_secret_basic or client_secret_post (section 2.3.1)."""
     form = [("grant_type", "client_credentials"), *parameters]
     headers = {
         "accept": "application/json",

@@ -29,14 +29,14 @@ class Document:
     body: bytes
 
 
-def fetch(url: str, timeout: float, transport: Transport | None) -> Document:
-    """The document, read within about ``timeout`` seconds. Raises `FetchFailed`, for redirects too."""
+def fetch(url: str, seconds: float, transport: Transport | None) -> Document:
+    """The document, read within about ``seconds``. Raises `FetchFailed`, for redirects too."""
     import httpx
 
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + seconds
     if transport is not None and not isinstance(transport, httpx.BaseTransport):
         raise TypeError("the injected transport is asynchronous only")
-    client = httpx.Client(transport=transport, timeout=timeout, follow_redirects=False)
+    client = httpx.Client(transport=transport, timeout=seconds, follow_redirects=False)
     try:
         with client.stream("GET", url, headers=_HEADERS) as response:
             _check(response)
@@ -51,14 +51,14 @@ def fetch(url: str, timeout: float, transport: Transport | None) -> Document:
             client.close()
 
 
-async def afetch(url: str, timeout: float, transport: Transport | None) -> Document:
+async def afetch(url: str, seconds: float, transport: Transport | None) -> Document:
     """`fetch`, for an event loop."""
     import httpx
 
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + seconds
     if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
         raise TypeError("the injected transport is synchronous only")
-    client = httpx.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False)
+    client = httpx.AsyncClient(transport=transport, timeout=seconds, follow_redirects=False)
     try:
         async with client.stream("GET", url, headers=_HEADERS) as response:
             _check(response)

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Generator
@@ -70,17 +71,16 @@ class KeySource:
         self._raw = b""
         self._fetched_at = self._fresh_until = self._not_before = self._unknown_after = float("-inf")
         self._why = "never fetched"
-        self._lock = threading.Lock()
-        self._loop_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._new_locks()
 
     def current(self) -> KeySet:
         """The set to verify with. Raises `KeysUnavailable`."""
-        if self._due() and self._lock.acquire(blocking=self._usable() is None):
+        if self._due() and (lock := self._thread_lock()).acquire(blocking=self._usable() is None):
             try:
                 if self._due():
                     self._refresh()
             finally:
-                self._lock.release()
+                lock.release()
         return self._usable_or_raise()
 
     async def acurrent(self) -> KeySet:
@@ -96,7 +96,7 @@ class KeySource:
     def after_unknown(self, seen: KeySet) -> KeySet | None:
         """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
         if self._keys is seen and self._now() >= self._unknown_after:
-            with self._lock:
+            with self._thread_lock():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     self._refresh()
                     self._unknown_after = self._now() + self._cool_down
@@ -197,7 +197,19 @@ class KeySource:
             raise KeysUnavailable(f"no keys of the issuer: {self._why}")
         return keys
 
+    def _new_locks(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._loop_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def _thread_lock(self) -> threading.Lock:
+        """This process's lock: one that a parent held when it forked would never be released here."""
+        if self._pid != os.getpid():
+            self._new_locks()
+        return self._lock
+
     def _loop_lock(self) -> asyncio.Lock:
+        self._thread_lock()
         return self._loop_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
@@ -232,7 +244,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _age(document: Document) -> float:
-    """Seconds, from max-age (RFC 9111 section 5.2.2.1) within bounds; no-store and no-cache are the shortest."""
+    """Seconds, by max-age (RFC 9111 section 5.2.2.1) in bounds; no-store and no-cache: the shortest."""
     directives = document.headers.get("cache-control", "")
     if "no-store" in directives.lower() or "no-cache" in directives.lower():
         return SHORTEST_AGE
