@@ -123,7 +123,7 @@ BAD: dict[str, str] = {
         f"JWT-034 iss {iss!r}": signed(claims(iss=iss))
         for iss in ("https://evil", ISSUER + "/", ISSUER[:-1], [ISSUER], ISSUER.upper())
     },
-    "JWT-035 aud of another": signed(claims(aud="https://other")),
+    "aud of another API": signed(claims(aud="https://other")),
     "JWT-038 scope a list": signed(claims(scope=["a:read"])),
     "JWT-038 scope a number": signed(claims(scope=1)),
     "JWT-040 cnf unknown": signed(claims(cnf={"x": "y"})),
