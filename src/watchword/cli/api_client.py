@@ -1,0 +1,49 @@
+"""The administrative verbs' way to the admin API: one token, one connection, errors as sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from watchword.client import ClientCredentials
+
+from . import profile
+from .say import fail
+
+ADMIN_API = "urn:watchword:admin"
+
+
+class AdminClient:
+    """Calls `/api/v1` of the profile's issuer."""
+
+    def __init__(self) -> None:
+        known = profile.load()
+        self.base = known.issuer.rpartition("/t/")[0]
+        auth = ClientCredentials(known.issuer, known.client_id, known.client_secret, resource=ADMIN_API)
+        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=10)
+
+    def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
+        """The answer's JSON. Exits with 1 and the problem's own words."""
+        try:
+            answer = self._http.request(method, f"/api/v1{path}", json=body, params=query)
+        except httpx.HTTPError as error:
+            fail(f"cannot reach {self.base}: {error}", "is `watchword serve` running there?")
+        except Exception as error:
+            fail(f"no token: {error}", "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and WATCHWORD_CLIENT_SECRET")
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+        named = f" ({problem['field']})" if problem.get("field") else ""
+        fail(f"{problem.get('title', answer.status_code)}: {problem.get('detail', answer.text[:200])}{named}")
+
+    def items(self, path: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """A whole list, page by page."""
+        found: list[dict[str, Any]] = []
+        wanted = dict(query or {})
+        while True:
+            page = self.call("GET", path, query=wanted)
+            found += page["items"]
+            if not page.get("next"):
+                return found
+            wanted["cursor"] = page["next"]

@@ -1,0 +1,66 @@
+"""`watchword doctor`: checks a deployment and says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import say
+from .serve import _settings
+
+
+def doctor(
+    database: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Clock, TLS, keys, database, permissions; exit 1 when something needs a hand."""
+    settings = _settings({"database_url": database})
+    checks = [("settings", "", True), _clock(), _key_file(Path(settings.master_key_file)), *_database(settings)]
+    if settings.base_url.startswith("http://"):
+        checks.append(("TLS", "plain HTTP: fine on loopback only; give --tls-cert and --tls-key elsewhere", True))
+    if json:
+        say.data([{"check": name, "good": good, "advice": advice} for name, advice, good in checks])
+    else:
+        for name, advice, good in checks:
+            say.err.print(f"{'[green]✓[/green]' if good else '[red]✗[/red]'} {name}{': ' + advice if advice else ''}")
+    if not all(good for _, _, good in checks):
+        raise typer.Exit(1)
+
+
+def _clock() -> tuple[str, str, bool]:
+    good = 1_700_000_000 < time.time() < 4_000_000_000
+    return "clock", "" if good else "this machine's clock is far off: run an NTP client", good
+
+
+def _key_file(path: Path) -> tuple[str, str, bool]:
+    from watchword.jose.sealing import load_master_key
+
+    try:
+        load_master_key(path)
+    except FileNotFoundError:
+        return "master key", f"{path} is missing: `watchword init` makes one, or restore your backup", False
+    except (PermissionError, ValueError) as error:
+        return "master key", str(error), False
+    return "master key", "", True
+
+
+def _database(settings: object) -> list[tuple[str, str, bool]]:
+    from watchword.server.app import open_services
+
+    async def look() -> list[tuple[str, str, bool]]:
+        services = await open_services(settings)  # type: ignore[arg-type]
+        try:
+            tenant = await services.view.tenant("default")
+            keys = tenant is not None and {"ES256", "RS256"} <= tenant.signing.keys()
+            return [("database", "", True), ("signing keys", "" if keys else "none active: run `watchword init`", keys)]
+        finally:
+            await services.storage.close()
+
+    try:
+        return asyncio.run(look())
+    except Exception as error:
+        return [("database", str(error), False)]

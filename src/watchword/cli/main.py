@@ -1,0 +1,29 @@
+"""The `watchword` command: one binary, help on every verb, exit codes 0 done / 1 failed / 2 wrong use."""
+
+from __future__ import annotations
+
+import typer
+
+from .audit import audit
+from .demo import demo
+from .doctor import doctor
+from .registry import api, app, key, role, tenant
+from .serve import init, serve
+from .token import inspect, token
+
+cli = typer.Typer(
+    name="watchword",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="An identity for applications: OAuth 2.0 client credentials.",
+)
+for verb in (init, serve, demo, token, inspect, doctor):
+    cli.command()(verb)
+for name, group in (("app", app), ("api", api), ("role", role), ("key", key), ("tenant", tenant), ("audit", audit)):
+    cli.add_typer(group, name=name)
+
+
+def main() -> None:
+    """The console script."""
+    cli()

@@ -1,0 +1,234 @@
+"""`watchword app|api|role|key|tenant`: the registry over the admin API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from . import say
+from .api_client import AdminClient
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
+api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
+role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
+key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
+tenant = typer.Typer(no_args_is_help=True, help="Tenants (from the default tenant).")
+
+
+def _show(value: Any, as_json: bool, *names: str) -> None:
+    if as_json:
+        return say.data(value)
+    for name in names or value.keys():
+        say.out.print(f"{name:16} {say.plain(str(value[name]))}", markup=False)
+
+
+def _api_id(client: AdminClient, identifier: str) -> str:
+    for known in client.items("/apis", {"name": identifier}):
+        if identifier in (known["identifier"], known["api_id"]):
+            return str(known["api_id"])
+    say.fail(f"there is no API {identifier}", "see `watchword api list`")
+
+
+def _grants(client: AdminClient, grants: list[str]) -> list[dict[str, Any]]:
+    """`identifier=scope,scope` as the admin API wants it."""
+    made = []
+    for text in grants:
+        identifier, _, scopes = text.rpartition("=")
+        if not identifier:
+            raise typer.BadParameter(f"{text}: write API=scope,scope")
+        made.append({"api_id": _api_id(client, identifier), "scopes": [s for s in scopes.split(",") if s]})
+    return made
+
+
+@app.command("create")
+def app_create(
+    name: str,
+    kind: Annotated[str, typer.Option(help="service, job or device")] = "service",
+    grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope; repeatable")] = None,
+    auth_method: Annotated[str, typer.Option(help="client_secret_basic or client_secret_post")] = "client_secret_basic",
+    json: Json = False,
+) -> None:
+    """Register an application; its secret is printed once."""
+    client = AdminClient()
+    body = {"name": name, "kind": kind, "auth_method": auth_method, "grants": _grants(client, grant or [])}
+    _show(client.call("POST", "/applications", body), json, "client_id", "client_secret", "name")
+
+
+@app.command("list")
+def app_list(json: Json = False) -> None:
+    """List applications."""
+    found = AdminClient().items("/applications")
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["client_id", "name", "kind", "enabled"])
+
+
+@app.command("show")
+def app_show(client_id: str, json: Json = False) -> None:
+    """Show one application."""
+    _show(AdminClient().call("GET", f"/applications/{client_id}"), json)
+
+
+@app.command("grant")
+def app_grant(client_id: str, grant: Annotated[list[str], typer.Argument(help="API=scope,scope")], json: Json = False) -> None:
+    """Set what an application may ask for."""
+    client = AdminClient()
+    _show(client.call("PATCH", f"/applications/{client_id}", {"grants": _grants(client, grant)}), json, "client_id", "grants")
+
+
+@app.command("disable")
+def app_disable(client_id: str, json: Json = False) -> None:
+    """No more tokens, and those it has become inactive."""
+    _show(AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": False}), json, "client_id", "enabled")
+
+
+@app.command("enable")
+def app_enable(client_id: str, json: Json = False) -> None:
+    """Undo disable."""
+    _show(AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": True}), json, "client_id", "enabled")
+
+
+@app.command("delete")
+def app_delete(client_id: str) -> None:
+    """Delete an application; its id is never used again."""
+    AdminClient().call("DELETE", f"/applications/{client_id}")
+    say.done(f"deleted {client_id}")
+
+
+@app.command("rotate")
+def app_rotate(
+    client_id: str,
+    overlap: Annotated[int, typer.Option(help="Seconds for which the older secret still works; 0 cuts it now")] = 86_400,
+    json: Json = False,
+) -> None:
+    """Hand out a new secret, printed once."""
+    _show(AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}), json, "client_id", "client_secret")
+
+
+@api.command("create")
+def api_create(
+    identifier: Annotated[str, typer.Argument(help="The audience, an absolute URI")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
+    name: Annotated[str, typer.Option(help="For people")] = "",
+    format: Annotated[str, typer.Option(help="jwt or opaque")] = "jwt",
+    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256 or EdDSA")] = "ES256",
+    type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
+    lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
+    introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
+    json: Json = False,
+) -> None:
+    """Create an API."""
+    body = {
+        "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
+        "tokens": {"format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime},
+        "introspectors": introspector or [],
+    }  # fmt: skip
+    _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
+
+
+@api.command("list")
+def api_list(json: Json = False) -> None:
+    """List APIs."""
+    found = AdminClient().items("/apis")
+    if json:
+        return say.data(found)
+    say.rows([{**a, "scopes": " ".join(s["name"] for s in a["scopes"])} for a in found], ["api_id", "identifier", "scopes"])
+
+
+@api.command("show")
+def api_show(api_id: str, json: Json = False) -> None:
+    """Show one API."""
+    client = AdminClient()
+    _show(client.call("GET", f"/apis/{_api_id(client, api_id)}"), json)
+
+
+@api.command("delete")
+def api_delete(api_id: str) -> None:
+    """Delete an API and every grant at it."""
+    client = AdminClient()
+    client.call("DELETE", f"/apis/{_api_id(client, api_id)}")
+    say.done(f"deleted {api_id}")
+
+
+@role.command("create")
+def role_create(name: str, grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope")] = None, json: Json = False) -> None:
+    """Create a role."""
+    client = AdminClient()
+    _show(client.call("POST", "/roles", {"name": name, "access": _grants(client, grant or [])}), json, "role_id", "name")
+
+
+@role.command("list")
+def role_list(json: Json = False) -> None:
+    """List roles."""
+    found = AdminClient().items("/roles")
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["role_id", "name", "description"])
+
+
+@role.command("delete")
+def role_delete(role_id: str) -> None:
+    """Delete a role."""
+    AdminClient().call("DELETE", f"/roles/{role_id}")
+    say.done(f"deleted {role_id}")
+
+
+@role.command("assign")
+def role_assign(client_id: str, role_id: Annotated[list[str], typer.Argument(help="All roles it shall have")], json: Json = False) -> None:
+    """Set the roles of an application."""
+    _show(AdminClient().call("PATCH", f"/applications/{client_id}", {"role_ids": role_id}), json, "client_id", "role_ids")
+
+
+@key.command("list")
+def key_list(json: Json = False) -> None:
+    """List signing keys."""
+    found = AdminClient().items("/keys")
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["kid", "algorithm", "state"])
+
+
+@key.command("rotate")
+def key_rotate(algorithm: Annotated[str, typer.Option(help="Whose key to turn")] = "ES256", json: Json = False) -> None:
+    """Turn to the next key."""
+    found = AdminClient().call("POST", "/keys/rotate", {"algorithm": algorithm})["items"]
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["kid", "algorithm", "state"])
+
+
+@key.command("withdraw")
+def key_withdraw(kid: str) -> None:
+    """Take a compromised key out at once; its tokens become inactive."""
+    AdminClient().call("DELETE", f"/keys/{kid}")
+    say.done(f"withdrawn {kid}")
+
+
+@tenant.command("create")
+def tenant_create(slug: str, name: Annotated[str, typer.Option(help="For people")] = "", json: Json = False) -> None:
+    """Create a tenant and its first administrator, whose secret is printed once."""
+    made = AdminClient().call("POST", "/tenants", {"slug": slug, "name": name or slug})
+    _show(made, json, "issuer", "client_id", "client_secret")
+
+
+@tenant.command("list")
+def tenant_list(json: Json = False) -> None:
+    """List tenants."""
+    found = AdminClient().items("/tenants")
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["slug", "name", "enabled"])
+
+
+@tenant.command("delete")
+def tenant_delete(slug: str) -> None:
+    """Delete a tenant; its slug is never used again."""
+    AdminClient().call("DELETE", f"/tenants/{slug}")
+    say.done(f"deleted {slug}")

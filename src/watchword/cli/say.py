@@ -1,0 +1,48 @@
+"""How the command line speaks: people get colours on stderr and tables, scripts get JSON on stdout and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def data(value: Any) -> None:
+    """JSON for a script."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, without control characters or direction overrides."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
+    """A table for a person."""
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for item in items:
+        table.add_row(*(plain(str(item.get(name, "") if item.get(name) is not None else "-")) for name in columns))
+    out.print(table)
+
+
+def done(text: str) -> None:
+    """A step that held."""
+    err.print(f"[green]✓[/green] {text}")
+
+
+def fail(text: str, hint: str = "") -> NoReturn:
+    """Exit 1, saying what to do next."""
+    err.print(f"[red]✗[/red] {plain(text)}", markup=True)
+    if hint:
+        err.print(f"  {plain(hint)}")
+    raise typer.Exit(1)

@@ -1,0 +1,127 @@
+"""`watchword init` and `watchword serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from . import profile, say
+
+INHERITED = "WATCHWORD_INHERITED_SETTINGS"
+
+
+def _settings(flags: dict[str, Any]) -> Any:
+    from watchword.server.config import SettingsError, load
+
+    try:
+        return load(flags)
+    except SettingsError as error:
+        say.err.print(f"[red]✗[/red] {error}")
+        raise typer.Exit(2) from None
+
+
+def _initialise(settings: Any) -> Any:
+    from watchword.jose.sealing import SealBroken
+    from watchword.server.app import initialise
+    from watchword.server.service.ports import StorageUnavailable
+    from watchword.server.storage.open import StartRefused
+
+    try:
+        return asyncio.run(initialise(settings))
+    except (StartRefused, SealBroken, PermissionError, ValueError) as error:
+        say.fail(str(error))
+    except (StorageUnavailable, OSError) as error:
+        say.fail(f"the database is away: {error}", "check WATCHWORD_DATABASE_URL")
+
+
+def _show_admin(settings: Any, first: Any, as_json: bool) -> None:
+    made = profile.Profile(f"{settings.base_url}/t/default", first.client_id, first.client_secret)
+    written = profile.write(made)
+    if as_json:
+        say.data({"issuer": made.issuer, "client_id": made.client_id, "client_secret": made.client_secret, "profile": str(written)})
+        return
+    say.done("database, master key, tenant [bold]default[/bold], signing keys and the first administrator are made")
+    say.out.print(f"issuer         {made.issuer}\nclient_id      {made.client_id}\nclient_secret  {made.client_secret}")
+    say.err.print(f"  The secret is shown this once; it is also in {written} (mode 0600).\n  Back up {settings.master_key_file} apart from the database: without it the signing keys are lost.")
+
+
+def init(
+    database: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The base that issuers derive from")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Create database, master key, tenant, signing keys and the first admin application."""
+    settings = _settings({"database_url": database, "public_url": public_url})
+    first = _initialise(settings)
+    if first is None:
+        if json:
+            say.data({"created": False})
+        say.done("already initialised; nothing was changed")
+        return
+    _show_admin(settings, first, json)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes")] = None,
+    database: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The base that issuers derive from")] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="Certificate chain, PEM")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Private key, PEM")] = None,
+    behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="TLS ends at a proxy before us")] = None,
+    trusted_proxy: Annotated[list[str] | None, typer.Option(help="A proxy whose forwarded headers count")] = None,
+    debug: Annotated[bool | None, typer.Option("--debug", help="Log more; loopback only")] = None,
+) -> None:
+    """Run the server; an empty directory is initialised first."""
+    flags = {
+        "host": host, "port": port, "workers": workers, "database_url": database, "public_url": public_url,
+        "tls_cert": tls_cert, "tls_key": tls_key, "behind_proxy": behind_proxy, "debug": debug,
+        "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
+    }  # fmt: skip
+    settings = _settings(flags)
+    first = _initialise(settings)
+    if first is not None:
+        _show_admin(settings, first, False)
+    say.done(f"serving {settings.base_url}/t/default with {settings.workers} worker(s)")
+    os.environ[INHERITED] = msgspec.json.encode(settings).decode()
+    run(settings)
+
+
+def run(settings: Any) -> None:
+    """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    config = uvicorn.Config(
+        "watchword.cli.worker:application",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+        timeout_graceful_shutdown=10,
+    )
+    logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
+    server = uvicorn.Server(config)
+    if settings.workers > 1:
+        Multiprocess(config, target=server.run, sockets=[config.bind_socket()]).run()
+    else:
+        server.run()
+        if not server.started:
+            raise typer.Exit(1)

@@ -1,0 +1,53 @@
+"""What each worker process loads; settings come from the process that started it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import msgspec
+import structlog
+
+from watchword.server.app import Application
+from watchword.server.config import Settings
+
+from .serve import INHERITED
+
+
+class LossyWriter:
+    """Log lines to stderr; a full disk or closed pipe loses lines, counts them, and never stops a token."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+
+    def write(self, text: str) -> None:
+        """One line."""
+        try:
+            sys.stderr.write(text)
+        except OSError:
+            self.lost += 1
+
+    def flush(self) -> None:
+        """As far as it goes."""
+        try:
+            sys.stderr.flush()
+        except OSError:
+            self.lost += 1
+
+
+def application() -> Application:
+    """The ASGI application."""
+    settings = msgspec.json.decode(os.environ[INHERITED], type=Settings)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if settings.debug else logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(LossyWriter()),  # type: ignore[arg-type]
+        cache_logger_on_first_use=True,
+    )
+    return Application(settings)
