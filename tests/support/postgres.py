@@ -52,9 +52,7 @@ class Postgres:
         try:
             server._run("initdb", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
             options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on"
-            server._run(
-                "pg_ctl", "-D", f"{directory}/data", "-w", "-l", f"{directory}/log", "-o", options, "start"
-            )
+            server._run("pg_ctl", "-D", f"{directory}/data", "-w", "-l", f"{directory}/log", "-o", options, "start")
         except BaseException:
             server.stop()
             raise

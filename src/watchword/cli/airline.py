@@ -50,13 +50,17 @@ def reservations() -> Any:
         if secret not in known:
             known.clear()
             known[secret] = ClientCredentials(
-                os.environ["WATCHWORD_ISSUER"], os.environ["WATCHWORD_CLIENT_ID"], secret, resource=PAYMENTS, scope=CHARGE
+                os.environ["WATCHWORD_ISSUER"],
+                os.environ["WATCHWORD_CLIENT_ID"],
+                secret,
+                resource=PAYMENTS,
+                scope=CHARGE,
             )
         return known[secret]
 
     async def book(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            return
+            return None
         try:
             answer = await client.post(os.environ["PAYMENTS_URL"], auth=auth())
         except TokenError as error:

@@ -30,7 +30,10 @@ class AdminClient:
         except httpx.HTTPError as error:
             fail(f"cannot reach {self.base}: {error}", "is `watchword serve` running there?")
         except Exception as error:
-            fail(f"no token: {error}", "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and WATCHWORD_CLIENT_SECRET")
+            fail(
+                f"no token: {error}",
+                "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and WATCHWORD_CLIENT_SECRET",
+            )
         if answer.is_success:
             return answer.json() if answer.content else None
         problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}

@@ -41,7 +41,11 @@ def _with_log(database: str | None, slug: str, work: Any) -> Any:
 
 
 @audit.command()
-def tail(tenant: Tenant = "default", count: Annotated[int, typer.Option("-n", help="How many commits")] = 20, database: Database = None) -> None:
+def tail(
+    tenant: Tenant = "default",
+    count: Annotated[int, typer.Option("-n", help="How many commits")] = 20,
+    database: Database = None,
+) -> None:
     """The newest events, one JSON object a line."""
     from watchword.server.audit.chain import events_of
 
@@ -59,14 +63,24 @@ def export(tenant: Tenant = "default", database: Database = None) -> None:
 
     async def work(log: Any, tenant_id: str) -> None:
         async for row in log.rows(tenant_id):
-            line = {"chain": row.chain, "seq": row.seq, "at": row.at, "hash": row.hash, "payload": row.payload.decode()}
+            line = {
+                "chain": row.chain,
+                "seq": row.seq,
+                "at": row.at,
+                "hash": row.hash,
+                "payload": row.payload.decode(),
+            }
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
 
     _with_log(database, tenant, work)
 
 
 @audit.command()
-def verify(tenant: Tenant = "default", database: Database = None, json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def verify(
+    tenant: Tenant = "default",
+    database: Database = None,
+    json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
     """Exit 1 and name the row when one was altered, removed or reordered."""
     count, breaks = _with_log(database, tenant, lambda log, tenant_id: log.verify(tenant_id))
     if json:

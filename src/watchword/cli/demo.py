@@ -61,7 +61,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _process(command: list[str], environment: dict[str, str], folder: Path, ready: str) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], environment: dict[str, str], folder: Path, ready: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A child that answers at `ready`; killed at the end. Its output is kept for when something fails."""
     with (folder / f"{Path(command[0]).name}-{os.urandom(3).hex()}.log").open("wb") as log:
         child = subprocess.Popen(command, env={**os.environ, **environment}, cwd=folder, stdout=log, stderr=log)
@@ -97,7 +99,9 @@ def _expect(answer: httpx.Response, status: int, *words: str) -> httpx.Response:
     return answer
 
 
-def demo(keep: bool = typer.Option(False, "--keep", help="Keep the throwaway folder and print its path")) -> None:
+def demo(
+    keep: bool = typer.Option(False, "--keep", help="Keep the throwaway folder and print its path"),
+) -> None:
     """The airline story end to end, on throwaway state, narrated; exit 0 only if every step held."""
     story = Story()
     folder = Path(tempfile.mkdtemp(prefix="watchword-demo-"))
@@ -129,7 +133,10 @@ def _tell(story: Story, folder: Path, stack: ExitStack) -> None:
         "watchword serve: database, master key, signing keys and first administrator made; serving",
         lambda: stack.enter_context(_process(command, own, folder, f"{base}/health/ready")),
     )
-    admin = story.step("the administrator is an application too: it gets its token as any other does", lambda: _admin(folder, base))
+    admin = story.step(
+        "the administrator is an application too: it gets its token as any other does",
+        lambda: _admin(folder, base),
+    )
 
     story.chapter("2. Who may ask for what")
     api = story.step(
@@ -155,7 +162,9 @@ def _tell(story: Story, folder: Path, stack: ExitStack) -> None:
     pay_url, book_url = f"http://127.0.0.1:{pay_port}/charge", f"http://127.0.0.1:{book_port}/book"
     story.step(
         "the payments service starts; all it knows is the issuer and its own name",
-        lambda: stack.enter_context(_process([*module, "payments", str(pay_port)], {"WATCHWORD_ISSUER": issuer}, folder, pay_url)),
+        lambda: stack.enter_context(
+            _process([*module, "payments", str(pay_port)], {"WATCHWORD_ISSUER": issuer}, folder, pay_url)
+        ),
     )
     booking = {
         "WATCHWORD_ISSUER": issuer, "WATCHWORD_CLIENT_ID": app["client_id"],
@@ -180,7 +189,9 @@ def _admin(folder: Path, base: str) -> httpx.Client:
     from watchword.client import ClientCredentials
 
     known = tomllib.loads((folder / "profile.toml").read_text())
-    auth = ClientCredentials(known["issuer"], known["client_id"], known["client_secret"], resource="urn:watchword:admin")
+    auth = ClientCredentials(
+        known["issuer"], known["client_id"], known["client_secret"], resource="urn:watchword:admin"
+    )
     client = httpx.Client(base_url=base, auth=auth, timeout=10)
     _expect(client.get("/api/v1/applications"), 200, "administrator")
     return client
@@ -192,13 +203,23 @@ def _token(client: httpx.Client, issuer: str, client_id: str, secret: str, **mor
 
 
 def _refusals(
-    story: Story, client: httpx.Client, admin: httpx.Client, app: dict[str, Any], api: dict[str, Any], issuer: str, pay_url: str
+    story: Story,
+    client: httpx.Client,
+    admin: httpx.Client,
+    app: dict[str, Any],
+    api: dict[str, Any],
+    issuer: str,
+    pay_url: str,
 ) -> None:
     story.chapter("4. Refused, as it should be")
     story.step("no token: 401", lambda: _expect(client.post(pay_url), 401))
     story.step(
         "a scope that was not granted: 400 invalid_scope, never silently narrowed",
-        lambda: _expect(_token(client, issuer, app["client_id"], app["client_secret"], scope="payments:refund"), 400, "invalid_scope"),
+        lambda: _expect(
+            _token(client, issuer, app["client_id"], app["client_secret"], scope="payments:refund"),
+            400,
+            "invalid_scope",
+        ),
     )
     refunds = _expect(
         admin.post("/api/v1/applications", json={
@@ -217,7 +238,13 @@ def _refusals(
 
 
 def _rotation(
-    story: Story, client: httpx.Client, admin: httpx.Client, app: dict[str, Any], book_url: str, secret_file: Path, issuer: str
+    story: Story,
+    client: httpx.Client,
+    admin: httpx.Client,
+    app: dict[str, Any],
+    book_url: str,
+    secret_file: Path,
+    issuer: str,
 ) -> None:
     story.chapter("5. Secrets rotate under traffic, and nobody notices")
     stop, answers = threading.Event(), []
@@ -236,7 +263,9 @@ def _rotation(
             def rotate() -> None:
                 nonlocal old
                 old = secret_file.read_text()
-                made = _expect(admin.post(f"/api/v1/applications/{app['client_id']}/secrets", json={"overlap": 600}), 201).json()
+                made = _expect(
+                    admin.post(f"/api/v1/applications/{app['client_id']}/secrets", json={"overlap": 600}), 201
+                ).json()
                 fresh = secret_file.with_suffix(".new")
                 fresh.write_text(made["client_secret"])
                 fresh.chmod(0o600)

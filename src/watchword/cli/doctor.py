@@ -19,7 +19,12 @@ def doctor(
 ) -> None:
     """Clock, TLS, keys, database, permissions; exit 1 when something needs a hand."""
     settings = _settings({"database_url": database})
-    checks = [("settings", "", True), _clock(), _key_file(Path(settings.master_key_file)), *_database(settings)]
+    checks = [
+        ("settings", "", True),
+        _clock(),
+        _key_file(Path(settings.master_key_file)),
+        *_database(settings),
+    ]
     if settings.base_url.startswith("http://"):
         checks.append(("TLS", "plain HTTP: fine on loopback only; give --tls-cert and --tls-key elsewhere", True))
     if json:
@@ -56,7 +61,10 @@ def _database(settings: object) -> list[tuple[str, str, bool]]:
         try:
             tenant = await services.view.tenant("default")
             keys = tenant is not None and {"ES256", "RS256"} <= tenant.signing.keys()
-            return [("database", "", True), ("signing keys", "" if keys else "none active: run `watchword init`", keys)]
+            return [
+                ("database", "", True),
+                ("signing keys", "" if keys else "none active: run `watchword init`", keys),
+            ]
         finally:
             await services.storage.close()
 

@@ -20,7 +20,14 @@ cli = typer.Typer(
 )
 for verb in (init, serve, demo, token, inspect, doctor):
     cli.command()(verb)
-for name, group in (("app", app), ("api", api), ("role", role), ("key", key), ("tenant", tenant), ("audit", audit)):
+for name, group in (
+    ("app", app),
+    ("api", api),
+    ("role", role),
+    ("key", key),
+    ("tenant", tenant),
+    ("audit", audit),
+):
     cli.add_typer(group, name=name)
 
 

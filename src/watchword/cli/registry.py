@@ -73,22 +73,39 @@ def app_show(client_id: str, json: Json = False) -> None:
 
 
 @app.command("grant")
-def app_grant(client_id: str, grant: Annotated[list[str], typer.Argument(help="API=scope,scope")], json: Json = False) -> None:
+def app_grant(
+    client_id: str, grant: Annotated[list[str], typer.Argument(help="API=scope,scope")], json: Json = False
+) -> None:
     """Set what an application may ask for."""
     client = AdminClient()
-    _show(client.call("PATCH", f"/applications/{client_id}", {"grants": _grants(client, grant)}), json, "client_id", "grants")
+    _show(
+        client.call("PATCH", f"/applications/{client_id}", {"grants": _grants(client, grant)}),
+        json,
+        "client_id",
+        "grants",
+    )
 
 
 @app.command("disable")
 def app_disable(client_id: str, json: Json = False) -> None:
     """No more tokens, and those it has become inactive."""
-    _show(AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": False}), json, "client_id", "enabled")
+    _show(
+        AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": False}),
+        json,
+        "client_id",
+        "enabled",
+    )
 
 
 @app.command("enable")
 def app_enable(client_id: str, json: Json = False) -> None:
     """Undo disable."""
-    _show(AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": True}), json, "client_id", "enabled")
+    _show(
+        AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": True}),
+        json,
+        "client_id",
+        "enabled",
+    )
 
 
 @app.command("delete")
@@ -101,11 +118,18 @@ def app_delete(client_id: str) -> None:
 @app.command("rotate")
 def app_rotate(
     client_id: str,
-    overlap: Annotated[int, typer.Option(help="Seconds for which the older secret still works; 0 cuts it now")] = 86_400,
+    overlap: Annotated[
+        int, typer.Option(help="Seconds for which the older secret still works; 0 cuts it now")
+    ] = 86_400,
     json: Json = False,
 ) -> None:
     """Hand out a new secret, printed once."""
-    _show(AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}), json, "client_id", "client_secret")
+    _show(
+        AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}),
+        json,
+        "client_id",
+        "client_secret",
+    )
 
 
 @api.command("create")
@@ -135,7 +159,10 @@ def api_list(json: Json = False) -> None:
     found = AdminClient().items("/apis")
     if json:
         return say.data(found)
-    say.rows([{**a, "scopes": " ".join(s["name"] for s in a["scopes"])} for a in found], ["api_id", "identifier", "scopes"])
+    say.rows(
+        [{**a, "scopes": " ".join(s["name"] for s in a["scopes"])} for a in found],
+        ["api_id", "identifier", "scopes"],
+    )
 
 
 @api.command("show")
@@ -154,10 +181,19 @@ def api_delete(api_id: str) -> None:
 
 
 @role.command("create")
-def role_create(name: str, grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope")] = None, json: Json = False) -> None:
+def role_create(
+    name: str,
+    grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope")] = None,
+    json: Json = False,
+) -> None:
     """Create a role."""
     client = AdminClient()
-    _show(client.call("POST", "/roles", {"name": name, "access": _grants(client, grant or [])}), json, "role_id", "name")
+    _show(
+        client.call("POST", "/roles", {"name": name, "access": _grants(client, grant or [])}),
+        json,
+        "role_id",
+        "name",
+    )
 
 
 @role.command("list")
@@ -178,9 +214,18 @@ def role_delete(role_id: str) -> None:
 
 
 @role.command("assign")
-def role_assign(client_id: str, role_id: Annotated[list[str], typer.Argument(help="All roles it shall have")], json: Json = False) -> None:
+def role_assign(
+    client_id: str,
+    role_id: Annotated[list[str], typer.Argument(help="All roles it shall have")],
+    json: Json = False,
+) -> None:
     """Set the roles of an application."""
-    _show(AdminClient().call("PATCH", f"/applications/{client_id}", {"role_ids": role_id}), json, "client_id", "role_ids")
+    _show(
+        AdminClient().call("PATCH", f"/applications/{client_id}", {"role_ids": role_id}),
+        json,
+        "client_id",
+        "role_ids",
+    )
 
 
 @key.command("list")

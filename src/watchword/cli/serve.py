@@ -43,11 +43,19 @@ def _show_admin(settings: Any, first: Any, as_json: bool) -> None:
     made = profile.Profile(f"{settings.base_url}/t/default", first.client_id, first.client_secret)
     written = profile.write(made)
     if as_json:
-        say.data({"issuer": made.issuer, "client_id": made.client_id, "client_secret": made.client_secret, "profile": str(written)})
+        say.data(
+            {
+                "issuer": made.issuer,
+                "client_id": made.client_id,
+                "client_secret": made.client_secret,
+                "profile": str(written),
+            }
+        )
         return
     say.done("database, master key, tenant [bold]default[/bold], signing keys and the first administrator are made")
     say.out.print(f"issuer         {made.issuer}\nclient_id      {made.client_id}\nclient_secret  {made.client_secret}")
-    say.err.print(f"  The secret is shown this once; it is also in {written} (mode 0600).\n  Back up {settings.master_key_file} apart from the database: without it the signing keys are lost.")
+    say.err.print(f"  The secret is shown this once; it is also in {written} (mode 0600).")
+    say.err.print(f"  Back up {settings.master_key_file} apart from the database: without it the keys are lost.")
 
 
 def init(
@@ -96,32 +104,27 @@ def serve(
 def run(settings: Any) -> None:
     """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
 
-    config = uvicorn.Config(
-        "watchword.cli.worker:application",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-        timeout_graceful_shutdown=10,
-    )
     logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
-    server = uvicorn.Server(config)
-    if settings.workers > 1:
-        Multiprocess(config, target=server.run, sockets=[config.bind_socket()]).run()
-    else:
-        server.run()
-        if not server.started:
-            raise typer.Exit(1)
+    try:
+        uvicorn.run(
+            "watchword.cli.worker:application",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            ssl_certfile=settings.tls_cert or None,
+            ssl_keyfile=settings.tls_key or None,
+            timeout_graceful_shutdown=10,
+        )
+    except SystemExit as ended:
+        raise typer.Exit(1 if ended.code else 0) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,11 +22,20 @@ def token(
 
     known = profile.load()
     try:
-        got = ClientCredentials(known.issuer, known.client_id, known.client_secret, resource=resource, scope=scope).token()
+        got = ClientCredentials(
+            known.issuer, known.client_id, known.client_secret, resource=resource, scope=scope
+        ).token()
     except Exception as error:
         say.fail(f"no token: {error}")
     if json:
-        say.data({"access_token": got.value, "token_type": "Bearer", "expires_at": got.expires_at, "scope": got.scope})
+        say.data(
+            {
+                "access_token": got.value,
+                "token_type": "Bearer",
+                "expires_at": got.expires_at,
+                "scope": got.scope,
+            }
+        )
     else:
         sys.stdout.write(f"Authorization: Bearer {got.value}\n" if header else f"{got.value}\n")
 
@@ -47,14 +56,23 @@ def inspect(
     except JoseError as error:
         say.fail(f"not a token as we read it: {error}")
     refused = _judge(text, unverified_claims, audience)
-    told = {"header": parts.unverified_header, "claims": unverified_claims, "accepted": refused is None, "rule": refused}
+    told: dict[str, Any] = {
+        "header": parts.unverified_header,
+        "claims": unverified_claims,
+        "accepted": refused is None,
+        "rule": refused,
+    }
     if json:
         say.data(told)
     else:
         for part in ("header", "claims"):
             say.out.print(f"[bold]{part}[/bold]")
             for name, value in told[part].items():
-                note = f"  ({time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(value))})" if name in ("exp", "iat", "nbf") and isinstance(value, int) and 0 <= value < 2**40 else ""
+                note = (
+                    f"  ({time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(value))})"
+                    if name in ("exp", "iat", "nbf") and isinstance(value, int) and 0 <= value < 2**40
+                    else ""
+                )
                 say.out.print(f"  {say.plain(name):10} {say.plain(str(value))}{note}", markup=False)
         if refused is None:
             say.done("would be accepted")

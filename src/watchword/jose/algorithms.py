@@ -30,9 +30,7 @@ class Algorithm(StrEnum):
     HS512 = "HS512"
 
 
-ACCESS_TOKEN_ALGORITHMS = frozenset(
-    {Algorithm.ES256, Algorithm.RS256, Algorithm.PS256, Algorithm.EdDSA}
-)
+ACCESS_TOKEN_ALGORITHMS = frozenset({Algorithm.ES256, Algorithm.RS256, Algorithm.PS256, Algorithm.EdDSA})
 SYMMETRIC = frozenset({Algorithm.HS256, Algorithm.HS384, Algorithm.HS512})
 
 

@@ -65,9 +65,7 @@ def check_header(
     """Only known members; no embedded or remote keys, no `crit`, no `b64`, no `zip`."""
     foreign = unverified_header.keys() - _ALLOWED
     if foreign:
-        raise UnacceptableHeader(
-            "a header member that is not allowed (RFC 8725 section 3.1, RFC 7515 section 4.1.11)"
-        )
+        raise UnacceptableHeader("a header member that is not allowed (RFC 8725 section 3.1, RFC 7515 section 4.1.11)")
     name, kid = unverified_header.get("alg"), unverified_header.get("kid")
     if not isinstance(name, str) or name not in algorithms:
         raise UnacceptableHeader("the algorithm is not in the list of allowed ones")
@@ -79,9 +77,7 @@ def check_header(
 def check_type(unverified_header: Mapping[str, Any], typ: Collection[str]) -> None:
     """RFC 9068 section 4, RFC 8725 section 3.11: compared without case and without `application/`."""
     found = unverified_header.get("typ")
-    if not isinstance(found, str) or found.lower().removeprefix("application/") not in {
-        t.lower() for t in typ
-    }:
+    if not isinstance(found, str) or found.lower().removeprefix("application/") not in {t.lower() for t in typ}:
         raise UnacceptableHeader(f"typ is not {' or '.join(sorted(typ))}")
 
 
@@ -106,9 +102,7 @@ def verify_signature(
     return Verified(token.unverified_header, json_object(token.unverified_payload))
 
 
-def _key_for(
-    keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: bool
-) -> PublicKey:
+def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: bool) -> PublicKey:
     if kid is None:
         fitting = [key for key in keys.values() if key.algorithm == algorithm]
         if kid_required or len(fitting) != 1:
@@ -118,9 +112,7 @@ def _key_for(
     if key is None:
         raise UnknownKey("no key of that id is in the set")
     if key.algorithm != algorithm:
-        raise UnacceptableHeader(
-            "the algorithm is not the key's (one key, one algorithm)"
-        )
+        raise UnacceptableHeader("the algorithm is not the key's (one key, one algorithm)")
     return key
 
 
@@ -143,9 +135,7 @@ class Signer:
     def sign(self, payload: bytes) -> str:
         """The compact serialisation."""
         signing_input = self._head + b64url(payload)
-        return (signing_input + b"." + b64url(self._sign(signing_input))).decode(
-            "ascii"
-        )
+        return (signing_input + b"." + b64url(self._sign(signing_input))).decode("ascii")
 
 
 def check_claims(
@@ -161,34 +151,22 @@ def check_claims(
     Does not judge scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
     """
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
-        raise ClaimRefused(
-            "iss", f"issuer is {claims.get('iss')!r}, expected {issuer!r}"
-        )
-    _check_audience(
-        claims.get("aud"), {audience} if isinstance(audience, str) else set(audience)
-    )
+        raise ClaimRefused("iss", f"issuer is {claims.get('iss')!r}, expected {issuer!r}")
+    _check_audience(claims.get("aud"), {audience} if isinstance(audience, str) else set(audience))
     expires = _numeric(claims, "exp", required=True)
     if expires is not None and now >= expires + leeway:
-        raise ClaimRefused(
-            "exp", f"expired {now - expires:.0f} s ago by this machine's clock"
-        )
+        raise ClaimRefused("exp", f"expired {now - expires:.0f} s ago by this machine's clock")
     for name in ("nbf", "iat"):
         value = _numeric(claims, name, required=False)
         if value is not None and value > now + leeway:
-            raise ClaimRefused(
-                name, f"{name} is {value - now:.0f} s ahead of this machine's clock"
-            )
+            raise ClaimRefused(name, f"{name} is {value - now:.0f} s ahead of this machine's clock")
     if "scope" in claims and not isinstance(claims["scope"], str):
         raise ClaimRefused("scope", "scope is not a text")
 
 
 def _check_audience(found: object, wanted: set[str]) -> None:
     listed = [found] if isinstance(found, str) else found
-    if (
-        not isinstance(listed, list)
-        or not listed
-        or not all(isinstance(item, str) for item in listed)
-    ):
+    if not isinstance(listed, list) or not listed or not all(isinstance(item, str) for item in listed):
         raise ClaimRefused("aud", "aud is missing or not a text or list of texts")
     if wanted.isdisjoint(listed):
         raise ClaimRefused(

@@ -23,9 +23,7 @@ def unb64url(text: bytes) -> bytes:
     if b"+" in text or b"/" in text or b"=" in text or len(text) % 4 == 1:
         raise MalformedToken("base64url: illegal character, padding or length")
     try:
-        raw = binascii.a2b_base64(
-            text.translate(_FROM_URL) + _PADDING[len(text) % 4], strict_mode=True
-        )
+        raw = binascii.a2b_base64(text.translate(_FROM_URL) + _PADDING[len(text) % 4], strict_mode=True)
     except binascii.Error:
         raise MalformedToken("base64url: illegal character") from None
     if len(text) % 4 and b64url(raw[-(len(raw) % 3) :]) != text[-(len(text) % 4) :]:

@@ -29,9 +29,7 @@ _REQUIRED = {
     "OKP": ("crv", "x"),
     "oct": ("k",),
 }
-_Public = (
-    ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | bytes
-)
+_Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | bytes
 _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -47,9 +45,7 @@ class PublicKey:
 
     __slots__ = ("_key", "_kind", "_rule", "algorithm", "kid")
 
-    def __init__(
-        self, key: _Public, algorithm: Algorithm, kid: str | None = None
-    ) -> None:
+    def __init__(self, key: _Public, algorithm: Algorithm, kid: str | None = None) -> None:
         self._key, self.algorithm, self._rule = key, algorithm, RULES[algorithm]
         self._check_strength()
         self.kid = kid if kid is not None else self.thumbprint()
@@ -62,29 +58,16 @@ class PublicKey:
         if isinstance(key, rsa.RSAPublicKey):
             exponent = key.public_numbers().e
             fits = rule.family in ("rsa-pkcs1", "rsa-pss")
-            if (
-                not fits
-                or not MIN_RSA <= key.key_size <= MAX_RSA
-                or exponent < 3
-                or exponent % 2 == 0
-            ):
-                raise UnacceptableKey(
-                    f"an RSA key has {MIN_RSA} to {MAX_RSA} bits and an odd exponent above 1"
-                )
+            if not fits or not MIN_RSA <= key.key_size <= MAX_RSA or exponent < 3 or exponent % 2 == 0:
+                raise UnacceptableKey(f"an RSA key has {MIN_RSA} to {MAX_RSA} bits and an odd exponent above 1")
             if _is_roca(key.public_numbers().n):
-                raise UnacceptableKey(
-                    "an RSA key with the ROCA fingerprint (CVE-2017-15361)"
-                )
+                raise UnacceptableKey("an RSA key with the ROCA fingerprint (CVE-2017-15361)")
         elif isinstance(key, ec.EllipticCurvePublicKey):
             if rule.curve is None or not isinstance(key.curve, rule.curve):
-                raise UnacceptableKey(
-                    f"{self.algorithm.value} needs curve {rule.crv or 'of its own'}"
-                )
+                raise UnacceptableKey(f"{self.algorithm.value} needs curve {rule.crv or 'of its own'}")
         elif isinstance(key, bytes):
             if rule.family != "hmac" or len(key) < rule.size:
-                raise UnacceptableKey(
-                    "an HMAC key is at least as long as its hash (RFC 7518 section 3.2)"
-                )
+                raise UnacceptableKey("an HMAC key is at least as long as its hash (RFC 7518 section 3.2)")
         elif rule.family != "okp":
             raise UnacceptableKey("an Ed25519 key is for EdDSA only")
 
@@ -113,9 +96,7 @@ class PublicKey:
         if isinstance(key, ec.EllipticCurvePublicKey):
             size = rule.size
             if len(signature) != 2 * size:
-                raise BadSignature(
-                    f"an {self.algorithm.value} signature has exactly {2 * size} bytes"
-                )
+                raise BadSignature(f"an {self.algorithm.value} signature has exactly {2 * size} bytes")
             r, s = (
                 int.from_bytes(signature[:size], "big"),
                 int.from_bytes(signature[size:], "big"),
@@ -157,18 +138,13 @@ class PublicKey:
         key, rule = self._key, self._rule
         if isinstance(key, ec.EllipticCurvePublicKey):
             point = key.public_numbers()
-            x, y = (
-                b64url(n.to_bytes(rule.size, "big")).decode()
-                for n in (point.x, point.y)
-            )
+            x, y = (b64url(n.to_bytes(rule.size, "big")).decode() for n in (point.x, point.y))
             return {"kty": "EC", "crv": rule.crv, "x": x, "y": y}
         if isinstance(key, rsa.RSAPublicKey):
             numbers = key.public_numbers()
             return {"kty": "RSA", "n": _uint(numbers.n), "e": _uint(numbers.e)}
         if isinstance(key, ed25519.Ed25519PublicKey):
-            raw = key.public_bytes(
-                serialization.Encoding.Raw, serialization.PublicFormat.Raw
-            )
+            raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
             return {"kty": "OKP", "crv": "Ed25519", "x": b64url(raw).decode()}
         raise UnacceptableKey("a symmetric key has no public form")
 
@@ -178,17 +154,13 @@ class PrivateKey:
 
     __slots__ = ("_hash", "_key", "_rule", "_scheme", "algorithm", "kid", "public")
 
-    def __init__(
-        self, key: _Private, algorithm: Algorithm, kid: str | None = None
-    ) -> None:
+    def __init__(self, key: _Private, algorithm: Algorithm, kid: str | None = None) -> None:
         self._key, self.algorithm, self._rule = key, algorithm, RULES[algorithm]
         self.public = PublicKey(key.public_key(), algorithm, kid)
         self.kid = self.public.kid
         self._hash = self._rule.hash
         self._scheme: Any = (
-            ec.ECDSA(self._hash)
-            if self._rule.family == "ec" and self._hash
-            else _rsa_padding(self._rule)
+            ec.ECDSA(self._hash) if self._rule.family == "ec" and self._hash else _rsa_padding(self._rule)
         )
 
     def __repr__(self) -> str:
@@ -208,9 +180,7 @@ class PrivateKey:
         raise UnacceptableKey("a symmetric key is not a signing key here")
 
     @classmethod
-    def from_pkcs8(
-        cls, der: bytes, algorithm: Algorithm, kid: str | None = None
-    ) -> PrivateKey:
+    def from_pkcs8(cls, der: bytes, algorithm: Algorithm, kid: str | None = None) -> PrivateKey:
         """Read PKCS#8 DER."""
         key = serialization.load_der_private_key(der, None)
         if not isinstance(
@@ -343,9 +313,7 @@ def _load_public(jwk: Mapping[str, Any], rule: Rule) -> _Public:
 def _coordinate(text: str, size: int) -> int:
     raw = unb64url(text.encode())
     if len(raw) != size:
-        raise UnacceptableKey(
-            "a coordinate has the wrong length (RFC 7518 section 6.2.1.2)"
-        )
+        raise UnacceptableKey("a coordinate has the wrong length (RFC 7518 section 6.2.1.2)")
     return int.from_bytes(raw, "big")
 
 
@@ -392,12 +360,8 @@ _ROCA_PRIMES = (
     151,
     157,
 )
-_ROCA_RESIDUES = {
-    p: frozenset(pow(65537, i, p) for i in range(p)) for p in _ROCA_PRIMES
-}
+_ROCA_RESIDUES = {p: frozenset(pow(65537, i, p) for i in range(p)) for p in _ROCA_PRIMES}
 
 
 def _is_roca(modulus: int) -> bool:
-    return all(
-        modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items()
-    )
+    return all(modulus % prime in residues for prime, residues in _ROCA_RESIDUES.items())

@@ -47,13 +47,9 @@ class MasterKey:
     def unseal(self, sealed: bytes, place: str) -> bytes:
         """The plain bytes, or `SealBroken`."""
         try:
-            return self._sealing.decrypt(
-                sealed[:_NONCE], sealed[_NONCE:], place.encode()
-            )
+            return self._sealing.decrypt(sealed[:_NONCE], sealed[_NONCE:], place.encode())
         except InvalidTag:
-            raise SealBroken(
-                f"cannot open what was sealed for {place.split('/')[0]}"
-            ) from None
+            raise SealBroken(f"cannot open what was sealed for {place.split('/')[0]}") from None
 
     def mac(self, purpose: bytes, message: bytes) -> bytes:
         """A MAC under the key of a purpose, for cursors and checks."""
@@ -64,9 +60,7 @@ def load_master_key(path: Path) -> MasterKey:
     """Read the key file. Raises FileNotFoundError, PermissionError (others may read it), ValueError."""
     mode = path.stat().st_mode
     if stat.S_IMODE(mode) & 0o077:
-        raise PermissionError(
-            f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}): chmod 600 {path}"
-        )
+        raise PermissionError(f"{path} can be read by others (mode {stat.S_IMODE(mode):04o}): chmod 600 {path}")
     return MasterKey(bytes.fromhex(path.read_text().strip()))
 
 

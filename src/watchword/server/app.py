@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from ..jose.sealing import MasterKey, create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
 from .http.admin.handlers import AdminHandlers
-from .http.front import Front
+from .http.front import Asgi, Front
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import PublicDocuments
 from .http.oauth.token import TokenEndpoint
@@ -87,33 +87,25 @@ class Services(Struct, frozen=True, kw_only=True):
 
 def policy_of(settings: Settings) -> Policy:
     """The rotation rule's numbers."""
-    return Policy(
-        period=settings.key_rotation_period, publish_ahead=settings.key_publish_ahead
-    )
+    return Policy(period=settings.key_rotation_period, publish_ahead=settings.key_publish_ahead)
 
 
 async def open_services(settings: Settings, world: World = World()) -> Services:  # noqa: B008 (frozen)
     """Everything wired. Raises `StartRefused`, `StorageUnavailable`, or what the key file is wrong with."""
     master = load_master_key(Path(settings.master_key_file))
-    storage = await open_storage(
-        settings.database_url, world.clock, lambda: world.random_bytes(8).hex()
-    )
+    storage = await open_storage(settings.database_url, world.clock, lambda: world.random_bytes(8).hex())
     await check_master_key(storage.engine, master)
     view = View(storage.reader, master, world.clock, world.monotonic)
     await view.start()
     storage.store.heed = view.heed
     pepper = master.derive(PEPPER)
-    commits = GroupCommit(
-        storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex()
-    )
+    commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
     refusals, uses = Refusals(world.clock), SecretUse(storage.store.save_secret_use)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
     policy = policy_of(settings)
     keys = RotateKey(storage.store, master, policy, world.clock)
-    audit = AuditLog(
-        storage.engine, await audit_key(storage.engine, master), world.clock
-    )
+    audit = AuditLog(storage.engine, await audit_key(storage.engine, master), world.clock)
 
     async def bind_chains() -> None:
         await audit.bind({**commits.heads(), **storage.store.heads()})
@@ -127,20 +119,14 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         view=view,
         commits=commits,
         refusals=refusals,
-        issue=IssueToken(
-            view, commits, uses, imported, pepper, world.clock, world.random_bytes
-        ),
-        native=Surface(
-            "oauth", rfc9068_mint(lambda slug: f"{base}/t/{slug}", world.random_bytes)
-        ),
+        issue=IssueToken(view, commits, uses, imported, pepper, world.clock, world.random_bytes),
+        native=Surface("oauth", rfc9068_mint(lambda slug: f"{base}/t/{slug}", world.random_bytes)),
         who=AuthenticateClient(view, imported, pepper, world.clock),
         tokens=tokens,
         introspect=IntrospectToken(view, tokens, world.clock),
         revoke=RevokeToken(storage.store, view, tokens, world.clock),
         keys=keys,
-        create_tenant=CreateTenant(
-            storage.store, keys, policy, pepper, world.clock, world.random_bytes
-        ),
+        create_tenant=CreateTenant(storage.store, keys, policy, pepper, world.clock, world.random_bytes),
         audit=audit,
         housekeeping=Housekeeping(
             view,
@@ -185,7 +171,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         base_path,
         settings.body_timeout,
     )
-    mounted = {
+    mounted: dict[str, Asgi] = {
         "/api/v1/": admin,
         "/health/": operations.health,
         "/metrics": operations.metrics,
@@ -194,9 +180,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         services.view,
         base_path,
         services.issuer_of,
-        TokenEndpoint(
-            services.issue, services.native, services.refusals, settings.body_timeout
-        ),
+        TokenEndpoint(services.issue, services.native, services.refusals, settings.body_timeout),
         questions,
         PublicDocuments(settings.key_publish_ahead),
         mounted,
@@ -212,9 +196,7 @@ class Application:
         self._front: Front | None = None
         self.services: Services | None = None
 
-    async def __call__(
-        self, scope: dict[str, object], receive: Receive, send: Send
-    ) -> None:
+    async def __call__(self, scope: dict[str, object], receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -237,9 +219,7 @@ class Application:
         """Open, do the chores, close."""
         self.services = await open_services(self._settings, self._world)
         self._front = build(self.services, self._lifespan)
-        chores = asyncio.get_running_loop().create_task(
-            self.services.housekeeping.run()
-        )
+        chores = asyncio.get_running_loop().create_task(self.services.housekeeping.run())
         try:
             yield self.services
         finally:
@@ -259,13 +239,9 @@ async def initialise(settings: Settings, world: World = World()) -> FirstAdmin |
     existed = path.exists() if path is not None else False
     if not key_file.exists():
         if existed:
-            raise StartRefused(
-                f"{path} exists but its master key {key_file} does not: restore the key file first"
-            )
-        try:
+            raise StartRefused(f"{path} exists but its master key {key_file} does not: restore the key file first")
+        with suppress(FileExistsError):
             create_master_key(key_file)
-        except FileExistsError:
-            pass
     master = load_master_key(key_file)
     await asyncio.to_thread(migrate, settings.database_url)
     engine = make_engine(settings.database_url)

@@ -68,29 +68,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def sqlite_path(self) -> Path | None:
         """The database file; None on PostgreSQL."""
-        return (
-            Path(self.database_url.removeprefix("sqlite:///"))
-            if self.database_url.startswith("sqlite:")
-            else None
-        )
+        return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url.startswith("sqlite:") else None
 
     def check(self) -> None:
         """Raises `SettingsError` for a combination that would not be safe or cannot work."""
         if not self.database_url.startswith(("sqlite:///", "postgresql://")):
-            raise SettingsError(
-                "WATCHWORD_DATABASE_URL: use sqlite:///path or postgresql://user@host/name"
-            )
+            raise SettingsError("WATCHWORD_DATABASE_URL: use sqlite:///path or postgresql://user@host/name")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise SettingsError("give both --tls-cert and --tls-key")
         if self.host not in LOOPBACK and self.debug:
-            raise SettingsError(
-                "debug is for loopback only: bind 127.0.0.1 or drop --debug"
-            )
-        if (
-            self.host not in LOOPBACK
-            and not self.tls_cert
-            and not (self.behind_proxy and self.trusted_proxies)
-        ):
+            raise SettingsError("debug is for loopback only: bind 127.0.0.1 or drop --debug")
+        if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "
                 "give --tls-cert and --tls-key, or --behind-proxy with --trusted-proxy"
@@ -103,9 +91,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             or parts.fragment
             or "@" in parts.netloc
         ):
-            raise SettingsError(
-                "WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it"
-            )
+            raise SettingsError("WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it")
 
 
 def load(
@@ -121,9 +107,7 @@ def load(
     for field in msgspec.structs.fields(Settings):
         value = environment.get(f"WATCHWORD_{field.name.upper()}")
         if value is not None:
-            merged[field.name] = (
-                tuple(value.split(",")) if field.name == "trusted_proxies" else value
-            )
+            merged[field.name] = tuple(value.split(",")) if field.name == "trusted_proxies" else value
     merged.update({name: value for name, value in flags.items() if value is not None})
     try:
         settings = msgspec.convert(merged, Settings, strict=False)

@@ -96,7 +96,7 @@ BAD: dict[str, str] = {
     },
     "JWT-002 two parts": f"{BODY[0]}.{BODY[1]}.",
     "JWT-003 HS256": f"{b64({'alg': 'HS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
-    "JWT-005 alg not the key's": f"{b64({'alg': 'RS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",  # noqa: E501
+    "JWT-005 alg not the key's": f"{b64({'alg': 'RS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
     "JWT-007 zero signature": f"{BODY[0]}.{BODY[1]}.{'A' * 86}",
     "JWT-009 unknown kid": signed(key=OTHER),
     "JWT-010 kid absent": f"{b64({'alg': 'ES256', 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",

@@ -40,9 +40,7 @@ class Break(Struct, frozen=True, kw_only=True):
     why: str
 
 
-def row_hash(
-    previous: str, tenant_id: str, chain: str, seq: int, at: float, payload: bytes
-) -> str:
+def row_hash(previous: str, tenant_id: str, chain: str, seq: int, at: float, payload: bytes) -> str:
     """SHA-256 over the previous hash and everything in the row."""
     head = f"{previous}\n{tenant_id}\n{chain}\n{seq}\n{at:.6f}\n".encode()
     return hashlib.sha256(head + payload).hexdigest()
@@ -58,12 +56,8 @@ class Chain:
     def next_row(self, events: Sequence[Event], at: float) -> Row:
         """The row that would come next."""
         payload = _encoder.encode(events)
-        digest = row_hash(
-            self.head, self.tenant_id, self.name, self.seq + 1, at, payload
-        )
-        return Row(
-            self.tenant_id, self.name, self.seq + 1, at, len(events), payload, digest
-        )
+        digest = row_hash(self.head, self.tenant_id, self.name, self.seq + 1, at, payload)
+        return Row(self.tenant_id, self.name, self.seq + 1, at, len(events), payload, digest)
 
     def advance(self, row: Row) -> None:
         """The row is committed."""

@@ -10,9 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Event(
-    Struct, frozen=True, kw_only=True, tag_field="event", tag=True, omit_defaults=True
-):
+class Event(Struct, frozen=True, kw_only=True, tag_field="event", tag=True, omit_defaults=True):
     """What all events say."""
 
     at: float

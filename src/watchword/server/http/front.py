@@ -72,9 +72,7 @@ class Front:
                 used_authorization=False,
             )
         except Exception:
-            _log.exception(
-                "a request failed in a way nobody foresaw", path=scope["path"][:200]
-            )
+            _log.exception("a request failed in a way nobody foresaw", path=scope["path"][:200])
             raise
         return None
 
@@ -101,9 +99,7 @@ class Front:
                 return await application(scope, receive, send)
         return await not_found(send)
 
-    async def _post(
-        self, post: Post, slug: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _post(self, post: Post, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = await self._view.tenant(slug)
         if tenant is None:
             return await not_found(send)

@@ -18,18 +18,6 @@ from .wire import (
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
-class Counters:
-    """Requests by endpoint class and status class; a bounded label set by construction."""
-
-    def __init__(self) -> None:
-        self.requests: dict[tuple[str, int], int] = {}
-
-    def note(self, endpoint: str, status: int) -> None:
-        """One answer."""
-        key = (endpoint, status)
-        self.requests[key] = self.requests.get(key, 0) + 1
-
-
 class Operations:
     """Live means that the loop turns; ready means that the database was heard within two seconds."""
 
@@ -60,14 +48,12 @@ class Operations:
         from prometheus_client import REGISTRY, generate_latest
 
         own = (
-            "# HELP watchword_refusals_total Requests that were refused.\n# TYPE watchword_refusals_total counter\n"
+            "# HELP watchword_refusals_total Requests that were refused.\n"
+            "# TYPE watchword_refusals_total counter\n"
             f"watchword_refusals_total {self._refusals.total}\n"
-            "# HELP watchword_database_fresh Whether the change feed was read lately.\n# TYPE watchword_database_fresh gauge\n"
+            "# HELP watchword_database_fresh Whether the change feed was read lately.\n"
+            "# TYPE watchword_database_fresh gauge\n"
             f"watchword_database_fresh {int(self._view.fresh)}\n"
         )
-        process = b"\n".join(
-            line
-            for line in generate_latest(REGISTRY).split(b"\n")
-            if b"python_info" not in line
-        )
+        process = b"\n".join(line for line in generate_latest(REGISTRY).split(b"\n") if b"python_info" not in line)
         await answer(send, 200, own.encode() + process, NO_STORE, _TEXT)

@@ -73,9 +73,7 @@ def public_text(text: str) -> str:
     return _TOKEN_SAFE.sub("'", text)
 
 
-async def answer_error(
-    send: Send, error: OAuthError, *, used_authorization: bool, request_id: str = ""
-) -> None:
+async def answer_error(send: Send, error: OAuthError, *, used_authorization: bool, request_id: str = "") -> None:
     """RFC 6749 section 5.2; `WWW-Authenticate` only when the Authorization header was used."""
     headers = NO_STORE
     if isinstance(error, InvalidClient) and used_authorization:
@@ -89,9 +87,7 @@ async def answer_error(
         headers = (*headers, (b"x-request-id", request_id.encode()))
     if isinstance(error, TooLarge | TooSlow):
         headers = (*headers, (b"connection", b"close"))
-    body = encode_json(
-        {"error": error.error, "error_description": public_text(error.public)}
-    )
+    body = encode_json({"error": error.error, "error_description": public_text(error.public)})
     await answer(send, error.status, body, headers)
 
 
@@ -100,23 +96,17 @@ async def not_found(send: Send) -> None:
     await answer(
         send,
         404,
-        encode_json(
-            {"error": "not_found", "error_description": "there is nothing at this path"}
-        ),
+        encode_json({"error": "not_found", "error_description": "there is nothing at this path"}),
     )
 
 
 async def method_not_allowed(send: Send, allow: bytes) -> None:
     """RFC 9110 section 15.5.6."""
-    body = encode_json(
-        {"error": "method_not_allowed", "error_description": f"use {allow.decode()}"}
-    )
+    body = encode_json({"error": "method_not_allowed", "error_description": f"use {allow.decode()}"})
     await answer(send, 405, body, (*NO_STORE, (b"allow", allow)))
 
 
-async def read_body(
-    receive: Receive, declared: bytes | None, limit: int, timeout: float
-) -> bytes:
+async def read_body(receive: Receive, declared: bytes | None, limit: int, timeout: float) -> bytes:
     """The whole body. Raises `TooLarge` before buffering beyond `limit`, `TooSlow`, `InvalidRequest`."""
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"the body is longer than {limit} bytes")
@@ -183,15 +173,11 @@ def basic_credentials(authorization: bytes, *, encoded: bool = True) -> tuple[st
     if not colon:
         raise InvalidClient(detail="Basic credentials have no colon")
     if not encoded:
-        return raw_id.decode("utf-8", "surrogateescape"), raw_secret.decode(
-            "utf-8", "surrogateescape"
-        )
+        return raw_id.decode("utf-8", "surrogateescape"), raw_secret.decode("utf-8", "surrogateescape")
     try:
         return decode_component(raw_id), decode_component(raw_secret)
     except InvalidRequest:
-        raise InvalidClient(
-            detail="Basic credentials have a broken percent-encoding"
-        ) from None
+        raise InvalidClient(detail="Basic credentials have a broken percent-encoding") from None
 
 
 class Headers:

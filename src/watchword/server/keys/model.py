@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
 State = Literal["next", "active", "retiring", "gone"]
 

@@ -32,9 +32,7 @@ class Step(Struct, frozen=True):
 
 
 def _of(keys: Sequence[SigningKey], algorithm: str, state: str) -> SigningKey | None:
-    return next(
-        (key for key in keys if key.algorithm == algorithm and key.state == state), None
-    )
+    return next((key for key in keys if key.algorithm == algorithm and key.state == state), None)
 
 
 def _turn(active: SigningKey, following: SigningKey) -> list[Step]:
@@ -56,17 +54,11 @@ def plan(
     for algorithm in algorithms:
         active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
         if active is None:
-            steps.append(
-                Step("activate", algorithm, following.kid)
-                if following
-                else Step("found", algorithm)
-            )
+            steps.append(Step("activate", algorithm, following.kid) if following else Step("found", algorithm))
             steps.append(Step("publish", algorithm))
         elif following is None:
             steps.append(Step("publish", algorithm))
-        elif now >= (active.activated_at or 0) + policy.period and ready(
-            following, now, policy
-        ):
+        elif now >= (active.activated_at or 0) + policy.period and ready(following, now, policy):
             steps.extend(_turn(active, following))
     steps.extend(
         Step("withdraw", key.algorithm, key.kid)
@@ -96,11 +88,7 @@ def emergency(keys: Sequence[SigningKey], kid: str) -> list[Step]:
     if lost.state == "active":
         following = _of(keys, lost.algorithm, "next")
         steps = [Step("withdraw", lost.algorithm, kid)]
-        steps.append(
-            Step("activate", lost.algorithm, following.kid)
-            if following
-            else Step("found", lost.algorithm)
-        )
+        steps.append(Step("activate", lost.algorithm, following.kid) if following else Step("found", lost.algorithm))
         steps.append(Step("publish", lost.algorithm))
     elif lost.state == "next":
         steps = [Step("withdraw", lost.algorithm, kid), Step("publish", lost.algorithm)]

@@ -25,20 +25,14 @@ class Access(Struct, frozen=True):
 
 def check_may_act(tenant: Tenant, application: Application) -> None:
     """Disabled and deleted things get no token by any grant."""
-    if (
-        not tenant.enabled
-        or not application.enabled
-        or application.deleted_at is not None
-    ):
+    if not tenant.enabled or not application.enabled or application.deleted_at is not None:
         raise InvalidClient(detail="the application or its tenant is disabled")
 
 
 def check_grant_allowed(application: Application, grant_type: str) -> None:
     """RFC 6749 section 5.2, unauthorized_client."""
     if grant_type not in application.grant_types:
-        raise UnauthorizedClient(
-            "this application may not use this grant type; an administrator can allow it"
-        )
+        raise UnauthorizedClient("this application may not use this grant type; an administrator can allow it")
 
 
 def asked_scopes(scope: str) -> tuple[str, ...]:
@@ -46,9 +40,7 @@ def asked_scopes(scope: str) -> tuple[str, ...]:
     if not scope:
         return ()
     if not _SCOPES.fullmatch(scope):
-        raise InvalidScope(
-            "scope is not a space-separated list of scope-tokens (RFC 6749 section 3.3)"
-        )
+        raise InvalidScope("scope is not a space-separated list of scope-tokens (RFC 6749 section 3.3)")
     names = tuple(dict.fromkeys(scope.split(" ")))
     if len(names) > MAX_SCOPES:
         raise InvalidScope(f"more than {MAX_SCOPES} scopes")
@@ -64,27 +56,17 @@ def target_apis(
 ) -> tuple[Api, ...]:
     """The APIs a token is for. Unknown, not granted and disabled are one and the same answer."""
     if named:
-        found = [
-            api
-            for api in apis.values()
-            if api.identifier in named and api.api_id in granted and api.enabled
-        ]
+        found = [api for api in apis.values() if api.identifier in named and api.api_id in granted and api.enabled]
         if len(found) != len(set(named)):
             raise InvalidTarget(
                 "there is no such API for this application; check resource and the application's grants"
             )
         return tuple(sorted(found, key=lambda api: named.index(api.identifier)))
-    reachable = [
-        apis[api_id] for api_id in granted if api_id in apis and apis[api_id].enabled
-    ]
+    reachable = [apis[api_id] for api_id in granted if api_id in apis and apis[api_id].enabled]
     if default_api_id is not None:
-        reachable = [
-            api for api in reachable if api.api_id == default_api_id
-        ] or reachable
+        reachable = [api for api in reachable if api.api_id == default_api_id] or reachable
     if len(reachable) > 1 and asked:
-        reachable = [
-            api for api in reachable if granted[api.api_id].issuperset(asked)
-        ] or reachable
+        reachable = [api for api in reachable if granted[api.api_id].issuperset(asked)] or reachable
     if len(reachable) != 1:
         raise InvalidTarget(
             "this application reaches several APIs; name one with resource"
@@ -100,15 +82,11 @@ def allowed_scopes(
     granted: Mapping[str, frozenset[str]],
 ) -> tuple[str, ...]:
     """All that is granted when none is asked; never silently narrowed; not allowed and unknown look alike."""
-    available: frozenset[str] = frozenset().union(
-        *(granted[api.api_id] for api in targets)
-    )
+    available: frozenset[str] = frozenset().union(*(granted[api.api_id] for api in targets))
     if not asked:
         return tuple(sorted(available))
     if not available.issuperset(asked):
-        raise InvalidScope(
-            "a scope is unknown or not granted to this application at this API"
-        )
+        raise InvalidScope("a scope is unknown or not granted to this application at this API")
     return asked
 
 
@@ -122,9 +100,7 @@ def shared_settings(targets: tuple[Api, ...]) -> TokenSettings:
             first.algorithm,
             first.type,
         ):
-            raise InvalidTarget(
-                "these APIs want different tokens; ask for one token each"
-            )
+            raise InvalidTarget("these APIs want different tokens; ask for one token each")
     if len(targets) == 1:
         return first
     lifetime = min(api.tokens.lifetime for api in targets)

@@ -23,9 +23,7 @@ class AccessTokenClaims(Struct, frozen=True):
     scope: str
 
 
-def access_token_claims(
-    access: Access, issuer: str, now: int, token_id: str
-) -> AccessTokenClaims:
+def access_token_claims(access: Access, issuer: str, now: int, token_id: str) -> AccessTokenClaims:
     """Pure: the same arguments give the same claims."""
     audience = access.audience
     return AccessTokenClaims(
@@ -53,10 +51,6 @@ def token_id(now: float, random_hex: str) -> str:
 def issued_ms(unverified_token_id: str) -> int | None:
     """The milliseconds in a `jti` of ours; None when it is not one."""
     try:
-        return (
-            int(unverified_token_id[:12], 16)
-            if len(unverified_token_id) == 32
-            else None
-        )
+        return int(unverified_token_id[:12], 16) if len(unverified_token_id) == 32 else None
     except ValueError:
         return None

@@ -40,9 +40,7 @@ class InvalidClient(OAuthError):
 
     status, error = 401, "invalid_client"
 
-    def __init__(
-        self, public: str = "client authentication failed", *, detail: str = ""
-    ) -> None:
+    def __init__(self, public: str = "client authentication failed", *, detail: str = "") -> None:
         super().__init__(public, detail=detail)
 
 

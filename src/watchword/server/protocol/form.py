@@ -29,9 +29,7 @@ def decode_component(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def parse_form(
-    body: bytes, repeatable: frozenset[str] = REPEATABLE
-) -> dict[str, str | list[str]]:
+def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str, str | list[str]]:
     """Parameters by name; the repeatable ones as lists. Raises `InvalidRequest` on a repetition."""
     line_end = _LINE_END.search(body)
     if line_end:

@@ -50,18 +50,14 @@ def credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
         raise InvalidRequest("use one client authentication method, not two")
     if basic is not None:
         if client_id and client_id != basic[0]:
-            raise InvalidRequest(
-                "client_id differs from the one in the Authorization header"
-            )
+            raise InvalidRequest("client_id differs from the one in the Authorization header")
         return Credentials("client_secret_basic", *basic)
     if in_body:
         return Credentials("client_secret_post", client_id, text(form, "client_secret"))
     return Credentials("none", client_id, "")
 
 
-def token_request(
-    form: Form, basic: tuple[str, str] | None, source: str = "", request_id: str = ""
-) -> TokenRequest:
+def token_request(form: Form, basic: tuple[str, str] | None, source: str = "", request_id: str = "") -> TokenRequest:
     """Every gap that can be seen without knowing the application."""
     resources = form.get("resource", [])
     return TokenRequest(

@@ -23,15 +23,9 @@ def granted_scopes(
 ) -> dict[str, frozenset[str]]:
     """Scopes by API id: grants and roles together, only what the API still offers."""
     sources: list[Iterable[Grant]] = [application.grants]
-    sources += [
-        roles[role_id].access for role_id in application.role_ids if role_id in roles
-    ]
+    sources += [roles[role_id].access for role_id in application.role_ids if role_id in roles]
     found: dict[str, set[str]] = {}
     for source in sources:
         for grant in source:
             found.setdefault(grant.api_id, set()).update(grant.scopes)
-    return {
-        api_id: frozenset(names) & apis[api_id].scope_names()
-        for api_id, names in found.items()
-        if api_id in apis
-    }
+    return {api_id: frozenset(names) & apis[api_id].scope_names() for api_id, names in found.items() if api_id in apis}

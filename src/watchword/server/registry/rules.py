@@ -11,18 +11,14 @@ from .model import MAX_LIFETIME, MIN_LIFETIME, Api, Grant, TokenSettings
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 KNOWN_GRANT_TYPES = ("client_credentials",)
 
 
 def check_slug(slug: str) -> None:
     """A tenant's slug stands in URLs: lower-case letters, digits, inner hyphens, at most 63."""
     if not _SLUG.fullmatch(slug):
-        raise Invalid(
-            "use 1 to 63 lower-case letters, digits and inner hyphens", field="slug"
-        )
+        raise Invalid("use 1 to 63 lower-case letters, digits and inner hyphens", field="slug")
 
 
 def check_name(name: str, field: str = "name", limit: int = 200) -> None:
@@ -42,11 +38,7 @@ def check_text(text: str, field: str, limit: int = 2000) -> None:
 
 def check_client_id(client_id: str) -> None:
     """An imported client id (RFC 6749 appendix A.1, widened to what other servers hand out)."""
-    if (
-        not 1 <= len(client_id) <= 255
-        or client_id != client_id.strip()
-        or _UNPRINTABLE.search(client_id)
-    ):
+    if not 1 <= len(client_id) <= 255 or client_id != client_id.strip() or _UNPRINTABLE.search(client_id):
         raise Invalid("use 1 to 255 printable characters", field="client_id")
 
 
@@ -61,14 +53,8 @@ def check_scope_name(name: str) -> None:
 
 def check_identifier(identifier: str) -> None:
     """An API's identifier: an absolute URI without fragment (RFC 8707 section 2), or a client id."""
-    if (
-        not 1 <= len(identifier) <= 512
-        or _UNPRINTABLE.search(identifier)
-        or " " in identifier
-    ):
-        raise Invalid(
-            "use an absolute URI of at most 512 characters", field="identifier"
-        )
+    if not 1 <= len(identifier) <= 512 or _UNPRINTABLE.search(identifier) or " " in identifier:
+        raise Invalid("use an absolute URI of at most 512 characters", field="identifier")
     parts = urlsplit(identifier)
     if "#" in identifier:
         raise Invalid(
@@ -82,9 +68,7 @@ def check_identifier(identifier: str) -> None:
 def check_token_settings(settings: TokenSettings) -> None:
     """Lifetime bounds; formats and algorithms are closed lists already."""
     if not MIN_LIFETIME <= settings.lifetime <= MAX_LIFETIME:
-        raise Invalid(
-            f"use {MIN_LIFETIME} to {MAX_LIFETIME} seconds", field="tokens.lifetime"
-        )
+        raise Invalid(f"use {MIN_LIFETIME} to {MAX_LIFETIME} seconds", field="tokens.lifetime")
 
 
 def check_unique(values: Iterable[str], field: str) -> None:
@@ -116,7 +100,5 @@ def check_grants(grants: tuple[Grant, ...], apis: dict[str, Api], field: str) ->
             raise Invalid(f"there is no API {grant.api_id!r}", field=field)
         missing = [name for name in grant.scopes if name not in api.scope_names()]
         if missing:
-            raise Invalid(
-                f"{api.identifier} offers no scope {missing[0]!r}", field=field
-            )
+            raise Invalid(f"{api.identifier} offers no scope {missing[0]!r}", field=field)
         check_unique(grant.scopes, field)

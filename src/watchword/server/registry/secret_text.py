@@ -36,11 +36,7 @@ def generate(random_bytes: bytes, prefix: str = PREFIX) -> str:
 
 def well_formed(text: str, prefix: str = PREFIX) -> bool:
     """Whether prefix, length and checksum fit: a typo check for people, never an access decision."""
-    if (
-        not text.startswith(prefix)
-        or len(text) != len(prefix) + _BODY + _CHECK
-        or not text.isascii()
-    ):
+    if not text.startswith(prefix) or len(text) != len(prefix) + _BODY + _CHECK or not text.isascii():
         return False
     body, check = text[:-_CHECK], text[-_CHECK:]
     return _base62(zlib.crc32(body.encode()), _CHECK) == check
@@ -53,14 +49,10 @@ def digest(pepper: bytes, unverified_secret: bytes) -> str:
     with a long secret, and so that it still never equals a short one.
     """
     if len(unverified_secret) > _MAX_HASHED:
-        unverified_secret = unverified_secret[:_MAX_HASHED] + b"\0%d" % len(
-            unverified_secret
-        )
+        unverified_secret = unverified_secret[:_MAX_HASHED] + b"\0%d" % len(unverified_secret)
     return "hmac:" + hmac.digest(pepper, unverified_secret, "sha256").hex()
 
 
 def opaque_hash(unverified_token: str) -> str:
     """The key under which an opaque token is kept: a plain digest suffices for 256 random bits."""
-    return hashlib.sha256(
-        unverified_token.encode("utf-8", "surrogateescape")
-    ).hexdigest()
+    return hashlib.sha256(unverified_token.encode("utf-8", "surrogateescape")).hexdigest()

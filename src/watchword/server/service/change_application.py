@@ -24,17 +24,13 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     grant_types: tuple[str, ...] | UnsetType = UNSET
     grants: tuple[Grant, ...] | UnsetType = UNSET
     role_ids: tuple[str, ...] | UnsetType = UNSET
-    default_api_id: str | None | UnsetType = UNSET
+    default_api_id: str | UnsetType | None = UNSET
     labels: dict[str, str] | UnsetType = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:
     """The fields that a change sets."""
-    return {
-        name: value
-        for name in change.__struct_fields__
-        if (value := getattr(change, name)) is not UNSET
-    }
+    return {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
 
 
 async def update_application(
@@ -46,9 +42,7 @@ async def update_application(
 ) -> Application:
     """Judged on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
     async with desk.store.transaction() as tx:
-        before: Application = found(
-            await tx.applications.get(caller.tenant_id, client_id), "application"
-        )
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
         after = replace(before, **given(change))
         fields = changed_fields(before, after)
@@ -67,31 +61,19 @@ async def update_application(
 async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Application:
     """Every token issued to the application before now becomes inactive; later ones are good."""
     async with desk.store.transaction() as tx:
-        before: Application = found(
-            await tx.applications.get(caller.tenant_id, client_id), "application"
-        )
-        after = replace(
-            before, not_before_ms=int(desk.clock() * 1000), version=before.version + 1
-        )
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        after = replace(before, not_before_ms=int(desk.clock() * 1000), version=before.version + 1)
         await tx.applications.replace(after)
-        tx.record(
-            caller.tenant_id, TokensCutOff(client_id=client_id, **desk.said(caller))
-        )
+        tx.record(caller.tenant_id, TokensCutOff(client_id=client_id, **desk.said(caller)))
     return after
 
 
-async def delete_application(
-    desk: Desk, caller: Caller, client_id: str, expected: int | None = None
-) -> None:
+async def delete_application(desk: Desk, caller: Caller, client_id: str, expected: int | None = None) -> None:
     """Its tokens turn inactive; its client id is never used again."""
     async with desk.store.transaction() as tx:
-        before: Application = found(
-            await tx.applications.get(caller.tenant_id, client_id), "application"
-        )
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
-        after = replace(
-            before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1
-        )
+        after = replace(before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1)
         await tx.applications.remove(after)
         tx.record(
             caller.tenant_id,

@@ -39,15 +39,9 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secret_hash: str | None = None
 
 
-async def create_application(
-    desk: Desk, caller: Caller, wanted: NewApplication
-) -> tuple[Application, str | None]:
+async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
     """The application and its secret's text (None when the secret was imported). Raises `Invalid`, `Conflict`."""
-    imported = (
-        wanted.client_id is not None
-        or wanted.secret is not None
-        or wanted.secret_hash is not None
-    )
+    imported = wanted.client_id is not None or wanted.secret is not None or wanted.secret_hash is not None
     kept, text = _secret(desk, wanted)
     application = Application(
         tenant_id=caller.tenant_id,
@@ -93,9 +87,7 @@ def _secret(desk: Desk, wanted: NewApplication) -> tuple[Secret, str | None]:
     fresh, text = desk.new_secret(wanted.secret_expires_at)
     if wanted.secret is not None and wanted.secret_hash is not None:
         raise Invalid("give secret or secret_hash, not both", field="secret_hash")
-    if (
-        wanted.secret is not None or wanted.secret_hash is not None
-    ) and wanted.client_id is None:
+    if (wanted.secret is not None or wanted.secret_hash is not None) and wanted.client_id is None:
         raise Invalid(
             "an imported secret comes with its client_id; new applications get a generated one",
             field="client_id",
@@ -134,10 +126,7 @@ async def check_application(tx: Transaction, application: Application) -> None:
         raise Invalid("use at most 50 labels", field="labels")
     apis = await apis_of(tx, application.tenant_id)
     rules.check_grants(application.grants, apis, "grants")
-    if (
-        application.default_api_id is not None
-        and application.default_api_id not in apis
-    ):
+    if application.default_api_id is not None and application.default_api_id not in apis:
         raise Invalid("there is no such API", field="default_api_id")
     rules.check_unique(application.role_ids, "role_ids")
     known = await roles_of(tx, application.tenant_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 
@@ -61,17 +62,13 @@ class CreateTenant:
         """A lower-case UUID."""
         return str(uuid.UUID(bytes=self._random(16), version=4))
 
-    async def __call__(
-        self, slug: str, name: str, actor: str = "system", request_id: str = ""
-    ) -> FirstAdmin:
+    async def __call__(self, slug: str, name: str, actor: str = "system", request_id: str = "") -> FirstAdmin:
         """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used."""
         rules.check_slug(slug)
         rules.check_name(name)
         now = self._clock()
-        said = {"at": now, "actor": actor, "request_id": request_id}
-        tenant = Tenant(
-            tenant_id=self.new_id(), slug=slug, name=name, created_at=int(now)
-        )
+        said: dict[str, Any] = {"at": now, "actor": actor, "request_id": request_id}
+        tenant = Tenant(tenant_id=self.new_id(), slug=slug, name=name, created_at=int(now))
         api = self._admin_api(tenant, slug, int(now))
         text = generate(self._random(32))
         secret = Secret(
@@ -112,12 +109,8 @@ class CreateTenant:
             scopes=scopes, created_at=at,
         )  # fmt: skip
 
-    def _administrator(
-        self, tenant: Tenant, api: Api, secret: Secret, at: int
-    ) -> Application:
-        grant = Grant(
-            api_id=api.api_id, scopes=tuple(scope.name for scope in api.scopes)
-        )
+    def _administrator(self, tenant: Tenant, api: Api, secret: Secret, at: int) -> Application:
+        grant = Grant(api_id=api.api_id, scopes=tuple(scope.name for scope in api.scopes))
         return Application(
             tenant_id=tenant.tenant_id, client_id=self.new_id(), name="administrator",
             description="Made with the tenant; holds every administration scope.",

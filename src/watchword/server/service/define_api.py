@@ -48,9 +48,7 @@ def _check(api: Api) -> None:
         rules.check_client_id(client_id)
 
 
-async def create_api(
-    desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi
-) -> Api:
+async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
     """Makes the signing key of its algorithm, too, if the tenant has none. Raises `Invalid`, `Conflict`."""
     api = Api(
         tenant_id=caller.tenant_id, api_id=desk.new_id(), identifier=wanted.identifier, name=wanted.name,
@@ -61,9 +59,7 @@ async def create_api(
         await tx.apis.add(api)
         tx.record(
             caller.tenant_id,
-            ApiCreated(
-                api_id=api.api_id, identifier=api.identifier, **desk.said(caller)
-            ),
+            ApiCreated(api_id=api.api_id, identifier=api.identifier, **desk.said(caller)),
         )
         await keys.ensure(tx, caller.tenant_id, api.tokens.algorithm, caller.actor)
     return api
@@ -97,9 +93,7 @@ async def update_api(
     return after
 
 
-async def delete_api(
-    desk: Desk, caller: Caller, api_id: str, expected: int | None = None
-) -> None:
+async def delete_api(desk: Desk, caller: Caller, api_id: str, expected: int | None = None) -> None:
     """Grants and role entries for it end with it; Watchword's own API stays."""
     async with desk.store.transaction() as tx:
         before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
@@ -114,11 +108,7 @@ async def delete_api(
 async def _drop_from_roles(tx: Transaction, api: Api) -> None:
     """No role names a scope that the API does not offer."""
     for role in (await roles_of(tx, api.tenant_id)).values():
-        access = tuple(
-            entry
-            for entry in (_narrowed(entry, api) for entry in role.access)
-            if entry.scopes
-        )
+        access = tuple(entry for entry in (_narrowed(entry, api) for entry in role.access) if entry.scopes)
         if access != role.access:
             mended: Role = replace(role, access=access, version=role.version + 1)
             await tx.roles.replace(mended)

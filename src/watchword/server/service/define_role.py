@@ -76,9 +76,7 @@ async def update_role(
     return after
 
 
-async def delete_role(
-    desk: Desk, caller: Caller, role_id: str, expected: int | None = None
-) -> None:
+async def delete_role(desk: Desk, caller: Caller, role_id: str, expected: int | None = None) -> None:
     """Applications that hold it hold nothing of it any more."""
     async with desk.store.transaction() as tx:
         before: Role = found(await tx.roles.get(caller.tenant_id, role_id), "role")

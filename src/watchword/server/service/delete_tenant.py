@@ -14,8 +14,6 @@ async def delete_tenant(desk: Desk, caller: Caller, slug: str) -> None:
     async with desk.store.transaction() as tx:
         tenant: Tenant = found(await tx.tenants.find("", slug), "tenant")
         at = int(desk.clock())
-        await tx.tenants.remove(
-            replace(tenant, enabled=False, deleted_at=at, version=tenant.version + 1)
-        )
+        await tx.tenants.remove(replace(tenant, enabled=False, deleted_at=at, version=tenant.version + 1))
         for tenant_id in {tenant.tenant_id, caller.tenant_id}:
             tx.record(tenant_id, TenantDeleted(slug=slug, **desk.said(caller)))

@@ -63,9 +63,7 @@ async def apis_of(tx: Transaction, tenant_id: str) -> dict[str, Api]:
 
 async def roles_of(tx: Transaction, tenant_id: str) -> dict[str, Role]:
     """All roles of a tenant by id."""
-    return {
-        role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)
-    }
+    return {role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)}
 
 
 def found(record: Any, what: str) -> Any:
@@ -78,15 +76,11 @@ def found(record: Any, what: str) -> Any:
 def check_version(record: Any, expected: int | None) -> None:
     """If-Match (RFC 9110 section 13.1.1): raises `VersionMismatch`."""
     if expected is not None and record.version != expected:
-        raise VersionMismatch(
-            "it was changed meanwhile; read it again and repeat your change"
-        )
+        raise VersionMismatch("it was changed meanwhile; read it again and repeat your change")
 
 
 def changed_fields(before: Any, after: Any) -> tuple[str, ...]:
     """The names of the fields that differ, without `version`."""
     return tuple(
-        name
-        for name in before.__struct_fields__
-        if name != "version" and getattr(before, name) != getattr(after, name)
+        name for name in before.__struct_fields__ if name != "version" and getattr(before, name) != getattr(after, name)
     )

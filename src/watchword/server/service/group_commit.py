@@ -72,11 +72,7 @@ class GroupCommit:
 
     def heads(self) -> dict[str, tuple[int, str]]:
         """The head of every chain, for a checkpoint: "tenant/chain" -> (seq, hash)."""
-        return {
-            f"{c.tenant_id}/{c.name}": (c.seq, c.head)
-            for c in self._chains.values()
-            if c.seq
-        }
+        return {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
 
     async def drain(self) -> None:
         """Wait until everything submitted so far is decided."""
@@ -96,11 +92,7 @@ class GroupCommit:
             durable = await self._write(batch)
         except Exception as error:
             self._forget_chains()
-            failure = (
-                error
-                if isinstance(error, StorageUnavailable)
-                else StorageUnavailable(str(error))
-            )
+            failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
             for entry in batch:
                 if not entry.done.done():
                     entry.done.set_exception(failure)
@@ -132,10 +124,7 @@ class GroupCommit:
         for entry in batch:
             by_tenant.setdefault(entry.tenant_id, []).append(entry.event)
         now = self._clock()
-        return [
-            self._chain(tenant_id).next_row(events, now)
-            for tenant_id, events in by_tenant.items()
-        ]
+        return [self._chain(tenant_id).next_row(events, now) for tenant_id, events in by_tenant.items()]
 
     def _chain(self, tenant_id: str) -> Chain:
         chain = self._chains.get(tenant_id)
@@ -149,9 +138,7 @@ class GroupCommit:
         self._chains.clear()
 
 
-def _concerns(
-    change: Change, tenants: set[str], concerned: set[tuple[str, str]]
-) -> bool:
+def _concerns(change: Change, tenants: set[str], concerned: set[tuple[str, str]]) -> bool:
     if change.kind == "revoked":
         return False
     if change.kind == "application":

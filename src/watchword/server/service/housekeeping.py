@@ -80,9 +80,7 @@ class Housekeeping:
         await self._quietly(self.write_sums)
         await self._quietly(self._bind)
 
-    async def _every(
-        self, seconds: float, chore: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(seconds)
             await self._quietly(chore)

@@ -16,22 +16,16 @@ INACTIVE: dict[str, Any] = {"active": False}
 class IntrospectToken:
     """Answers from memory, but only from a memory that followed the feed within the last second."""
 
-    def __init__(
-        self, view: View, tokens: TokenReader, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, view: View, tokens: TokenReader, clock: Callable[[], float]) -> None:
         self._view, self._tokens, self._clock = view, tokens, clock
 
-    async def __call__(
-        self, tenant: TenantView, caller_id: str, unverified_token: str
-    ) -> dict[str, Any]:
+    async def __call__(self, tenant: TenantView, caller_id: str, unverified_token: str) -> dict[str, Any]:
         """RFC 7662 section 2.2, or exactly `{"active": false}` for whoever is not among the audience."""
         try:
             await self._view.must_be_fresh()
             claims = await self._tokens.claims(tenant, unverified_token, self._clock())
         except StorageUnavailable as error:
-            raise Unavailable(
-                "the database is away; try again", detail=str(error)
-            ) from None
+            raise Unavailable("the database is away; try again", detail=str(error)) from None
         if claims is None or not _may_know(tenant, caller_id, claims):
             return INACTIVE
         return {

@@ -76,9 +76,7 @@ class IssueToken:
         )
         self._pepper, self._clock, self._random = pepper, clock, random_bytes
 
-    async def __call__(
-        self, slug: str, request: TokenRequest, surface: Surface
-    ) -> Issued:
+    async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
         """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
         try:
             for _ in range(_ATTEMPTS):
@@ -86,14 +84,10 @@ class IssueToken:
                 if issued is not None:
                     return issued
         except StorageUnavailable as error:
-            raise Unavailable(
-                "the database is away; try again", detail=str(error)
-            ) from None
+            raise Unavailable("the database is away; try again", detail=str(error)) from None
         raise Unavailable("the registry is changing too fast; try again")
 
-    async def _attempt(
-        self, slug: str, request: TokenRequest, surface: Surface
-    ) -> Issued | None:
+    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface) -> Issued | None:
         now, as_of = self._clock(), self._view.seq
         tenant = await self._view.tenant(slug)
         if tenant is None:
@@ -111,14 +105,8 @@ class IssueToken:
         rules.check_may_act(tenant.tenant, application)
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(application, request.grant_type)
-        access = (
-            surface.grant(standing, request)
-            if surface.grant is not None
-            else grant(standing, request)
-        )
-        minted = surface.mint(
-            tenant, access, now, token_id(now, self._random(10).hex())
-        )
+        access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)
+        minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
         return await self._record(tenant, request, secret, minted, surface, now, as_of)
 
     async def _record(
@@ -146,9 +134,7 @@ class IssueToken:
             secret_id=secret.id,
             surface=surface.name,
         )
-        if not await self._commits.submit(
-            tenant_id, client_id, event, minted.row, as_of
-        ):
+        if not await self._commits.submit(tenant_id, client_id, event, minted.row, as_of):
             return None
         self._uses.note(tenant_id, secret.id, now)
         return Issued(minted.token, minted.expires_at - int(now), minted.scope)
@@ -163,28 +149,20 @@ class Surface(Struct, frozen=True):
     """Replaces the grant table's function where a surface has an audience rule of its own."""
 
 
-def rfc9068_mint(
-    issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes]
-) -> Mint:
+def rfc9068_mint(issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes]) -> Mint:
     """The native form: a JWT as RFC 9068 has it, or an opaque token, as the API wants."""
 
     def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
-        claims = access_token_claims(
-            access, issuer_of(tenant.tenant.slug), int(now), jti
-        )
+        claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti)
         payload = encode(claims)
         if access.settings.format == "jwt":
             token, row = (
-                signer(tenant, access.settings.algorithm, access.settings.type).sign(
-                    payload
-                ),
+                signer(tenant, access.settings.algorithm, access.settings.type).sign(payload),
                 None,
             )
         else:
             token = generate(random_bytes(32), OPAQUE_PREFIX)
-            row = OpaqueRow(
-                tenant.tenant.tenant_id, opaque_hash(token), claims.exp, payload
-            )
+            row = OpaqueRow(tenant.tenant.tenant_id, opaque_hash(token), claims.exp, payload)
         return Minted(token, jti, access.audience, claims.scope, claims.exp, row)
 
     return mint
@@ -192,9 +170,7 @@ def rfc9068_mint(
 
 def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Signer:
     """The prepared signer of an algorithm and type, made once per view of the tenant."""
-    name = (
-        f"signer {algorithm} {typ} {header}" if header else f"signer {algorithm} {typ}"
-    )
+    name = f"signer {algorithm} {typ} {header}" if header else f"signer {algorithm} {typ}"
     found = tenant.derived.get(name)
     if found is None:
         key = tenant.signing.get(algorithm)

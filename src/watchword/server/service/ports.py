@@ -20,7 +20,10 @@ class StorageUnavailable(Exception):
 
 
 class Change(Struct, frozen=True):
-    """One entry of the change feed: what caches must forget. `ref` is an id; for `revoked`, "token_id expiry"."""
+    """One entry of the change feed: what caches must forget.
+
+    `ref` is an id; for `revoked`, "token_id expiry".
+    """
 
     seq: int
     tenant_id: str
@@ -72,9 +75,7 @@ class Reader(Protocol):
 class Journal(Protocol):
     """Writes audit rows and opaque tokens in one durable transaction, if nothing has changed."""
 
-    async def commit(
-        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int
-    ) -> Sequence[Change]:
+    async def commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
         """Empty: committed and on disk. Otherwise nothing was written, and these changes came first."""
 
     async def close(self) -> None:
@@ -84,15 +85,27 @@ class Journal(Protocol):
 class Transaction(Protocol):
     """One change of the registry: everything in it, its audit events and its feed, or nothing."""
 
-    tenants: Collection[Tenant]
-    applications: Collection[Application]
-    apis: Collection[Api]
-    roles: Collection[Role]
-    keys: Collection[SigningKey]
+    @property
+    def tenants(self) -> Collection[Tenant]:
+        """Records of one kind."""
 
-    async def revoke_token(
-        self, tenant_id: str, token_id: str, expires_at: int
-    ) -> bool:
+    @property
+    def applications(self) -> Collection[Application]:
+        """Records of one kind."""
+
+    @property
+    def apis(self) -> Collection[Api]:
+        """Records of one kind."""
+
+    @property
+    def roles(self) -> Collection[Role]:
+        """Records of one kind."""
+
+    @property
+    def keys(self) -> Collection[SigningKey]:
+        """Records of one kind."""
+
+    async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
         """Mark a token as revoked; False when it was already."""
 
     def record(self, tenant_id: str, event: Event) -> None:

@@ -1,4 +1,7 @@
-"""Judge a token that somebody shows: is it ours, and still good? Shared by introspection, revocation and the admin API."""
+"""Judge a token that somebody shows: is it ours, and still good?
+
+Shared by introspection, revocation and the admin API.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,7 @@ class TokenReader:
     def __init__(self, view: View) -> None:
         self._view = view
 
-    async def claims(
-        self, tenant: TenantView, unverified_token: str, now: float
-    ) -> dict[str, Any] | None:
+    async def claims(self, tenant: TenantView, unverified_token: str, now: float) -> dict[str, Any] | None:
         """The claims of an active token of this tenant, or None.
 
         Looks at signature, expiry, revocation, cut-offs, and whether the application still may act.
@@ -40,9 +41,7 @@ class TokenReader:
                 known.popitem(last=False)
         return claims if await self._still_active(tenant, claims, now) else None
 
-    async def _verified(
-        self, tenant: TenantView, unverified_token: str
-    ) -> dict[str, Any] | None:
+    async def _verified(self, tenant: TenantView, unverified_token: str) -> dict[str, Any] | None:
         if unverified_token.startswith(OPAQUE_PREFIX):
             if not well_formed(unverified_token, OPAQUE_PREFIX):
                 return None
@@ -59,15 +58,9 @@ class TokenReader:
             return None
         return verified.claims
 
-    async def _still_active(
-        self, tenant: TenantView, claims: dict[str, Any], now: float
-    ) -> bool:
+    async def _still_active(self, tenant: TenantView, claims: dict[str, Any], now: float) -> bool:
         token_id, client_id = claims.get("jti"), claims.get("sub")
-        if (
-            not isinstance(token_id, str)
-            or not isinstance(client_id, str)
-            or not tenant.tenant.enabled
-        ):
+        if not isinstance(token_id, str) or not isinstance(client_id, str) or not tenant.tenant.enabled:
             return False
         if claims["exp"] <= now or token_id in tenant.revoked:
             return False
@@ -75,9 +68,7 @@ class TokenReader:
         if standing is None or not standing.application.enabled:
             return False
         issued = issued_ms(token_id)
-        return issued is not None and issued > max(
-            tenant.tenant.not_before_ms, standing.application.not_before_ms
-        )
+        return issued is not None and issued > max(tenant.tenant.not_before_ms, standing.application.not_before_ms)
 
     @staticmethod
     def _remembered(tenant: TenantView) -> OrderedDict[str, dict[str, Any]]:

@@ -80,8 +80,4 @@ class Refusals:
 
 def printable(unverified_text: str) -> str:
     """Safe for a log and a terminal: escaped, and cut."""
-    return (
-        unverified_text[:64]
-        .encode("unicode_escape", "backslashreplace")
-        .decode("ascii")
-    )
+    return unverified_text[:64].encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -14,9 +14,7 @@ from .view import TenantView, View
 class RevokeToken:
     """Idempotent: one audit event of effect, however often it is asked."""
 
-    def __init__(
-        self, store: Store, view: View, tokens: TokenReader, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: Store, view: View, tokens: TokenReader, clock: Callable[[], float]) -> None:
         self._store, self._view, self._tokens, self._clock = store, view, tokens, clock
 
     async def __call__(
@@ -34,13 +32,9 @@ class RevokeToken:
             if claims is None:
                 return
             if claims["sub"] != caller_id:
-                raise InvalidRequest(
-                    "this token was issued to another application; only that one may revoke it"
-                )
+                raise InvalidRequest("this token was issued to another application; only that one may revoke it")
             async with self._store.transaction() as tx:
-                if await tx.revoke_token(
-                    tenant.tenant.tenant_id, claims["jti"], int(claims["exp"])
-                ):
+                if await tx.revoke_token(tenant.tenant.tenant_id, claims["jti"], int(claims["exp"])):
                     event = TokenRevoked(
                         at=now,
                         actor=caller_id,
@@ -49,6 +43,4 @@ class RevokeToken:
                     )
                     tx.record(tenant.tenant.tenant_id, event)
         except StorageUnavailable as error:
-            raise Unavailable(
-                "the database is away; try again", detail=str(error)
-            ) from None
+            raise Unavailable("the database is away; try again", detail=str(error)) from None

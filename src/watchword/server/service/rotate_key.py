@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -42,9 +43,7 @@ class RotateKey:
         """Do what is due; every worker may call it, and the second finds nothing to do."""
         async with self._store.transaction() as tx:
             keys = await tx.keys.page(tenant_id, None, _ALL)
-            algorithms = sorted(
-                {key.algorithm for key in keys if key.state != "gone"} | set(STANDARD)
-            )
+            algorithms = sorted({key.algorithm for key in keys if key.state != "gone"} | set(STANDARD))
             steps = rotation.plan(keys, algorithms, self._clock(), self._policy)
             await self.take(tx, tenant_id, keys, steps)
         return steps
@@ -72,28 +71,20 @@ class RotateKey:
             await self.take(tx, tenant_id, keys, steps, actor, request_id)
         return steps
 
-    async def in_emergency(
-        self, tenant_id: str, kid: str, actor: str, request_id: str = ""
-    ) -> list[Step]:
+    async def in_emergency(self, tenant_id: str, kid: str, actor: str, request_id: str = "") -> list[Step]:
         """Take a compromised key out at once: its tokens become inactive, the next key signs."""
         async with self._store.transaction() as tx:
             keys = await tx.keys.page(tenant_id, None, _ALL)
             steps = rotation.emergency(keys, kid)
             if not steps:
                 raise NotFound("there is no such key")
-            await self.take(
-                tx, tenant_id, keys, steps, actor, request_id, emergency=True
-            )
+            await self.take(tx, tenant_id, keys, steps, actor, request_id, emergency=True)
         return steps
 
-    async def ensure(
-        self, tx: Transaction, tenant_id: str, algorithm: SigningAlgorithm, actor: str
-    ) -> None:
+    async def ensure(self, tx: Transaction, tenant_id: str, algorithm: SigningAlgorithm, actor: str) -> None:
         """Make a key of an algorithm that this tenant did not use so far."""
         keys = await tx.keys.page(tenant_id, None, _ALL)
-        if not any(
-            key.algorithm == algorithm and key.state == "active" for key in keys
-        ):
+        if not any(key.algorithm == algorithm and key.state == "active" for key in keys):
             steps = rotation.plan(keys, [algorithm], self._clock(), self._policy)
             await self.take(tx, tenant_id, keys, steps, actor)
 
@@ -112,7 +103,7 @@ class RotateKey:
         now = self._clock()
         at = int(now)
         by_kid = {key.kid: key for key in keys}
-        said = {"at": now, "actor": actor, "request_id": request_id}
+        said: dict[str, Any] = {"at": now, "actor": actor, "request_id": request_id}
         for step in steps:
             match step.what:
                 case "found" | "publish":
@@ -133,9 +124,7 @@ class RotateKey:
                             KeyActivated(kid=key.kid, algorithm=key.algorithm, **said),
                         )
                 case "activate":
-                    await tx.keys.replace(
-                        _next(by_kid[step.kid], state="active", activated_at=at)
-                    )
+                    await tx.keys.replace(_next(by_kid[step.kid], state="active", activated_at=at))
                     tx.record(
                         tenant_id,
                         KeyActivated(kid=step.kid, algorithm=step.algorithm, **said),
@@ -150,21 +139,15 @@ class RotateKey:
                             gone_at=gone_at,
                         )
                     )
-                    tx.record(
-                        tenant_id, KeyRetired(kid=step.kid, gone_at=gone_at, **said)
-                    )
+                    tx.record(tenant_id, KeyRetired(kid=step.kid, gone_at=gone_at, **said))
                 case "withdraw":
-                    await tx.keys.replace(
-                        _next(by_kid[step.kid], state="gone", gone_at=at, sealed=b"")
-                    )
+                    await tx.keys.replace(_next(by_kid[step.kid], state="gone", gone_at=at, sealed=b""))
                     tx.record(
                         tenant_id,
                         KeyWithdrawn(kid=step.kid, emergency=emergency, **said),
                     )
 
-    def _new(
-        self, tenant_id: str, algorithm: SigningAlgorithm, state: State, at: int
-    ) -> SigningKey:
+    def _new(self, tenant_id: str, algorithm: SigningAlgorithm, state: State, at: int) -> SigningKey:
         key = PrivateKey.generate(Algorithm(algorithm))
         return SigningKey(
             tenant_id=tenant_id,

@@ -28,16 +28,12 @@ async def rotate_secret(
         raise Invalid(f"use 0 to {MAX_OVERLAP} seconds", field="overlap")
     async with desk.store.transaction() as tx:
         now = desk.clock()
-        before: Application = found(
-            await tx.applications.get(caller.tenant_id, client_id), "application"
-        )
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         fresh, text = desk.new_secret(expires_at)
         ends = int(now) + overlap
         living = [secret for secret in before.secrets if secret.live(now)]
         kept = living[-keep_old:] if overlap and keep_old else []
-        old = tuple(
-            replace(s, expires_at=min(ends, s.expires_at or ends)) for s in kept
-        )
+        old = tuple(replace(s, expires_at=min(ends, s.expires_at or ends)) for s in kept)
         after = replace(before, secrets=(*old, fresh), version=before.version + 1)
         await tx.applications.replace(after)
         event = SecretRotated(
@@ -48,27 +44,19 @@ async def rotate_secret(
     return after, fresh, text
 
 
-async def revoke_secret(
-    desk: Desk, caller: Caller, client_id: str, secret_id: str
-) -> Application:
+async def revoke_secret(desk: Desk, caller: Caller, client_id: str, secret_id: str) -> Application:
     """End one secret now; the last living one only by disabling or deleting the application."""
     async with desk.store.transaction() as tx:
-        before: Application = found(
-            await tx.applications.get(caller.tenant_id, client_id), "application"
-        )
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         rest = tuple(secret for secret in before.secrets if secret.id != secret_id)
         if len(rest) == len(before.secrets):
             raise NotFound("there is no such secret")
         if not any(secret.live(desk.clock()) for secret in rest):
-            raise Conflict(
-                "this is the last secret that works: rotate it with overlap 0, or disable the application"
-            )
+            raise Conflict("this is the last secret that works: rotate it with overlap 0, or disable the application")
         after = replace(before, secrets=rest, version=before.version + 1)
         await tx.applications.replace(after)
         tx.record(
             caller.tenant_id,
-            SecretRevoked(
-                client_id=client_id, secret_id=secret_id, **desk.said(caller)
-            ),
+            SecretRevoked(client_id=client_id, secret_id=secret_id, **desk.said(caller)),
         )
     return after

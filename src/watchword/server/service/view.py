@@ -37,13 +37,9 @@ class TenantView:
         self.roles: dict[str, Role] = {role.role_id: role for role in state.roles}
         self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
         self.signing: dict[str, PrivateKey] = {
-            key.algorithm: _open(key, master)
-            for key in self.keys
-            if key.state == "active"
+            key.algorithm: _open(key, master) for key in self.keys if key.state == "active"
         }
-        self.published = KeySet(
-            [PublicKey.from_jwk(key.public_jwk) for key in self.keys]
-        )
+        self.published = KeySet([PublicKey.from_jwk(key.public_jwk) for key in self.keys])
         self.revoked: dict[str, int] = dict(state.revoked)
         self.standings: OrderedDict[str, Standing] = OrderedDict()
         self.derived: dict[str, object] = {}
@@ -105,9 +101,7 @@ class View:
                     self._slugs[found.tenant.tenant_id] = slug
             return found
 
-    async def standing(
-        self, tenant: TenantView, unverified_client_id: str
-    ) -> Standing | None:
+    async def standing(self, tenant: TenantView, unverified_client_id: str) -> Standing | None:
         """Where an application stands; None when there is none of that id."""
         found = tenant.standings.get(unverified_client_id)
         if found is not None:
@@ -115,9 +109,7 @@ class View:
         if not storable(unverified_client_id):
             return None
         seq = self.seq
-        application = await self._reader.application(
-            tenant.tenant.tenant_id, unverified_client_id
-        )
+        application = await self._reader.application(tenant.tenant.tenant_id, unverified_client_id)
         if application is None:
             return None
         granted = granted_scopes(application, tenant.roles, tenant.apis)
@@ -173,9 +165,7 @@ class View:
     def forget_expired(self, now: float) -> None:
         """Revocation marks of tokens that have expired are of no more use."""
         for tenant in self._tenants.values():
-            for token_id in [
-                t for t, expires_at in tenant.revoked.items() if expires_at <= now
-            ]:
+            for token_id in [t for t, expires_at in tenant.revoked.items() if expires_at <= now]:
                 del tenant.revoked[token_id]
 
     @property
@@ -186,8 +176,4 @@ class View:
 
 def storable(unverified_text: str) -> bool:
     """Whether both databases can be asked for it: no NUL, no lone surrogates, not longer than any id."""
-    return (
-        len(unverified_text) <= 255
-        and "\0" not in unverified_text
-        and unverified_text.isprintable()
-    )
+    return len(unverified_text) <= 255 and "\0" not in unverified_text and unverified_text.isprintable()

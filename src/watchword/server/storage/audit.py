@@ -34,48 +34,30 @@ async def audit_key(engine: AsyncEngine, master: MasterKey) -> PrivateKey:
 class AuditLog:
     """Reads whole tenants in bounded pages; writes checkpoints."""
 
-    def __init__(
-        self, engine: AsyncEngine, key: PrivateKey, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, key: PrivateKey, clock: Callable[[], float]) -> None:
         self._engine, self._key, self._clock = engine, key, clock
         self._bound: dict[str, tuple[int, str]] = {}
 
     async def bind(self, heads: Mapping[str, tuple[int, str]]) -> None:
         """Sign where every chain of this process stands, if one moved since the last time."""
-        moved = {
-            name: head for name, head in heads.items() if self._bound.get(name) != head
-        }
+        moved = {name: head for name, head in heads.items() if self._bound.get(name) != head}
         if not moved:
             return
         statement = msgspec.json.encode({"at": self._clock(), "heads": moved})
         signature = self._key.sign(statement)
         async with self._engine.begin() as connection:
-            await connection.execute(
-                sa.insert(schema.checkpoint).values(
-                    statement=statement, signature=signature
-                )
-            )
+            await connection.execute(sa.insert(schema.checkpoint).values(statement=statement, signature=signature))
         self._bound.update(moved)
 
-    async def rows(
-        self, tenant_id: str, *, by_time: bool = False, since: float = 0.0
-    ) -> AsyncIterator[Row]:
+    async def rows(self, tenant_id: str, *, by_time: bool = False, since: float = 0.0) -> AsyncIterator[Row]:
         """All rows of a tenant, by chain or by time."""
         t = schema.audit
         order = (t.c.at, t.c.chain, t.c.seq) if by_time else (t.c.chain, t.c.seq)
         after: tuple[Any, ...] | None = None
         while True:
-            query = (
-                sa.select(t)
-                .where(t.c.tenant_id == tenant_id, t.c.at >= since)
-                .order_by(*order)
-                .limit(_PAGE)
-            )
+            query = sa.select(t).where(t.c.tenant_id == tenant_id, t.c.at >= since).order_by(*order).limit(_PAGE)
             if after is not None:
-                query = query.where(
-                    sa.tuple_(*order)
-                    > sa.tuple_(*(sa.literal(value) for value in after))
-                )
+                query = query.where(sa.tuple_(*order) > sa.tuple_(*(sa.literal(value) for value in after)))
             async with self._engine.connect() as connection:
                 found = (await connection.execute(query)).fetchall()
             for row in found:
@@ -83,24 +65,17 @@ class AuditLog:
             if len(found) < _PAGE:
                 return
             last = Row(*found[-1])
-            after = (
-                (last.at, last.chain, last.seq) if by_time else (last.chain, last.seq)
-            )
+            after = (last.at, last.chain, last.seq) if by_time else (last.chain, last.seq)
 
     async def recent(self, tenant_id: str, limit: int) -> list[Row]:
         """The newest rows, newest first."""
         t = schema.audit
-        query = (
-            sa.select(t)
-            .where(t.c.tenant_id == tenant_id)
-            .order_by(t.c.at.desc(), t.c.seq.desc())
-            .limit(limit)
-        )
+        query = sa.select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.at.desc(), t.c.seq.desc()).limit(limit)
         async with self._engine.connect() as connection:
             return [Row(*row) for row in (await connection.execute(query)).fetchall()]
 
     async def verify(self, tenant_id: str) -> tuple[int, list[Break]]:
-        """How many rows were read, and every break in them: altered, missing, reordered, or a checkpoint that does not fit."""
+        """How many rows were read, and every break: altered, missing, reordered, or not as a checkpoint says."""
         heads: dict[str, dict[int, str]] = await self._checkpointed(tenant_id)
         breaks: list[Break] = []
         count, chain, seq, head = 0, "", 0, GENESIS
@@ -121,10 +96,7 @@ class AuditLog:
                         why=f"missing: expected row {seq + 1}, found row {row.seq}",
                     )
                 )
-            elif (
-                row_hash(head, row.tenant_id, row.chain, row.seq, row.at, row.payload)
-                != row.hash
-            ):
+            elif row_hash(head, row.tenant_id, row.chain, row.seq, row.at, row.payload) != row.hash:
                 breaks.append(
                     Break(
                         chain=chain,
@@ -160,9 +132,7 @@ class AuditLog:
         t = schema.checkpoint
         async with self._engine.connect() as connection:
             found = (
-                await connection.execute(
-                    sa.select(t.c.id, t.c.statement, t.c.signature).order_by(t.c.id)
-                )
+                await connection.execute(sa.select(t.c.id, t.c.statement, t.c.signature).order_by(t.c.id))
             ).fetchall()
         for id_, statement, signature in found:
             try:

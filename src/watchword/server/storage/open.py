@@ -41,11 +41,7 @@ class Storage(Struct, frozen=True):
 
 def make_engine(url: str) -> AsyncEngine:
     """The SQLAlchemy engine of either database."""
-    return (
-        sqlite.engine(sqlite_path(url))
-        if url.startswith("sqlite:")
-        else postgres.engine(url)
-    )
+    return sqlite.engine(sqlite_path(url)) if url.startswith("sqlite:") else postgres.engine(url)
 
 
 def sqlite_path(url: str) -> Path:
@@ -53,9 +49,7 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-async def open_storage(
-    url: str, clock: Callable[[], float], new_chain: Callable[[], str]
-) -> Storage:
+async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable[[], str]) -> Storage:
     """Raises `StorageUnavailable`."""
     engine = make_engine(url)
     turn = asyncio.Lock()
@@ -74,9 +68,7 @@ async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:
     """One value of the meta table."""
     try:
         async with engine.connect() as connection:
-            found = await connection.execute(
-                sa.select(schema.meta.c.value).where(schema.meta.c.key == key)
-            )
+            found = await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.key == key))
             row = found.first()
     except SQLAlchemyError as error:
         raise StorageUnavailable(str(error).split("\n")[0]) from None
@@ -86,13 +78,9 @@ async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:
 async def write_meta(engine: AsyncEngine, key: str, value: bytes) -> None:
     """Set one value once; an existing one stays."""
     async with engine.begin() as connection:
-        exists = await connection.execute(
-            sa.select(schema.meta.c.key).where(schema.meta.c.key == key)
-        )
+        exists = await connection.execute(sa.select(schema.meta.c.key).where(schema.meta.c.key == key))
         if exists.first() is None:
-            await connection.execute(
-                sa.insert(schema.meta).values(key=key, value=value)
-            )
+            await connection.execute(sa.insert(schema.meta).values(key=key, value=value))
 
 
 async def check_master_key(engine: AsyncEngine, master: MasterKey) -> None:

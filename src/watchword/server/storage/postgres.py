@@ -57,9 +57,7 @@ class Connection:
         try:
             async with asyncio.timeout(_TIMEOUT), self._lock:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(
-                        self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT
-                    )
+                    self._connection = await asyncpg.connect(self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
                 return await work(self._connection)
         except (
             OSError,
@@ -106,12 +104,8 @@ class PostgresReader:
         revoked = await self._connection.use(lambda c: c.fetch(sql, id_, int(now)))
         return TenantState(
             found[0],
-            await self._bodies(
-                Api, "SELECT body FROM api WHERE tenant_id = $1 AND NOT deleted", id_
-            ),
-            await self._bodies(
-                Role, "SELECT body FROM role WHERE tenant_id = $1 AND NOT deleted", id_
-            ),
+            await self._bodies(Api, "SELECT body FROM api WHERE tenant_id = $1 AND NOT deleted", id_),
+            await self._bodies(Role, "SELECT body FROM role WHERE tenant_id = $1 AND NOT deleted", id_),
             await self._bodies(
                 SigningKey,
                 "SELECT body FROM signing_key WHERE tenant_id = $1 AND NOT deleted",
@@ -129,25 +123,16 @@ class PostgresReader:
     async def opaque(self, tenant_id: str, hash: str) -> bytes | None:
         """The claims of an opaque token."""
         sql = "SELECT claims FROM opaque_token WHERE tenant_id = $1 AND hash = $2"
-        claims: bytes | None = await self._connection.use(
-            lambda c: c.fetchval(sql, tenant_id, hash)
-        )
+        claims: bytes | None = await self._connection.use(lambda c: c.fetchval(sql, tenant_id, hash))
         return claims
 
     async def changes(self, since: int) -> Sequence[Change]:
         """The feed behind `since`."""
-        return [
-            Change(*row)
-            for row in await self._connection.use(lambda c: c.fetch(_CHANGES, since))
-        ]
+        return [Change(*row) for row in await self._connection.use(lambda c: c.fetch(_CHANGES, since))]
 
     async def newest_change(self) -> int:
         """The feed's last `seq`."""
-        return int(
-            await self._connection.use(
-                lambda c: c.fetchval("SELECT coalesce(max(seq), 0) FROM change")
-            )
-        )
+        return int(await self._connection.use(lambda c: c.fetchval("SELECT coalesce(max(seq), 0) FROM change")))
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -160,26 +145,12 @@ class PostgresJournal:
     def __init__(self, url: str) -> None:
         self._connection = Connection(url)
 
-    async def commit(
-        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int
-    ) -> Sequence[Change]:
+    async def commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
         """Empty: on disk. Otherwise nothing was written, and these changes came first."""
-        audit = [
-            list(column)
-            for column in zip(
-                *(msgspec.structs.astuple(row) for row in rows), strict=True
-            )
-        ]
-        kept = [
-            list(column)
-            for column in zip(
-                *(msgspec.structs.astuple(token) for token in tokens), strict=True
-            )
-        ]
+        audit = [list(column) for column in zip(*(msgspec.structs.astuple(row) for row in rows), strict=True)]
+        kept = [list(column) for column in zip(*(msgspec.structs.astuple(token) for token in tokens), strict=True)]
         arguments = (*(audit or [[]] * 7), *(kept or [[]] * 4))
-        found = await self._connection.use(
-            lambda c: c.fetch(_COMMIT, as_of, *arguments)
-        )
+        found = await self._connection.use(lambda c: c.fetch(_COMMIT, as_of, *arguments))
         return [Change(*row) for row in found]
 
     async def close(self) -> None:

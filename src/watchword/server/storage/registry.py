@@ -51,21 +51,13 @@ class Table(Generic[T]):
     async def get(self, tenant_id: str, id: str) -> T | None:
         """The record, locked until the transaction ends."""
         t = self._table
-        query = (
-            sa.select(t.c.body)
-            .where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted)
-            .with_for_update()
-        )
+        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted).with_for_update()
         return await self._one(query)
 
     async def find(self, tenant_id: str, sort: str) -> T | None:
         """By the column that lists are ordered by."""
         t = self._table
-        return await self._one(
-            sa.select(t.c.body).where(
-                t.c.tenant_id == tenant_id, t.c.sort == sort, ~t.c.deleted
-            )
-        )
+        return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.sort == sort, ~t.c.deleted))
 
     async def page(
         self,
@@ -78,10 +70,7 @@ class Table(Generic[T]):
         t = self._table
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
         if after is not None:
-            query = query.where(
-                sa.tuple_(t.c.sort, t.c.id)
-                > sa.tuple_(sa.literal(after[0]), sa.literal(after[1]))
-            )
+            query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
         if prefix:
             query = query.where(t.c.sort.startswith(prefix, autoescape=True))
         rows = await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))
@@ -117,25 +106,18 @@ class Table(Generic[T]):
             t.c.version == values["version"] - 1,
         )
         try:
-            count = await self._tx.count(
-                sa.update(t)
-                .where(*where, ~t.c.deleted)
-                .values(**values, deleted=deleted)
-            )
+            count = await self._tx.count(sa.update(t).where(*where, ~t.c.deleted).values(**values, deleted=deleted))
         except IntegrityError:
             raise Conflict(f"{values['sort']!r} exists already") from None
         if count != 1:
-            raise VersionMismatch(
-                "it was changed meanwhile; read it again and repeat your change"
-            )
+            raise VersionMismatch("it was changed meanwhile; read it again and repeat your change")
         self._tx.changed(values["tenant_id"], t.name, values["id"])
 
     def _values(self, record: T) -> dict[str, Any]:
         tenant_id, id_, sort = self._key(record)
         version = cast(Any, record).version
-        return {
-            "tenant_id": tenant_id, "id": id_, "sort": sort, "version": version, "body": _encode(record), **self._extra(record),
-        }  # fmt: skip
+        key = {"tenant_id": tenant_id, "id": id_, "sort": sort, "version": version}
+        return {**key, "body": _encode(record), **self._extra(record)}
 
     async def _one(self, query: sa.Select[Any]) -> T | None:
         rows = await self._tx.run(query)
@@ -149,21 +131,15 @@ class RegistryTransaction:
         self._connection = connection
         self.events: dict[str, list[Event]] = {}
         self.feed: dict[tuple[str, str, str], None] = {}
-        self.tenants = Table(
-            self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug)
-        )
+        self.tenants = Table(self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug))
         self.applications = Table(
             self,
             schema.application,
             Application,
             lambda r: (r.tenant_id, r.client_id, r.name),
         )
-        self.apis = Table(
-            self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier)
-        )
-        self.roles = Table(
-            self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name)
-        )
+        self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
+        self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.keys = Table(
             self, schema.signing_key, SigningKey,
             lambda r: (r.tenant_id, r.kid, r.kid), lambda r: {"algorithm": r.algorithm, "state": r.state},
@@ -187,23 +163,15 @@ class RegistryTransaction:
         """An audit event of this change."""
         self.events.setdefault(tenant_id, []).append(event)
 
-    async def revoke_token(
-        self, tenant_id: str, token_id: str, expires_at: int
-    ) -> bool:
+    async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
         """One atomic statement decides who revoked it."""
-        insert: Any = (
-            pg_insert
-            if self._connection.dialect.name == "postgresql"
-            else sqlite_insert
-        )
+        insert: Any = pg_insert if self._connection.dialect.name == "postgresql" else sqlite_insert
         values = {
             "tenant_id": tenant_id,
             "token_id": token_id,
             "expires_at": expires_at,
         }
-        if not await self.count(
-            insert(schema.revoked).values(**values).on_conflict_do_nothing()
-        ):
+        if not await self.count(insert(schema.revoked).values(**values).on_conflict_do_nothing()):
             return False
         self.feed[tenant_id, "revoked", f"{token_id} {expires_at}"] = None
         return True
@@ -211,20 +179,14 @@ class RegistryTransaction:
     async def finish(self, rows: Sequence[Row]) -> list[Change]:
         """Write the audit rows and the feed; the last statements before the commit."""
         if rows:
-            await self._connection.execute(
-                sa.insert(schema.audit), [msgspec.structs.asdict(row) for row in rows]
-            )
+            await self._connection.execute(sa.insert(schema.audit), [msgspec.structs.asdict(row) for row in rows])
         if not self.feed:
             return []
         if self._connection.dialect.name == "postgresql":
-            await self._connection.execute(
-                sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK))
-            )
+            await self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK)))
         changes = []
         for tenant_id, kind, ref in self.feed:
-            statement = sa.insert(schema.change).values(
-                tenant_id=tenant_id, kind=kind, ref=ref
-            )
+            statement = sa.insert(schema.change).values(tenant_id=tenant_id, kind=kind, ref=ref)
             result = await self._connection.execute(statement)
             key = result.inserted_primary_key
             assert key is not None
@@ -271,20 +233,14 @@ class RegistryStore:
         except (DBAPIError, SQLAlchemyError, OSError, TimeoutError) as error:
             self._chain_name = self._new_chain()
             self._chains.clear()
-            raise StorageUnavailable(
-                f"{type(error).__name__}: {error}".split("\n")[0]
-            ) from None
+            raise StorageUnavailable(f"{type(error).__name__}: {error}".split("\n")[0]) from None
         for row in rows:
             self._chains[row.tenant_id].advance(row)
         self.heed(changes)
 
     def heads(self) -> dict[str, tuple[int, str]]:
         """The head of every chain, for a checkpoint."""
-        return {
-            f"{c.tenant_id}/{c.name}": (c.seq, c.head)
-            for c in self._chains.values()
-            if c.seq
-        }
+        return {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
 
     def _rows(self, tx: RegistryTransaction) -> list[Row]:
         now = self._clock()
@@ -298,46 +254,31 @@ class RegistryStore:
 
     async def save_secret_use(self, used: Mapping[tuple[str, str], int]) -> None:
         """Remember when secrets were last used."""
-        insert: Any = (
-            pg_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
-        )
+        insert: Any = pg_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
         statement = insert(schema.secret_use)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant_id", "secret_id"],
             set_={"last_used_at": statement.excluded.last_used_at},
         )
-        values = [
-            {"tenant_id": t, "secret_id": s, "last_used_at": at}
-            for (t, s), at in used.items()
-        ]
+        values = [{"tenant_id": t, "secret_id": s, "last_used_at": at} for (t, s), at in used.items()]
         async with self._turn, self._engine.begin() as connection:
             await connection.execute(statement, values)
 
-    async def secret_use(
-        self, tenant_id: str, secret_ids: Sequence[str]
-    ) -> dict[str, int]:
+    async def secret_use(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
         """When these secrets were last used; the never used ones are absent."""
         t = schema.secret_use
         query = sa.select(t.c.secret_id, t.c.last_used_at).where(
             t.c.tenant_id == tenant_id, t.c.secret_id.in_(secret_ids)
         )
         async with self._engine.connect() as connection:
-            return {
-                row[0]: row[1] for row in (await connection.execute(query)).fetchall()
-            }
+            return {row[0]: row[1] for row in (await connection.execute(query)).fetchall()}
 
     async def purge(self, now: float) -> None:
         """Remove what expired, in small pieces, so that no lock is held long."""
-        old_feed = (
-            sa.select(sa.func.max(schema.change.c.seq)).scalar_subquery() - 100_000
-        )
+        old_feed = sa.select(sa.func.max(schema.change.c.seq)).scalar_subquery() - 100_000
         for statement in (
-            sa.delete(schema.revoked).where(
-                schema.revoked.c.expires_at < int(now) - 60
-            ),
-            sa.delete(schema.opaque_token).where(
-                schema.opaque_token.c.expires_at < int(now) - 60
-            ),
+            sa.delete(schema.revoked).where(schema.revoked.c.expires_at < int(now) - 60),
+            sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with self._turn, self._engine.begin() as connection:

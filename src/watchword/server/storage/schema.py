@@ -39,9 +39,7 @@ tenant = _aggregate("tenant", sa.UniqueConstraint("sort", name="tenant_slug"))
 application = _aggregate("application")
 api = _aggregate("api", sa.UniqueConstraint("tenant_id", "sort", name="api_identifier"))
 role = _aggregate("role", sa.UniqueConstraint("tenant_id", "sort", name="role_name"))
-signing_key = _aggregate(
-    "signing_key", sa.Column("algorithm", sa.Text), sa.Column("state", sa.Text)
-)
+signing_key = _aggregate("signing_key", sa.Column("algorithm", sa.Text), sa.Column("state", sa.Text))
 sa.Index(
     "one_active_key",
     signing_key.c.tenant_id,

@@ -31,9 +31,7 @@ _PRAGMAS = (
     "PRAGMA busy_timeout=4000",
     "PRAGMA foreign_keys=ON",
 )
-_CHANGES = (
-    "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
-)
+_CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -54,9 +52,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 def engine(path: Path) -> AsyncEngine:
     """The admin side's engine. Write transactions begin as such, so none fails half-way for the lock."""
-    made = create_async_engine(
-        f"sqlite+aiosqlite:///file:{path}?mode=rw&uri=true", pool_size=1, max_overflow=0
-    )
+    made = create_async_engine(f"sqlite+aiosqlite:///file:{path}?mode=rw&uri=true", pool_size=1, max_overflow=0)
 
     @event.listens_for(made.sync_engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -107,17 +103,10 @@ class SqliteReader:
         )
         return TenantState(
             tenant,
-            [
-                self._api(row[0])
-                for row in self._rows(
-                    "SELECT body FROM api WHERE tenant_id = ? AND NOT deleted", id_
-                )
-            ],
+            [self._api(row[0]) for row in self._rows("SELECT body FROM api WHERE tenant_id = ? AND NOT deleted", id_)],
             [
                 self._role(row[0])
-                for row in self._rows(
-                    "SELECT body FROM role WHERE tenant_id = ? AND NOT deleted", id_
-                )
+                for row in self._rows("SELECT body FROM role WHERE tenant_id = ? AND NOT deleted", id_)
             ],
             [
                 self._key(row[0])
@@ -148,13 +137,9 @@ class SqliteReader:
         """The feed behind `since`; a database file that was replaced or removed counts as away."""
         try:
             if os.stat(self._path).st_ino != self._inode:
-                raise StorageUnavailable(
-                    f"{self._path} is another file than the one that was opened"
-                )
+                raise StorageUnavailable(f"{self._path} is another file than the one that was opened")
         except OSError as error:
-            raise StorageUnavailable(
-                f"{self._path} is gone: {error.strerror}"
-            ) from None
+            raise StorageUnavailable(f"{self._path} is gone: {error.strerror}") from None
         return [Change(*row) for row in self._rows(_CHANGES, since)]  # type: ignore[arg-type]
 
     async def newest_change(self) -> int:
@@ -176,9 +161,7 @@ class SqliteJournal:
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
-    async def commit(
-        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int
-    ) -> Sequence[Change]:
+    async def commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
         """Empty: on disk. Otherwise nothing was written, and these changes came first."""
         async with self._turn:
             return await self._on_thread(lambda: self._commit(rows, tokens, as_of))
@@ -189,9 +172,7 @@ class SqliteJournal:
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
 
-    def _commit(
-        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int
-    ) -> Sequence[Change]:
+    def _commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
         db = self._connection
         try:
             if not self._path.exists():
@@ -246,9 +227,7 @@ class SqliteJournal:
             task()
 
 
-def _settle(
-    done: asyncio.Future[R], result: R | None, error: BaseException | None
-) -> None:
+def _settle(done: asyncio.Future[R], result: R | None, error: BaseException | None) -> None:
     if done.done():
         return
     if error is not None:

@@ -47,9 +47,7 @@ class AdminApi:
         self._view, self._tokens, self._clock = view, tokens, clock
         self._issuer_of, self._base, self._timeout = issuer_of, base_path, body_timeout
         self._table = Table(handlers.routes())
-        self._document = encode_json(
-            document(self._table.routes, issuer_of(DEFAULT) + "/token")
-        )
+        self._document = encode_json(document(self._table.routes, issuer_of(DEFAULT) + "/token"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every refusal is a problem document; none says more than its reader may know."""
@@ -65,9 +63,7 @@ class AdminApi:
             await answer_problem(send, problem_of(error), request_id)
         return None
 
-    async def _serve(
-        self, path: str, scope: Scope, headers: Headers, receive: Receive, send: Send
-    ) -> None:
+    async def _serve(self, path: str, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         route, parameters, allowed = self._table.find(scope["method"], path)
         if route is None and not allowed:
             raise Problem(404, "not found", "there is nothing at this path")
@@ -92,26 +88,16 @@ class AdminApi:
         """A token for the admin API, of the tenant that issued it, with the route's scope."""
         scheme, _, raw = (headers.authorization or b"").partition(b" ")
         unverified_token = raw.strip().decode("ascii", "replace")
-        if (
-            headers.authorizations != 1
-            or scheme.lower() != b"bearer"
-            or not unverified_token
-        ):
+        if headers.authorizations != 1 or scheme.lower() != b"bearer" or not unverified_token:
             raise unauthorized(
                 "invalid_token",
                 "send one Authorization: Bearer header with a token for the admin API",
             )
         tenant = await self._tenant_of(unverified_token)
         await self._view.must_be_fresh()
-        claims = (
-            await self._tokens.claims(tenant, unverified_token, self._clock())
-            if tenant is not None
-            else None
-        )
+        claims = await self._tokens.claims(tenant, unverified_token, self._clock()) if tenant is not None else None
         if tenant is None or claims is None or ADMIN_API not in _texts(claims["aud"]):
-            raise unauthorized(
-                "invalid_token", "the token is not an active one for the admin API"
-            )
+            raise unauthorized("invalid_token", "the token is not an active one for the admin API")
         if route.scope not in claims["scope"].split(" "):
             raise unauthorized(
                 "insufficient_scope",
@@ -131,17 +117,11 @@ class AdminApi:
     async def _tenant_of(self, unverified_token: str) -> TenantView | None:
         """Which tenant to ask; the claim is unverified and decides nothing else."""
         try:
-            unverified_claims = json_object(
-                decode_unverified(unverified_token).unverified_payload
-            )
+            unverified_claims = json_object(decode_unverified(unverified_token).unverified_payload)
         except JoseError:
             return None
         unverified_issuer = unverified_claims.get("iss")
-        slug = (
-            unverified_issuer.rpartition("/")[2]
-            if isinstance(unverified_issuer, str)
-            else ""
-        )
+        slug = unverified_issuer.rpartition("/")[2] if isinstance(unverified_issuer, str) else ""
         if not storable(slug) or unverified_issuer != self._issuer_of(slug):
             return None
         return await self._view.tenant(slug)
@@ -152,24 +132,16 @@ class AdminApi:
             return None
         media = (headers.content_type or b"").partition(b";")[0].strip().lower()
         if media != b"application/json":
-            raise Problem(
-                415, "unsupported media type", "send Content-Type: application/json"
-            )
+            raise Problem(415, "unsupported media type", "send Content-Type: application/json")
         try:
-            json_object(
-                raw
-            )  # duplicate members, NaN and deep nesting are refused before the shape is looked at
+            json_object(raw)  # duplicate members, NaN and deep nesting are refused before the shape is looked at
             return msgspec.json.decode(raw, type=route.body)
         except JoseError as error:
-            raise Problem(
-                400, "the body is not JSON as we read it", str(error)
-            ) from None
+            raise Problem(400, "the body is not JSON as we read it", str(error)) from None
         except msgspec.ValidationError as error:
             raise Problem(400, "the request breaks a rule", str(error)) from None
         except (msgspec.DecodeError, RecursionError):
-            raise Problem(
-                400, "the body is not JSON as we read it", "not well-formed"
-            ) from None
+            raise Problem(400, "the body is not JSON as we read it", "not well-formed") from None
 
 
 def _texts(audience: str | list[str]) -> list[str]:
@@ -193,9 +165,7 @@ def _query(raw: bytes, route: Route) -> dict[str, str]:
             max_num_fields=20,
         )
     except ValueError:
-        raise Problem(
-            400, "the request breaks a rule", "the query is not well-formed"
-        ) from None
+        raise Problem(400, "the request breaks a rule", "the query is not well-formed") from None
     query = dict(pairs)
     foreign = query.keys() - set(route.query)
     if foreign or len(query) != len(pairs):
@@ -237,9 +207,7 @@ async def _send_reply(send: Send, reply: Reply) -> None:
     if reply.location is not None:
         headers = (*headers, (b"location", reply.location.encode("ascii", "replace")))
     if reply.status == 204:
-        await send(
-            {"type": "http.response.start", "status": 204, "headers": [*headers]}
-        )
+        await send({"type": "http.response.start", "status": 204, "headers": [*headers]})
         await send({"type": "http.response.body", "body": b""})
         return
     await answer(send, reply.status, encode_json(reply.body), headers)

@@ -39,9 +39,7 @@ class Cursors:
             )
         except (binascii.Error, ValueError):
             raise wrong from None
-        if len(raw) <= _MAC or not hmac.compare_digest(
-            self._mac(raw[_MAC:]), raw[:_MAC]
-        ):
+        if len(raw) <= _MAC or not hmac.compare_digest(self._mac(raw[_MAC:]), raw[:_MAC]):
             raise wrong
         *named, sort, id_ = msgspec.json.decode(raw[_MAC:], type=list[str])
         if named != list(of):

@@ -118,33 +118,21 @@ class AdminHandlers:
 
     async def list_applications(self, request: Request) -> Reply:
         """By name."""
-        page, following = await self._page(
-            request, "applications", lambda a: (a.name, a.client_id)
-        )
-        used = await self._used(
-            request.caller.tenant_id, [s.id for a in page for s in a.secrets]
-        )
-        return Reply(
-            shapes.Page(
-                items=[shapes.application_shape(a, used) for a in page], next=following
-            )
-        )
+        page, following = await self._page(request, "applications", lambda a: (a.name, a.client_id))
+        used = await self._used(request.caller.tenant_id, [s.id for a in page for s in a.secrets])
+        return Reply(shapes.Page(items=[shapes.application_shape(a, used) for a in page], next=following))
 
     async def create_application(self, request: Request) -> Reply:
         """201 with the secret."""
         made, text = await create_application(self._desk, request.caller, request.body)
-        shape = shapes.NewApplicationShape(
-            **shapes.application_fields(made, {}), client_secret=text
-        )  # type: ignore[arg-type]
+        shape = shapes.NewApplicationShape(**shapes.application_fields(made, {}), client_secret=text)  # type: ignore[arg-type]
         return Reply(shape, 201, made.version, f"{_A}/{made.client_id}")
 
     async def show_application(self, request: Request) -> Reply:
         """With an ETag."""
         async with self._desk.store.transaction() as tx:
             a = found(
-                await tx.applications.get(
-                    request.caller.tenant_id, request.path["client_id"]
-                ),
+                await tx.applications.get(request.caller.tenant_id, request.path["client_id"]),
                 "application",
             )
         return await self._application(request, a)
@@ -162,9 +150,7 @@ class AdminHandlers:
 
     async def delete_application(self, request: Request) -> Reply:
         """204."""
-        await delete_application(
-            self._desk, request.caller, request.path["client_id"], request.expected
-        )
+        await delete_application(self._desk, request.caller, request.path["client_id"], request.expected)
         return Reply(status=204)
 
     async def rotate_secret(self, request: Request) -> Reply:
@@ -207,12 +193,8 @@ class AdminHandlers:
 
     async def list_apis(self, request: Request) -> Reply:
         """By identifier."""
-        page, following = await self._page(
-            request, "apis", lambda a: (a.identifier, a.api_id)
-        )
-        return Reply(
-            shapes.Page(items=[shapes.api_shape(a) for a in page], next=following)
-        )
+        page, following = await self._page(request, "apis", lambda a: (a.identifier, a.api_id))
+        return Reply(shapes.Page(items=[shapes.api_shape(a) for a in page], next=following))
 
     async def create_api(self, request: Request) -> Reply:
         """201."""
@@ -242,19 +224,13 @@ class AdminHandlers:
 
     async def delete_api(self, request: Request) -> Reply:
         """204."""
-        await delete_api(
-            self._desk, request.caller, request.path["api_id"], request.expected
-        )
+        await delete_api(self._desk, request.caller, request.path["api_id"], request.expected)
         return Reply(status=204)
 
     async def list_roles(self, request: Request) -> Reply:
         """By name."""
-        page, following = await self._page(
-            request, "roles", lambda r: (r.name, r.role_id)
-        )
-        return Reply(
-            shapes.Page(items=[shapes.role_shape(r) for r in page], next=following)
-        )
+        page, following = await self._page(request, "roles", lambda r: (r.name, r.role_id))
+        return Reply(shapes.Page(items=[shapes.role_shape(r) for r in page], next=following))
 
     async def create_role(self, request: Request) -> Reply:
         """201."""
@@ -283,9 +259,7 @@ class AdminHandlers:
 
     async def delete_role(self, request: Request) -> Reply:
         """204."""
-        await delete_role(
-            self._desk, request.caller, request.path["role_id"], request.expected
-        )
+        await delete_role(self._desk, request.caller, request.path["role_id"], request.expected)
         return Reply(status=204)
 
     async def list_keys(self, request: Request) -> Reply:
@@ -316,24 +290,13 @@ class AdminHandlers:
         """Newest first."""
         rows = await self._recent(request.caller.tenant_id, _limit(request.query, 200))
         events = [event for row in rows for event in reversed(events_of(row))]
-        return Reply(
-            shapes.Page(
-                items=[
-                    msgspec.to_builtins(event)
-                    for event in events[: _limit(request.query, 200)]
-                ]
-            )
-        )
+        return Reply(shapes.Page(items=[msgspec.to_builtins(event) for event in events[: _limit(request.query, 200)]]))
 
     async def list_tenants(self, request: Request) -> Reply:
         """By slug."""
         async with self._desk.store.transaction() as tx:
             tenants = await tx.tenants.page("", None, EVERYTHING)
-        return Reply(
-            shapes.Page(
-                items=[shapes.TenantShape(**shapes.tenant_fields(t)) for t in tenants]
-            )
-        )  # type: ignore[arg-type]
+        return Reply(shapes.Page(items=[shapes.TenantShape(**shapes.tenant_fields(t)) for t in tenants]))  # type: ignore[arg-type]
 
     async def create_tenant(self, request: Request) -> Reply:
         """201 with the administrator's secret."""
@@ -352,9 +315,7 @@ class AdminHandlers:
     async def delete_tenant(self, request: Request) -> Reply:
         """204."""
         if request.path["slug"] == DEFAULT:
-            raise Invalid(
-                "the default tenant administers the others and stays", field="slug"
-            )
+            raise Invalid("the default tenant administers the others and stays", field="slug")
         await delete_tenant(self._desk, request.caller, request.path["slug"])
         return Reply(status=204)
 
@@ -365,10 +326,7 @@ class AdminHandlers:
     async def _keys_of(self, request: Request) -> list[shapes.KeyShape]:
         async with self._desk.store.transaction() as tx:
             keys = await tx.keys.page(request.caller.tenant_id, None, EVERYTHING)
-        return [
-            shapes.key_shape(key)
-            for key in sorted(keys, key=lambda k: (k.algorithm, -k.published_at))
-        ]
+        return [shapes.key_shape(key) for key in sorted(keys, key=lambda k: (k.algorithm, -k.published_at))]
 
     async def _page(
         self, request: Request, kind: str, key: Callable[[Any], tuple[str, str]]
@@ -379,11 +337,7 @@ class AdminHandlers:
         after = self._cursors.read(cursor, tenant_id, kind, name) if cursor else None
         async with self._desk.store.transaction() as tx:
             page = await getattr(tx, kind).page(tenant_id, after, limit + 1, name)
-        following = (
-            self._cursors.write(key(page[limit - 1]), tenant_id, kind, name)
-            if len(page) > limit
-            else None
-        )
+        following = self._cursors.write(key(page[limit - 1]), tenant_id, kind, name) if len(page) > limit else None
         return page[:limit], following
 
 

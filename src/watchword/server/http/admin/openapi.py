@@ -21,14 +21,8 @@ _PROBLEM = {
 
 def document(routes: list[Route], token_url: str) -> dict[str, Any]:
     """The whole description."""
-    types = list(
-        dict.fromkeys(
-            t for route in routes for t in (route.body, route.reply) if t is not None
-        )
-    )
-    _, components = msgspec.json.schema_components(
-        types, ref_template="#/components/schemas/{name}"
-    )
+    types = list(dict.fromkeys(t for route in routes for t in (route.body, route.reply) if t is not None))
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -46,9 +40,7 @@ def document(routes: list[Route], token_url: str) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    parameters = [
-        _parameter(name, "path") for name in re.findall(r"{(\w+)}", route.path)
-    ]
+    parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", route.path)]
     parameters += [_parameter(name, "query") for name in route.query]
     operation: dict[str, Any] = {
         "summary": route.summary,
@@ -66,25 +58,15 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _parameter(name: str, place: str) -> dict[str, Any]:
-    schema = (
-        {"type": "integer", "minimum": 1, "maximum": 500}
-        if name == "limit"
-        else {"type": "string"}
-    )
+    schema = {"type": "integer", "minimum": 1, "maximum": 500} if name == "limit" else {"type": "string"}
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
 def _success(route: Route) -> dict[str, Any]:
     if route.status == 204:
         return {"description": route.summary}
-    shape: dict[str, Any] = (
-        {"type": "object"} if route.reply is None else _ref(route.reply)
-    )
-    if (
-        route.query
-        or route.handler.__name__.startswith("list_")
-        or route.handler.__name__ == "rotate_key"
-    ):
+    shape: dict[str, Any] = {"type": "object"} if route.reply is None else _ref(route.reply)
+    if route.query or route.handler.__name__.startswith("list_") or route.handler.__name__ == "rotate_key":
         shape = {
             "type": "object",
             "required": ["items"],

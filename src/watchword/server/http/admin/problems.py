@@ -52,26 +52,18 @@ def problem_of(error: Exception) -> Problem:
         status, title = _STATUS[type(error)]
         return Problem(status, title, error.public, field=error.field)
     if isinstance(error, StorageUnavailable):
-        return Problem(
-            503, "the database is away", "try again", headers=((b"retry-after", b"1"),)
-        )
+        return Problem(503, "the database is away", "try again", headers=((b"retry-after", b"1"),))
     if isinstance(error, OAuthError):
         return Problem(error.status, error.error, error.public)
     raise error
 
 
-def unauthorized(
-    error: str, description: str, *, scope: str = "", status: int = 401
-) -> Problem:
+def unauthorized(error: str, description: str, *, scope: str = "", status: int = 401) -> Problem:
     """RFC 6750 section 3."""
-    challenge = (
-        f'Bearer error="{error}", error_description="{public_text(description)}"'
-    )
+    challenge = f'Bearer error="{error}", error_description="{public_text(description)}"'
     if scope:
         challenge += f', scope="{scope}"'
-    return Problem(
-        status, error, description, headers=((b"www-authenticate", challenge.encode()),)
-    )
+    return Problem(status, error, description, headers=((b"www-authenticate", challenge.encode()),))
 
 
 async def answer_problem(send: Send, problem: Problem, request_id: str) -> None:
@@ -83,6 +75,4 @@ async def answer_problem(send: Send, problem: Problem, request_id: str) -> None:
         body["field"] = problem.field
     if request_id:
         body["request_id"] = request_id
-    await answer(
-        send, problem.status, encode_json(body), (*NO_STORE, *problem.headers), _PROBLEM
-    )
+    await answer(send, problem.status, encode_json(body), (*NO_STORE, *problem.headers), _PROBLEM)

@@ -55,9 +55,7 @@ class Table:
         self.routes = routes
         self._patterns = [(re.compile(_pattern(route.path)), route) for route in routes]
 
-    def find(
-        self, method: str, path: str
-    ) -> tuple[Route | None, dict[str, str], list[str]]:
+    def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], list[str]]:
         """The route, its path parameters, and the methods that the path has."""
         allowed: list[str] = []
         for pattern, route in self._patterns:

@@ -55,67 +55,40 @@ class TokenQuestions:
             body_timeout,
         )
 
-    async def introspect(
-        self, slug: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def introspect(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """RFC 7662 section 2."""
         await self._serve(slug, scope, receive, send, self._answer_introspection)
 
-    async def revoke(
-        self, slug: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def revoke(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """RFC 7009 section 2."""
         await self._serve(slug, scope, receive, send, self._answer_revocation)
 
-    async def _answer_introspection(
-        self, tenant: TenantView, headers: Headers, form: Form
-    ) -> tuple[int, bytes]:
+    async def _answer_introspection(self, tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
         caller = await self._caller(tenant, headers, form)
-        answered: dict[str, Any] = await self._introspect(
-            tenant, caller, token_of(form)
-        )
+        answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(form))
         return 200, encode_json(answered)
 
-    async def _answer_revocation(
-        self, tenant: TenantView, headers: Headers, form: Form
-    ) -> tuple[int, bytes]:
+    async def _answer_revocation(self, tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
         caller = await self._who(tenant, credentials(form, headers.basic()))
         await self._revoke(tenant, caller.client_id, token_of(form), headers.request_id)
         return 200, b"{}"
 
     async def _caller(self, tenant: TenantView, headers: Headers, form: Form) -> str:
         """An application by its credentials, or by an access token that holds `tokens:introspect`."""
-        if (
-            headers.authorization is None
-            or not headers.authorization[:7].lower().rstrip() == b"bearer"
-        ):
-            return (
-                await self._who(tenant, credentials(form, headers.basic()))
-            ).client_id
+        if headers.authorization is None or headers.authorization[:7].lower().rstrip() != b"bearer":
+            return (await self._who(tenant, credentials(form, headers.basic()))).client_id
         bearer = headers.authorization[7:].strip().decode("ascii", "replace")
-        claims = (
-            await self._tokens.claims(tenant, bearer, self._clock()) if bearer else None
-        )
-        if (
-            claims is None
-            or ADMIN_API not in claims["aud"]
-            or INTROSPECT_SCOPE not in claims["scope"].split(" ")
-        ):
-            raise InvalidToken(
-                f"authenticate with client credentials or a token that holds {INTROSPECT_SCOPE}"
-            )
+        claims = await self._tokens.claims(tenant, bearer, self._clock()) if bearer else None
+        if claims is None or ADMIN_API not in claims["aud"] or INTROSPECT_SCOPE not in claims["scope"].split(" "):
+            raise InvalidToken(f"authenticate with client credentials or a token that holds {INTROSPECT_SCOPE}")
         return str(claims["sub"])
 
-    async def _serve(
-        self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work
-    ) -> None:
+    async def _serve(self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
         authorization, request_id = None, ""
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(
-                receive, headers.content_length, MAX_DRAINED, self._timeout
-            )
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
             if len(body) > MAX_BODY:
                 raise InvalidRequest(f"a token has at most {MAX_TOKEN} characters")
             headers.only_form()
@@ -124,9 +97,7 @@ class TokenQuestions:
                 raise InvalidRequest("the tenant was deleted meanwhile")
             status, payload = await work(tenant, headers, parse_form(body))
         except OAuthError as error:
-            mended = (
-                InvalidRequest(error.public) if isinstance(error, TooLarge) else error
-            )
+            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
             self._refusals.note(slug, mended, scope.get("client"), "", request_id)
             await answer_error(
                 send,

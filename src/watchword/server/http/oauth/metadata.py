@@ -46,9 +46,7 @@ class PublicDocuments:
         assert isinstance(found, bytes)
         await self.answer(scope, send, found)
 
-    async def metadata(
-        self, tenant: TenantView, issuer: str, scope: Scope, send: Send
-    ) -> None:
+    async def metadata(self, tenant: TenantView, issuer: str, scope: Scope, send: Send) -> None:
         """RFC 8414 section 3."""
         await self.answer(scope, send, metadata(issuer))
 
@@ -61,16 +59,10 @@ class PublicDocuments:
             (b"etag", etag),
             *SECURITY,
         )
-        wanted = next(
-            (value for name, value in scope["headers"] if name == b"if-none-match"), b""
-        )
+        wanted = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
         Headers(scope["headers"])
         unchanged = etag in wanted
-        fields = (
-            [*headers]
-            if unchanged
-            else [*headers, (b"content-length", b"%d" % len(body))]
-        )
+        fields = [*headers] if unchanged else [*headers, (b"content-length", b"%d" % len(body))]
         await send(
             {
                 "type": "http.response.start",

@@ -40,21 +40,15 @@ class TokenEndpoint:
             body_timeout,
         )
 
-    async def __call__(
-        self, slug: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, one answer; the raw form is never seen again after this function."""
         authorization, request_id, client_id = None, "", ""
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(
-                receive, headers.content_length, MAX_BODY, self._timeout
-            )
+            body = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
             headers.only_form()
-            request = token_request(
-                parse_form(body), headers.basic(), request_id=request_id
-            )
+            request = token_request(parse_form(body), headers.basic(), request_id=request_id)
             client_id = request.unverified_credentials.unverified_client_id
             issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:

@@ -21,9 +21,7 @@ METHODS: dict[str, Proof] = {
 }
 
 
-def authenticate(
-    application: Application | None, presented: Credentials, pepper: bytes, now: float
-) -> Secret:
+def authenticate(application: Application | None, presented: Credentials, pepper: bytes, now: float) -> Secret:
     """The secret that matched, or `InvalidClient`: always the same one, whatever was wrong."""
     proof = METHODS.get(presented.method)
     if proof is None:

@@ -12,28 +12,16 @@ from ..request import Credentials
 _NOBODY = Secret(id="", digest="hmac:" + "0" * 64, created_at=0)
 
 
-def prove(
-    application: Application | None, presented: Credentials, pepper: bytes, now: float
-) -> Secret:
+def prove(application: Application | None, presented: Credentials, pepper: bytes, now: float) -> Secret:
     """Compare with every live secret in constant time; a method of another name never matches."""
-    given = digest(
-        pepper, presented.unverified_secret.encode("utf-8", "surrogateescape")
-    )
-    candidates = (
-        application.secrets
-        if application is not None and application.secrets
-        else (_NOBODY,)
-    )
+    given = digest(pepper, presented.unverified_secret.encode("utf-8", "surrogateescape"))
+    candidates = application.secrets if application is not None and application.secrets else (_NOBODY,)
     found: Secret | None = None
     for secret in candidates:
-        if hmac.compare_digest(secret.digest.encode(), given.encode()) and secret.live(
-            now
-        ):
+        if hmac.compare_digest(secret.digest.encode(), given.encode()) and secret.live(now):
             found = secret
     if application is None or found is None or not presented.unverified_secret:
         raise InvalidClient(detail="unknown application or wrong secret")
     if application.auth_method != presented.method:
-        raise InvalidClient(
-            detail=f"registered for {application.auth_method}, used {presented.method}"
-        )
+        raise InvalidClient(detail=f"registered for {application.auth_method}, used {presented.method}")
     return found

@@ -1,4 +1,7 @@
-"""Alembic's entry: one transaction for all steps, under a lock, so that an interrupted migration leaves nothing half done."""
+"""Alembic's entry: one transaction for all steps, under a lock.
+
+An interrupted migration leaves nothing half done.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +22,17 @@ def _run(connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    context.configure(
-        connection=connection, target_metadata=metadata, transactional_ddl=True
-    )
+    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
 def _url(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+asyncpg://", 1).replace(
-        "sqlite://", "sqlite+aiosqlite://", 1
-    )
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1).replace("sqlite://", "sqlite+aiosqlite://", 1)
 
 
 async def _migrate() -> None:
-    engine = create_async_engine(
-        _url(context.config.attributes["url"]), poolclass=NullPool
-    )
+    engine = create_async_engine(_url(context.config.attributes["url"]), poolclass=NullPool)
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def plain(connection: object, _: object) -> None:

@@ -26,9 +26,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "id"),
         sa.UniqueConstraint("tenant_id", "sort", name="api_identifier"),
     )
-    op.create_index(
-        "api_by_sort", "api", ["tenant_id", "deleted", "sort", "id"], unique=False
-    )
+    op.create_index("api_by_sort", "api", ["tenant_id", "deleted", "sort", "id"], unique=False)
     op.create_table(
         "application",
         sa.Column("tenant_id", sa.Text(), nullable=False),
@@ -88,9 +86,7 @@ def upgrade() -> None:
         sa.Column("claims", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "hash"),
     )
-    op.create_index(
-        op.f("ix_opaque_token_expires_at"), "opaque_token", ["expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_opaque_token_expires_at"), "opaque_token", ["expires_at"], unique=False)
     op.create_table(
         "revoked",
         sa.Column("tenant_id", sa.Text(), nullable=False),
@@ -98,9 +94,7 @@ def upgrade() -> None:
         sa.Column("expires_at", _BIG, nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "token_id"),
     )
-    op.create_index(
-        op.f("ix_revoked_expires_at"), "revoked", ["expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_revoked_expires_at"), "revoked", ["expires_at"], unique=False)
     op.create_table(
         "role",
         sa.Column("tenant_id", sa.Text(), nullable=False),
@@ -112,9 +106,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "id"),
         sa.UniqueConstraint("tenant_id", "sort", name="role_name"),
     )
-    op.create_index(
-        "role_by_sort", "role", ["tenant_id", "deleted", "sort", "id"], unique=False
-    )
+    op.create_index("role_by_sort", "role", ["tenant_id", "deleted", "sort", "id"], unique=False)
     op.create_table(
         "secret_use",
         sa.Column("tenant_id", sa.Text(), nullable=False),
@@ -159,9 +151,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "id"),
         sa.UniqueConstraint("sort", name="tenant_slug"),
     )
-    op.create_index(
-        "tenant_by_sort", "tenant", ["tenant_id", "deleted", "sort", "id"], unique=False
-    )
+    op.create_index("tenant_by_sort", "tenant", ["tenant_id", "deleted", "sort", "id"], unique=False)
     # ### end Alembic commands ###
 
 
