@@ -40,9 +40,7 @@ class Exchange:
         deadline = time.monotonic() + self._timeout
         try:
             with self._client() as client:
-                request = client.build_request(
-                    ask.method, ask.url, headers=dict(ask.headers), content=ask.body
-                )
+                request = client.build_request(ask.method, ask.url, headers=dict(ask.headers), content=ask.body)
                 response = client.send(request, stream=True, auth=None)
                 try:
                     body = bytearray()
@@ -60,9 +58,7 @@ class Exchange:
         deadline = time.monotonic() + self._timeout
         try:
             async with self._async_client() as client:
-                request = client.build_request(
-                    ask.method, ask.url, headers=dict(ask.headers), content=ask.body
-                )
+                request = client.build_request(ask.method, ask.url, headers=dict(ask.headers), content=ask.body)
                 response = await client.send(request, stream=True, auth=None)
                 try:
                     body = bytearray()
@@ -78,9 +74,7 @@ class Exchange:
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
         if self._transport is None:
-            with httpx.Client(
-                verify=self._context(), timeout=self._timeout, follow_redirects=False
-            ) as client:
+            with httpx.Client(verify=self._context(), timeout=self._timeout, follow_redirects=False) as client:
                 yield client
         elif isinstance(self._transport, httpx.BaseTransport):
             yield httpx.Client(transport=self._transport, timeout=self._timeout, follow_redirects=False)
@@ -120,6 +114,4 @@ def _grow(body: bytearray, chunk: bytes, deadline: float) -> None:
 
 
 def _answer(response: httpx.Response, body: bytearray) -> Answer:
-    return Answer(
-        response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body)
-    )
+    return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, bytes(body))

@@ -75,9 +75,7 @@ def fetch_token(plan: Plan, endpoint: str | None, tries: int) -> Step:
     if endpoint is None:
         answer, _ = yield from _ask(plan, wire.metadata_request(plan.issuer), tries)
         endpoint = wire.read_metadata(answer, plan.issuer, insecure_http=plan.insecure_http)
-    request = wire.token_request(
-        endpoint, plan.client_id, plan.secret, method=plan.method, parameters=plan.parameters
-    )
+    request = wire.token_request(endpoint, plan.client_id, plan.secret, method=plan.method, parameters=plan.parameters)
     answer, asked_at = yield from _ask(plan, request, tries)
     token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life)
     return Result(token, asked_at, endpoint)

@@ -186,9 +186,7 @@ def _json_object(answer: Answer) -> dict[str, Any]:
     if kind != "application/json":
         raise InvalidAnswer("the answer is not application/json")
     try:
-        document = json.loads(
-            answer.body.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-        )
+        document = json.loads(answer.body.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidAnswer("the answer is not strict JSON") from None
     if not isinstance(document, dict):

@@ -223,13 +223,7 @@ def checked_url(url: str, insecure_http: bool) -> str:
     """``url`` itself. Raises ValueError for userinfo, a fragment, or plain http to another machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if (
-        not url.isascii()
-        or re.search(r"[\s\\\x00-\x1f\x7f]", url)
-        or "@" in parts.netloc
-        or not host
-        or parts.fragment
-    ):
+    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc or not host or parts.fragment:
         raise ValueError("a URL here has a host, no userinfo and no fragment")
     if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or _is_loopback(host))):
         return url

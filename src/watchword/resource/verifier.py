@@ -127,9 +127,7 @@ class Verifier:
         now = self._now()
         try:
             verified = verify_signature(unverified_token, keys, algorithms=self._algorithms, typ=self._typ)
-            check_claims(
-                verified.claims, issuer=self.issuer, audience=self.audience, now=now, leeway=self._leeway
-            )
+            check_claims(verified.claims, issuer=self.issuer, audience=self.audience, now=now, leeway=self._leeway)
         except UnknownKey as error:
             raise _KeyMissing(str(error)) from None
         except JoseError as error:

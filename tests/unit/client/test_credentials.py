@@ -126,10 +126,7 @@ def test_retried(status: int, headers: dict[str, str], pauses: list[float]) -> N
 
 @pytest.mark.parametrize(
     "error",
-    [
-        pytest.param(e, id=f"CLI-007 {e.__name__}")
-        for e in (httpx.ReadTimeout, httpx.ConnectError, httpx.ReadError)
-    ],
+    [pytest.param(e, id=f"CLI-007 {e.__name__}") for e in (httpx.ReadTimeout, httpx.ConnectError, httpx.ReadError)],
 )
 def test_network_failures_are_bounded(error: type[httpx.TransportError]) -> None:
     """Without a bound a dead issuer would hold its callers for ever."""
@@ -146,9 +143,7 @@ def test_network_failures_are_bounded(error: type[httpx.TransportError]) -> None
 @pytest.mark.parametrize("status", [pytest.param(s, id=f"CLI-007 {s} is not retried") for s in (400, 401)])
 def test_refusal_is_not_retried(status: int) -> None:
     """Repeating a wrong secret would lock the application out."""
-    world = World(
-        lambda n: httpx.Response(status, json={"error": "invalid_client", "error_description": "no"})
-    )
+    world = World(lambda n: httpx.Response(status, json={"error": "invalid_client", "error_description": "no"}))
     with pytest.raises(TokenRefused) as caught:
         world.auth.token()
     assert ("invalid_client", "no", status) == (
@@ -245,9 +240,7 @@ HOSTILE = {
     "token with a line": raw(b'{"access_token":"a\\r\\nx: y","token_type":"Bearer"}'),
     "life a text": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":"300"}'),
     "life true": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":true}'),
-    "life of many digits": raw(
-        b'{"access_token":"a","token_type":"Bearer","expires_in":' + b"9" * 5000 + b"}"
-    ),
+    "life of many digits": raw(b'{"access_token":"a","token_type":"Bearer","expires_in":' + b"9" * 5000 + b"}"),
     "no type": raw(b'{"access_token":"a"}'),
     "duplicate keys": raw(b'{"access_token":"a","access_token":"b","token_type":"Bearer"}'),
     "HTML": httpx.Response(200, html="<html>"),

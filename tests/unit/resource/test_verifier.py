@@ -58,11 +58,7 @@ def signed(
     typ: str | None = "at+jwt",
     header: dict[str, Any] | None = None,
 ) -> str:
-    raw = (
-        payload
-        if isinstance(payload, bytes)
-        else json.dumps(claims() if payload is None else payload).encode()
-    )
+    raw = payload if isinstance(payload, bytes) else json.dumps(claims() if payload is None else payload).encode()
     return Signer(key, typ=typ, header=header).sign(raw)
 
 
@@ -268,9 +264,7 @@ GOOD = ("Authorization", f"bEaReR {signed()}")
         pytest.param([], "/", 401, "Bearer", id="no token"),
         pytest.param([], f"/?access_token={signed()}", 401, "Bearer", id="JWT-042 token in the query"),
         pytest.param([GOOD, GOOD], "/", 400, 'error="invalid_request"', id="two headers"),
-        pytest.param(
-            [("Authorization", "Bearer a.b.c")], "/", 401, 'error="invalid_token"', id="JWT-045 forged"
-        ),
+        pytest.param([("Authorization", "Bearer a.b.c")], "/", 401, 'error="invalid_token"', id="JWT-045 forged"),
         pytest.param([("Authorization", "Bearer")], "/", 401, 'error="invalid_token"', id="no value"),
         pytest.param([("Authorization", "Basic eDp5")], "/", 401, "Bearer", id="another scheme"),
         pytest.param([GOOD], "/write", 403, 'scope="a:write"', id="JWT-037 middleware"),
@@ -278,9 +272,7 @@ GOOD = ("Authorization", f"bEaReR {signed()}")
 )
 def test_middleware(headers: list[tuple[str, str]], path: str, status: int, words: str | None) -> None:
     """The application would be entered without a token, or callers could not tell what to do."""
-    got = served(
-        World(), headers, path, scope_for=lambda scope: "a:write" if scope["path"] == "/write" else None
-    )
+    got = served(World(), headers, path, scope_for=lambda scope: "a:write" if scope["path"] == "/write" else None)
     assert status == got.status_code
     assert (words is None) == ("www-authenticate" not in got.headers)
     assert words is None or words in got.headers["www-authenticate"]
