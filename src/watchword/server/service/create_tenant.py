@@ -14,6 +14,7 @@ from ..keys.rotation import Policy
 from ..registry import rules
 from ..registry.model import ADMIN_API, Api, Application, Grant, Scope, Secret, Tenant
 from ..registry.secret_text import digest, generate
+from .desk import Caller
 from .ports import Store
 from .rotate_key import STANDARD, RotateKey
 
@@ -62,12 +63,16 @@ class CreateTenant:
         """A lower-case UUID."""
         return str(uuid.UUID(bytes=self._random(16), version=4))
 
-    async def __call__(self, slug: str, name: str, actor: str = "system", request_id: str = "") -> FirstAdmin:
-        """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used."""
+    async def __call__(self, slug: str, name: str, caller: Caller | None = None) -> FirstAdmin:
+        """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used.
+
+        Who asked is named in the asking tenant's log alone: no tenant sees another's client ids.
+        """
         rules.check_slug(slug)
         rules.check_name(name)
         now = self._clock()
-        said: dict[str, Any] = {"at": now, "actor": actor, "request_id": request_id}
+        request_id = caller.request_id if caller is not None else ""
+        said: dict[str, Any] = {"at": now, "request_id": request_id}
         tenant = Tenant(tenant_id=self.new_id(), slug=slug, name=name, created_at=int(now))
         api = self._admin_api(tenant, slug, int(now))
         text = generate(self._random(32))
@@ -95,7 +100,9 @@ class CreateTenant:
                 SecretCreated(client_id=admin.client_id, secret_id=secret.id, **said),
             )
             steps = rotation.plan([], STANDARD, now, self._policy)
-            await self._keys.take(tx, tenant.tenant_id, [], steps, actor, request_id)
+            await self._keys.take(tx, tenant.tenant_id, [], steps, request_id=request_id)
+            if caller is not None:
+                tx.record(caller.tenant_id, TenantCreated(slug=slug, actor=caller.actor, **said))
         return FirstAdmin(tenant, admin.client_id, text)
 
     def _admin_api(self, tenant: Tenant, slug: str, at: int) -> Api:

@@ -300,12 +300,7 @@ class AdminHandlers:
 
     async def create_tenant(self, request: Request) -> Reply:
         """201 with the administrator's secret."""
-        first = await self._tenants(
-            request.body.slug,
-            request.body.name,
-            request.caller.actor,
-            request.caller.request_id,
-        )
+        first = await self._tenants(request.body.slug, request.body.name, request.caller)
         shape = shapes.NewTenantShape(
             **shapes.tenant_fields(first.tenant),  # type: ignore[arg-type]
             issuer=self._issuer_of(first.tenant.slug), client_id=first.client_id, client_secret=first.client_secret,

@@ -1,0 +1,94 @@
+"""A whole Watchword in this process, over a throwaway database, with a clock that tests move."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from watchword.server.app import Application, Services, World, initialise
+from watchword.server.config import Settings
+
+BASE = "http://127.0.0.1:8480"
+ISSUER = f"{BASE}/t/default"
+ADMIN_API = "urn:watchword:admin"
+
+
+class Clock:
+    """Wall and monotonic time, moved by hand."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Instance:
+    """An HTTP client in front of the application, with the administrator's token."""
+
+    def __init__(self, http: httpx.AsyncClient, services: Services, clock: Clock, admin: tuple[str, str]) -> None:
+        self.http, self.services, self.clock, self.admin = http, services, clock, admin
+
+    async def token(self, credentials: tuple[str, str], issuer: str = ISSUER, **form: str) -> httpx.Response:
+        """POST /token with Basic."""
+        return await self.http.post(
+            f"{issuer}/token", data={"grant_type": "client_credentials", **form}, auth=credentials
+        )
+
+    async def bearer(self, credentials: tuple[str, str] | None = None, issuer: str = ISSUER) -> dict[str, str]:
+        """The administrator's Authorization header."""
+        answer = await self.token(credentials or self.admin, issuer, resource=ADMIN_API)
+        assert answer.status_code == 200, answer.text
+        return {"authorization": f"Bearer {answer.json()['access_token']}"}
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """An admin API call as the administrator."""
+        headers = {**await self.bearer(), **options.pop("headers", {})}
+        return await self.http.request(method, f"{BASE}/api/v1{path}", json=body, headers=headers, **options)
+
+    async def api(self, identifier: str, *scopes: str, **tokens: Any) -> dict[str, Any]:
+        """Create an API."""
+        body = {"identifier": identifier, "name": identifier, "scopes": [{"name": s} for s in scopes], "tokens": tokens}
+        answer = await self.call("POST", "/apis", body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def application(self, name: str, api: dict[str, Any], *scopes: str, **more: Any) -> dict[str, Any]:
+        """Register an application with one grant."""
+        body = {"name": name, "grants": [{"api_id": api["api_id"], "scopes": scopes}], **more}
+        answer = await self.call("POST", "/applications", body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def introspect(self, credentials: tuple[str, str], token: str, issuer: str = ISSUER) -> dict[str, Any]:
+        """What introspection says."""
+        return dict((await self.http.post(f"{issuer}/introspect", data={"token": token}, auth=credentials)).json())
+
+
+def credentials_of(application: dict[str, Any]) -> tuple[str, str]:
+    """Client id and secret of a creation answer."""
+    return application["client_id"], application["client_secret"]
+
+
+@asynccontextmanager
+async def instance(folder: Path, database_url: str = "", **settings: Any) -> AsyncIterator[Instance]:
+    """A running instance; its database is SQLite in `folder` unless a URL is given."""
+    clock = Clock()
+    world = World(clock=clock, monotonic=clock, random_bytes=os.urandom)
+    made = Settings(
+        database_url=database_url or f"sqlite:///{folder / 'watchword.db'}",
+        master_key_file=str(folder / "watchword.key"),
+        **settings,
+    )
+    first = await initialise(made, world)
+    assert first is not None
+    application = Application(made, world)
+    async with application.running() as services:
+        transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport) as http:
+            yield Instance(http, services, clock, (first.client_id, first.client_secret))
