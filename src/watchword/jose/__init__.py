@@ -22,7 +22,8 @@ from .errors import (
     UnacceptableKey,
     UnknownKey,
 )
-from .keys import KeySet, PrivateKey, PublicKey, symmetric, thumbprint
+from .jwk import thumbprint
+from .keys import KeySet, PrivateKey, PublicKey, symmetric
 
 __all__ = [
     "ACCESS_TOKEN_ALGORITHMS",

@@ -17,7 +17,7 @@ from .keys import KeySet, PrivateKey, PublicKey
 
 MAX_TOKEN = 16_384
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_ALLOWED = frozenset({"alg", "kid", "typ", "cty", "ver", "x5t", "x5t#S256"})
+_ALLOWED = frozenset({"alg", "kid", "typ", "cty", "ver"})
 
 
 class Unverified(Struct, frozen=True):
@@ -81,6 +81,27 @@ def check_type(unverified_header: Mapping[str, Any], typ: Collection[str]) -> No
         raise UnacceptableHeader(f"typ is not {' or '.join(sorted(typ))}")
 
 
+def verify_bytes(
+    unverified_token: str,
+    keys: KeySet,
+    *,
+    algorithms: Collection[Algorithm],
+    typ: Collection[str] | None,
+    kid_required: bool = True,
+) -> tuple[dict[str, Any], bytes]:
+    """Header and payload of a token that a key of the set signed, whatever the payload is.
+
+    Everything that `verify_signature` checks but for the payload's JSON.
+    """
+    token = decode_unverified(unverified_token)
+    algorithm, kid = check_header(token.unverified_header, algorithms)
+    if typ is not None:
+        check_type(token.unverified_header, typ)
+    key = _key_for(keys, kid, algorithm, kid_required)
+    key.verify(token.signing_input, token.signature)
+    return token.unverified_header, token.unverified_payload
+
+
 def verify_signature(
     unverified_token: str,
     keys: KeySet,
@@ -93,13 +114,8 @@ def verify_signature(
 
     Does not judge any claim: see `check_claims`. Raises a `JoseError`.
     """
-    token = decode_unverified(unverified_token)
-    algorithm, kid = check_header(token.unverified_header, algorithms)
-    if typ is not None:
-        check_type(token.unverified_header, typ)
-    key = _key_for(keys, kid, algorithm, kid_required)
-    key.verify(token.signing_input, token.signature)
-    return Verified(token.unverified_header, json_object(token.unverified_payload))
+    header, payload = verify_bytes(unverified_token, keys, algorithms=algorithms, typ=typ, kid_required=kid_required)
+    return Verified(header, json_object(payload))
 
 
 def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: bool) -> PublicKey:
@@ -117,7 +133,10 @@ def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: 
 
 
 class Signer:
-    """Signs payloads with one key under one header, encoded once."""
+    """Signs payloads with one key under one header, encoded once.
+
+    The header may add members; `alg` and `kid` are the key's and cannot be replaced.
+    """
 
     def __init__(
         self,
@@ -126,6 +145,8 @@ class Signer:
         header: Mapping[str, Any] | None = None,
     ) -> None:
         self.key = key
+        if header and not header.keys().isdisjoint(("alg", "kid")):
+            raise UnacceptableHeader("alg and kid are the key's")
         full: dict[str, Any] = {"alg": key.algorithm.value, "kid": key.kid}
         if typ is not None:
             full["typ"] = typ
@@ -151,7 +172,7 @@ def check_claims(
     Does not judge scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
     """
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
-        raise ClaimRefused("iss", f"issuer is {claims.get('iss')!r}, expected {issuer!r}")
+        raise ClaimRefused("iss", f"issuer is {_shown(claims.get('iss'))}, expected {issuer!r}")
     _check_audience(claims.get("aud"), {audience} if isinstance(audience, str) else set(audience))
     expires = _numeric(claims, "exp", required=True)
     if expires is not None and now >= expires + leeway:
@@ -171,7 +192,7 @@ def _check_audience(found: object, wanted: set[str]) -> None:
     if wanted.isdisjoint(listed):
         raise ClaimRefused(
             "aud",
-            f"audience is {', '.join(listed)[:200]}, this API is {', '.join(sorted(wanted))}",
+            f"audience is {_shown(listed)}, this API is {', '.join(sorted(wanted))}",
         )
 
 
@@ -189,3 +210,9 @@ def _numeric(claims: Mapping[str, Any], name: str, *, required: bool) -> float |
     if not math.isfinite(number) or not 0 <= number < 2**53:
         raise ClaimRefused(name, f"{name} is out of range")
     return number
+
+
+def _shown(value: object) -> str:
+    """A claim for a log line: escaped, so that it cannot forge another line, and cut short."""
+    text = repr(value) if isinstance(value, str | list) else type(value).__name__
+    return text if len(text) <= 200 else text[:200] + "..."

@@ -1,9 +1,10 @@
-"""base64url without padding, canonical only (RFC 7515 section 2), and JSON without duplicate members."""
+"""base64url without padding, canonical only (RFC 7515 section 2); JSON without duplicate members; r || s."""
 
 from __future__ import annotations
 
 import binascii
 import json
+import math
 from typing import Any, NoReturn
 
 from .errors import MalformedToken
@@ -42,15 +43,40 @@ def _no_constant(name: str) -> NoReturn:
     raise MalformedToken(f"JSON: {name} is not a number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(text: str) -> float:
+    # 1e400 is well-formed JSON that Python reads as infinity.
+    number = float(text)
+    if not math.isfinite(number):
+        raise MalformedToken("JSON: a number is out of range")
+    return number
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    """An object; duplicate members, NaN, other types, deep nesting and bad UTF-8 are refused."""
+    """An object; duplicate members, NaN, other types, deep nesting and bad UTF-8 are refused.
+
+    The fast parsers keep the last of two members in silence, so that two readers of one token may
+    see two tokens (RFC 8725 section 2.4); hence the standard library's, which can be told.
+    """
     try:
         found = _decoder.decode(raw.decode("utf-8"))
+        if b"\\u" in raw:
+            # Half a surrogate pair is a text that nobody can write down again (RFC 7493 section 2.1).
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise MalformedToken("JSON: not well-formed") from None
     if not isinstance(found, dict):
         raise MalformedToken("JSON: not an object")
     return found
+
+
+def raw_from_der(der: bytes, size: int) -> bytes:
+    """r || s, each `size` bytes, from the DER that our own signing call just made (RFC 7518 section 3.4).
+
+    Only for that: it trusts the shape. A signature from elsewhere is never read by this.
+    """
+    at = 4 if der[1] < 0x80 else 5  # P-521 needs a length of two bytes
+    end = at + der[at - 1]
+    return der[at:end][-size:].rjust(size, b"\0") + der[end + 2 :][-size:].rjust(size, b"\0")

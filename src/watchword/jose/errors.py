@@ -11,13 +11,21 @@ JoseError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class JoseError(Exception):
-    """Base. The text names a rule and never holds token text."""
+    """Base. `public` may be shown to anyone; `detail` (also `rule`) is for the operator.
+
+    Neither holds a token, a signature or a key (CVE-2025-65015). The detail may quote a claim of a
+    verified token (iss, aud), escaped and cut short.
+    """
+
+    public: ClassVar[str] = "The token is not valid"
 
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
-        self.rule = rule
+        self.rule = self.detail = rule
 
 
 class MalformedToken(JoseError):
@@ -34,6 +42,8 @@ class UnknownKey(JoseError):
 
 class UnacceptableKey(JoseError):
     """A key that is weak, of the wrong kind, or not for this use."""
+
+    public = "The key is not acceptable"
 
 
 class BadSignature(JoseError):

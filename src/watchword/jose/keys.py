@@ -1,81 +1,47 @@
-"""Keys: one algorithm each, for signatures only, strong enough (RFC 7517, 7518, 8037, 7638)."""
+"""Keys that sign, keys that verify, and sets of them: one algorithm each (RFC 7517, RFC 7518 section 3)."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import (
-    decode_dss_signature,
-    encode_dss_signature,
-)
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from .algorithms import RULES, SYMMETRIC, Algorithm, Rule
-from .encoding import b64url, json_object, unb64url
+from .encoding import b64url, json_object, raw_from_der
 from .errors import BadSignature, JoseError, MalformedToken, UnacceptableKey
+from .jwk import MIN_RSA, PRIVATE_MEMBERS, RawPublic, check_fits, read_jwk, thumbprint, to_members
 
-MIN_RSA, MAX_RSA = 2048, 4096
 MAX_SET = 256 * 1024
 MAX_KEYS = 100
-_REQUIRED = {
-    "RSA": ("e", "n"),
-    "EC": ("crv", "x", "y"),
-    "OKP": ("crv", "x"),
-    "oct": ("k",),
-}
-_Public = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | bytes
 _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 class PublicKey:
     """What verifies."""
 
-    __slots__ = ("_key", "_kind", "_rule", "algorithm", "kid")
+    __slots__ = ("_key", "_rule", "algorithm", "kid")
 
-    def __init__(self, key: _Public, algorithm: Algorithm, kid: str | None = None) -> None:
+    def __init__(self, key: RawPublic, algorithm: Algorithm, kid: str | None = None) -> None:
+        check_fits(key, algorithm)
         self._key, self.algorithm, self._rule = key, algorithm, RULES[algorithm]
-        self._check_strength()
         self.kid = kid if kid is not None else self.thumbprint()
 
     def __repr__(self) -> str:
         return f"PublicKey(kid={self.kid!r}, algorithm={self.algorithm.value})"
 
-    def _check_strength(self) -> None:
-        key, rule = self._key, self._rule
-        if isinstance(key, rsa.RSAPublicKey):
-            exponent = key.public_numbers().e
-            fits = rule.family in ("rsa-pkcs1", "rsa-pss")
-            if not fits or not MIN_RSA <= key.key_size <= MAX_RSA or exponent < 3 or exponent % 2 == 0:
-                raise UnacceptableKey(f"an RSA key has {MIN_RSA} to {MAX_RSA} bits and an odd exponent above 1")
-            if _is_roca(key.public_numbers().n):
-                raise UnacceptableKey("an RSA key with the ROCA fingerprint (CVE-2017-15361)")
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            if rule.curve is None or not isinstance(key.curve, rule.curve):
-                raise UnacceptableKey(f"{self.algorithm.value} needs curve {rule.crv or 'of its own'}")
-        elif isinstance(key, bytes):
-            if rule.family != "hmac" or len(key) < rule.size:
-                raise UnacceptableKey("an HMAC key is at least as long as its hash (RFC 7518 section 3.2)")
-        elif rule.family != "okp":
-            raise UnacceptableKey("an Ed25519 key is for EdDSA only")
-
     @classmethod
-    def from_jwk(cls, jwk: Mapping[str, Any]) -> PublicKey:
-        """One algorithm per key: the `alg` member, or what kty and crv leave no choice about."""
-        _check_use(jwk)
-        algorithm = _algorithm_of(jwk)
-        kid = jwk.get("kid")
-        if kid is not None and (not isinstance(kid, str) or not kid):
-            raise UnacceptableKey("kid is not a text")
-        try:
-            return cls(_load_public(jwk, RULES[algorithm]), algorithm, kid)
-        except (ValueError, KeyError, TypeError, MalformedToken):
-            raise UnacceptableKey("the key's members do not make a key") from None
+    def from_jwk(cls, jwk: Mapping[str, Any], *, allow_symmetric: bool = False) -> PublicKey:
+        """Read a JWK strictly: see `watchword.jose.jwk`. Raises `UnacceptableKey`.
+
+        An `oct` key is refused unless the caller says that it expects secrets here: a set that
+        others write must never turn a public key's verifier into an HMAC one (CVE-2022-29217).
+        """
+        return cls(*read_jwk(jwk, allow_symmetric=allow_symmetric))
 
     def verify(self, data: bytes, signature: bytes) -> None:
         """Raises `BadSignature`."""
@@ -90,10 +56,7 @@ class PublicKey:
             size = rule.size
             if len(signature) != 2 * size:
                 raise BadSignature(f"an {self.algorithm.value} signature has exactly {2 * size} bytes")
-            r, s = (
-                int.from_bytes(signature[:size], "big"),
-                int.from_bytes(signature[size:], "big"),
-            )
+            r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
             assert rule.hash is not None
             key.verify(encode_dss_signature(r, s), data, ec.ECDSA(rule.hash))
         elif isinstance(key, rsa.RSAPublicKey):
@@ -101,23 +64,19 @@ class PublicKey:
             key.verify(signature, data, _rsa_padding(rule), rule.hash)
         elif isinstance(key, ed25519.Ed25519PublicKey):
             key.verify(signature, data)
+        # Constant time (CVE-2016-7036).
         elif not hmac.compare_digest(_hmac(key, data, rule), signature):
             raise BadSignature("the signature does not fit")
 
     def to_jwk(self) -> dict[str, Any]:
         """Public members only, with kid, alg and use. A symmetric key has no public form."""
-        return {
-            **self._members(),
-            "kid": self.kid,
-            "alg": self.algorithm.value,
-            "use": "sig",
-        }
+        return {**to_members(self._key), "kid": self.kid, "alg": self.algorithm.value, "use": "sig"}
 
     def thumbprint(self) -> str:
         """RFC 7638."""
         if isinstance(self._key, bytes):
             return thumbprint({"kty": "oct", "k": b64url(self._key).decode()})
-        return thumbprint(self._members())
+        return thumbprint(to_members(self._key))
 
     def to_pem(self) -> str:
         """SubjectPublicKeyInfo."""
@@ -127,37 +86,25 @@ class PublicKey:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ).decode()
 
-    def _members(self) -> dict[str, Any]:
-        key, rule = self._key, self._rule
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            point = key.public_numbers()
-            x, y = (b64url(n.to_bytes(rule.size, "big")).decode() for n in (point.x, point.y))
-            return {"kty": "EC", "crv": rule.crv, "x": x, "y": y}
-        if isinstance(key, rsa.RSAPublicKey):
-            numbers = key.public_numbers()
-            return {"kty": "RSA", "n": _uint(numbers.n), "e": _uint(numbers.e)}
-        if isinstance(key, ed25519.Ed25519PublicKey):
-            raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-            return {"kty": "OKP", "crv": "Ed25519", "x": b64url(raw).decode()}
-        raise UnacceptableKey("a symmetric key has no public form")
-
 
 class PrivateKey:
     """What signs."""
 
-    __slots__ = ("_hash", "_key", "_rule", "_scheme", "algorithm", "kid", "public")
+    __slots__ = ("_hash", "_key", "_scheme", "_size", "algorithm", "kid", "public")
 
     def __init__(self, key: _Private, algorithm: Algorithm, kid: str | None = None) -> None:
-        self._key, self.algorithm, self._rule = key, algorithm, RULES[algorithm]
         self.public = PublicKey(key.public_key(), algorithm, kid)
-        self.kid = self.public.kid
-        self._hash = self._rule.hash
-        self._scheme: Any = (
-            ec.ECDSA(self._hash) if self._rule.family == "ec" and self._hash else _rsa_padding(self._rule)
-        )
+        self._key, self.algorithm, self.kid = key, algorithm, self.public.kid
+        rule = RULES[algorithm]
+        self._hash, self._size = rule.hash, rule.size
+        self._scheme = _scheme(rule)
 
     def __repr__(self) -> str:
         return f"PrivateKey(kid={self.kid!r}, algorithm={self.algorithm.value}, ...)"
+
+    def __reduce__(self) -> str:
+        # A pickle would carry the secret out of this object; `to_pkcs8` says that it does so.
+        raise TypeError("a private key is not pickled or copied")
 
     @classmethod
     def generate(cls, algorithm: Algorithm) -> PrivateKey:
@@ -174,12 +121,13 @@ class PrivateKey:
 
     @classmethod
     def from_pkcs8(cls, der: bytes, algorithm: Algorithm, kid: str | None = None) -> PrivateKey:
-        """Read PKCS#8 DER."""
-        key = serialization.load_der_private_key(der, None)
-        if not isinstance(
-            key,
-            ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey,
-        ):
+        """Read PKCS#8 DER, unencrypted. Raises `UnacceptableKey`."""
+        try:
+            key = serialization.load_der_private_key(der, None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # `from None`: the parser's words could quote what it read.
+            raise UnacceptableKey("not an unencrypted PKCS#8 key in DER") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
             raise UnacceptableKey("neither an EC, an RSA nor an Ed25519 key")
         return cls(key, algorithm, kid)
 
@@ -195,9 +143,7 @@ class PrivateKey:
         """The signature in JOSE's form (RFC 7518 section 3.4: r || s for ECDSA)."""
         key = self._key
         if isinstance(key, ec.EllipticCurvePrivateKey):
-            r, s = decode_dss_signature(key.sign(data, self._scheme))
-            size = self._rule.size
-            return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+            return raw_from_der(key.sign(data, self._scheme), self._size)
         if isinstance(key, ed25519.Ed25519PrivateKey):
             return key.sign(data)
         assert self._hash is not None
@@ -215,25 +161,21 @@ class KeySet(Mapping[str, PublicKey]):
 
     @classmethod
     def parse(cls, unverified_raw: bytes) -> KeySet:
-        """A set from elsewhere: symmetric, weak, unknown and encryption keys are left out.
+        """A set from elsewhere: symmetric, weak, unknown, encryption and private keys are left out.
 
         Raises `MalformedToken` or `UnacceptableKey` when the set as a whole cannot be trusted: not a
-        set, too large, two keys of one kid.
+        set, too large, two keys of one kid (whatever their kinds: which is meant cannot be told).
         """
         if len(unverified_raw) > MAX_SET:
             raise MalformedToken(f"a JWK set has at most {MAX_SET} bytes")
         listed = json_object(unverified_raw).get("keys")
         if not isinstance(listed, list) or len(listed) > MAX_KEYS:
             raise MalformedToken(f"a JWK set lists at most {MAX_KEYS} keys")
-        usable = []
-        for jwk in listed:
-            if not isinstance(jwk, dict) or jwk.get("kty") == "oct":
-                continue
-            try:
-                usable.append(PublicKey.from_jwk(jwk))
-            except JoseError:
-                continue
-        return cls(usable)
+        jwks = [jwk for jwk in listed if isinstance(jwk, dict)]
+        kids = [kid for jwk in jwks if isinstance(kid := jwk.get("kid"), str)]
+        if len(set(kids)) != len(kids):
+            raise UnacceptableKey("two keys of the set have one kid")
+        return cls(key for jwk in jwks if (key := _usable(jwk)) is not None)
 
     def to_jwks(self) -> dict[str, Any]:
         """The published form."""
@@ -248,17 +190,8 @@ class KeySet(Mapping[str, PublicKey]):
     def __len__(self) -> int:
         return len(self._keys)
 
-
-def _rsa_padding(rule: Rule) -> Any:
-    if rule.family == "rsa-pss":
-        assert rule.hash is not None
-        return padding.PSS(padding.MGF1(rule.hash), rule.size)
-    return padding.PKCS1v15()
-
-
-def _hmac(key: bytes, data: bytes, rule: Rule) -> bytes:
-    assert rule.hash is not None
-    return hmac.digest(key, data, rule.hash.name)
+    def __repr__(self) -> str:
+        return f"KeySet({list(self._keys)!r})"
 
 
 def symmetric(secret: bytes, algorithm: Algorithm, kid: str | None = None) -> PublicKey:
@@ -268,3 +201,33 @@ def symmetric(secret: bytes, algorithm: Algorithm, kid: str | None = None) -> Pu
     return PublicKey(secret, algorithm, kid)
 
 
+def _usable(jwk: Mapping[str, Any]) -> PublicKey | None:
+    # Whoever publishes a private member has given the key away: everybody can sign with it.
+    if PRIVATE_MEMBERS & jwk.keys():
+        return None
+    try:
+        return PublicKey.from_jwk(jwk)
+    except JoseError:
+        return None
+
+
+def _scheme(rule: Rule) -> Any:
+    if rule.family == "okp":
+        return None
+    if rule.family == "ec":
+        assert rule.hash is not None
+        return ec.ECDSA(rule.hash)
+    return _rsa_padding(rule)
+
+
+def _rsa_padding(rule: Rule) -> Any:
+    if rule.family == "rsa-pss":
+        assert rule.hash is not None
+        # RFC 7518 section 3.5: the salt is exactly as long as the hash.
+        return padding.PSS(padding.MGF1(rule.hash), rule.size)
+    return padding.PKCS1v15()
+
+
+def _hmac(key: bytes, data: bytes, rule: Rule) -> bytes:
+    assert rule.hash is not None
+    return hmac.digest(key, data, rule.hash.name)
