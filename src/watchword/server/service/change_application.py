@@ -8,9 +8,12 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
+from ..registry.errors import Conflict
 from ..registry.model import Application, AuthMethod, Grant, Kind
 from .create_application import check_application
 from .desk import Caller, Desk, changed_fields, check_version, found
+
+_NOT_ITSELF = "an administrator cannot disable, delete or disarm itself; use another one's token for that"
 
 
 class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +51,8 @@ async def update_application(
         fields = changed_fields(before, after)
         if not fields:
             return before
+        if client_id == caller.actor and {"enabled", "grants", "role_ids", "auth_method", "grant_types"} & set(fields):
+            raise Conflict(_NOT_ITSELF)
         after = replace(after, version=before.version + 1)
         await check_application(tx, after)
         await tx.applications.replace(after)
@@ -73,6 +78,8 @@ async def delete_application(desk: Desk, caller: Caller, client_id: str, expecte
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
+        if client_id == caller.actor:
+            raise Conflict(_NOT_ITSELF)
         after = replace(before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1)
         await tx.applications.remove(after)
         tx.record(
