@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import msgspec
 import structlog
@@ -18,20 +19,21 @@ from .serve import INHERITED
 class LossyWriter:
     """Log lines to stderr; a full disk or closed pipe loses lines, counts them, and never stops a token."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Any = None) -> None:
+        self._target = target if target is not None else sys.stderr
         self.lost = 0
 
     def write(self, text: str) -> None:
         """One line."""
         try:
-            sys.stderr.write(text)
+            self._target.write(text)
         except OSError:
             self.lost += 1
 
     def flush(self) -> None:
         """As far as it goes."""
         try:
-            sys.stderr.flush()
+            self._target.flush()
         except OSError:
             self.lost += 1
 
