@@ -41,14 +41,14 @@ def watchword(folder: Path, *arguments: str, **more: str) -> subprocess.Complete
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[str]:
+def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
     """`watchword serve` on a free port; its base URL."""
     port = free_port()
     with (folder / "serve.log").open("w") as log:
         child = subprocess.Popen(
             [*COMMAND, "serve", "--port", str(port), *arguments],
             cwd=folder,
-            env=environment(folder),
+            env=environment(folder, **more),
             stdout=log,
             stderr=log,
         )
@@ -198,3 +198,13 @@ def test_floods_get_an_answer(tmp_path: Path) -> None:
             f"{base}/t/default/token", data={"grant_type": "client_credentials"}, auth=("nobody", "x" * 1_048_576)
         )
         assert answer.status_code == 401
+
+
+def test_a_slow_body_is_dropped(tmp_path: Path) -> None:
+    """TEP-039: two hundred idle connections would hold the server for nothing."""
+    post = b"POST /t/default/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    with serving(tmp_path, WATCHWORD_BODY_TIMEOUT="0.3") as base:
+        for begun in (b"", b"g"):
+            head = asyncio.run(raw(base, post + b"Content-Length: 10\r\n\r\n" + begun))
+            assert b" 408 " in head.split(b"\r\n")[0] + b" ", head
+            assert b"connection: close" in head.lower()
