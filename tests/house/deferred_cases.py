@@ -6,5 +6,5 @@ DEFERRED: dict[str, str] = {
     "CAU-024": "issue 4: the TLS listener that asks for client certificates",
     "DIS-006": "issue 4: private_key_jwt in the client library",
     "ADM-025": "issue 2, still open: export and import of an instance",
-    **{f"ADM-{n:03}": "console issue: the web console" for n in (9, 10, 12, 13, 15, 16, 18)},
+    **{f"ADM-{n:03}": "console issue: the web console" for n in (9, 12, 13, 15, 16, 18)},
 }
