@@ -107,6 +107,7 @@ def test_jwt_007_es256_lengths_and_der() -> None:
         signature + b"\0",
         b"\0" + signature,
         signature[:-1],
+        signature[:32] + b"\0" + signature[32:],
         b"\0" + signature[:32] + b"\0" + signature[32:],
         b"",
         bytes(64),
