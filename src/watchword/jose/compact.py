@@ -166,10 +166,12 @@ def check_claims(
     audience: str | Collection[str],
     now: float,
     leeway: float = 0,
+    ahead: float | None = None,
 ) -> None:
     """RFC 9068 section 4: iss exact, aud ours, exp required and ahead, nbf and iat not ahead.
 
-    Does not judge scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
+    `leeway` and `ahead` are seconds: how long past exp, and how far ahead nbf and iat may be (`leeway` when
+    None). Does not judge scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
     """
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
         raise ClaimRefused("iss", f"issuer is {_shown(claims.get('iss'))}, expected {issuer!r}")
@@ -179,7 +181,7 @@ def check_claims(
         raise ClaimRefused("exp", f"expired {now - expires:.0f} s ago by this machine's clock")
     for name in ("nbf", "iat"):
         value = _numeric(claims, name, required=False)
-        if value is not None and value > now + leeway:
+        if value is not None and value > now + (leeway if ahead is None else ahead):
             raise ClaimRefused(name, f"{name} is {value - now:.0f} s ahead of this machine's clock")
     if "scope" in claims and not isinstance(claims["scope"], str):
         raise ClaimRefused("scope", "scope is not a text")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from watchword.resource.fetch import Transport
 
 DAY: Final = 86_400.0
+# An issuer whose clock is a little in front must not have its fresh tokens refused; an expiry is still exact.
+CLOCKS_APART: Final = 30.0
 
 _Cache = OrderedDict[str, tuple[float, Claims]]
 
@@ -35,7 +37,8 @@ class Verifier:
         issuer: compared exactly with ``iss``. ``audience``: this API's name in ``aud``.
         jwks_uri: where the keys are; None finds it in the issuer's metadata.
         algorithms, typ: what is accepted, and nothing else.
-        leeway: seconds that the clocks may differ. ``now``: Unix seconds.
+        leeway: seconds that a token outlives ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
+        now: Unix seconds.
         cache_size: verified tokens that are remembered; 0 turns that off.
         timeout, cool_down, outage: see `watchword.resource.keys.KeySource`.
         transport: replaces the network (an httpx transport).
@@ -63,6 +66,7 @@ class Verifier:
         self.issuer, self.audience = issuer, audience
         self._algorithms, self._typ = frozenset(algorithms), frozenset(typ)
         self._leeway, self._now, self._cache_size = leeway, now, cache_size
+        self._ahead = max(leeway, CLOCKS_APART)
         self._source = KeySource(
             issuer,
             jwks_uri,
@@ -127,7 +131,14 @@ class Verifier:
         now = self._now()
         try:
             verified = verify_signature(unverified_token, keys, algorithms=self._algorithms, typ=self._typ)
-            check_claims(verified.claims, issuer=self.issuer, audience=self.audience, now=now, leeway=self._leeway)
+            check_claims(
+                verified.claims,
+                issuer=self.issuer,
+                audience=self.audience,
+                now=now,
+                leeway=self._leeway,
+                ahead=self._ahead,
+            )
         except UnknownKey as error:
             raise _KeyMissing(str(error)) from None
         except JoseError as error:

@@ -289,3 +289,10 @@ def test_middleware_says_503_without_keys() -> None:
 def test_one_tree() -> None:
     """An exception outside the tree would be a 500."""
     assert all(issubclass(one, AccessRefused) for one in (TokenInvalid, InsufficientScope, KeysUnavailable))
+
+
+@pytest.mark.parametrize(("ahead", "good"), [(20, True), (31, False)], ids=["CLK-004 20 s in front", "31 s in front"])
+def test_an_issuer_whose_clock_is_in_front(ahead: int, good: bool) -> None:
+    """Fresh tokens would be refused by every API whose clock is a second behind; or any future one accepted."""
+    got = served(World(), [("Authorization", f"Bearer {signed(claims(iat=NOW + ahead))}")], "/")
+    assert (got.status_code == 200) is good
