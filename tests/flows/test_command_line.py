@@ -47,6 +47,15 @@ def test_a_newcomer_gets_a_token(tmp_path: Path) -> None:
             assert isinstance(json.loads(watchword(tmp_path, group, "list", "--json").stdout), list)
 
 
+def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
+    """A name with square brackets would be read as markup: one application could break the whole list."""
+    with serving(tmp_path):
+        assert watchword(tmp_path, "app", "create", "[/bold]").returncode == 0
+        listed = watchword(tmp_path, "app", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "[/bold]" in listed.stdout
+
+
 def test_init_happens_once(tmp_path: Path) -> None:
     """ADM-022: a second start would hand out a second administrator."""
     first = watchword(tmp_path, "init", "--json")

@@ -76,7 +76,7 @@ def refused(issuer: str) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...
     return {
         "shape": ("opaque-token", (), ("three parts", "introspection")),
         "signature": (forged(made(issuer)), (), ("signature does not fit", "altered")),
-        "kid": (made(issuer, key=STRANGER), (), (STRANGER.kid, issuer, "key list")),
+        "kid": (made("https://o.example", key=STRANGER), (), (STRANGER.kid, issuer, "https://o.example", "key list")),
         "typ": (made(issuer, typ="JWT"), (), ("at+jwt", "'JWT'", "--type")),
         "header": (Signer(KEY, header={"crit": ["x"]}).sign(b"{}"), ("--audience", API), ("crit",)),
         "iss": (made("https://other.example"), (), ("https://other.example", issuer)),
@@ -84,7 +84,7 @@ def refused(issuer: str) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...
         "exp": (made(issuer, exp=now - 7200), (), ("expired 72", "s ago", "clocks")),
         "nbf": (made(issuer, nbf=now + 7200), (), ("ahead", "clocks")),
         "iat": (made(issuer, iat=now + 7200), (), ("ahead", "clocks")),
-        "scope": (made(issuer), ("--scope", "a:write"), ("a:write", "app grant")),
+        "scope": (made(issuer), ("--scope", "a:write"), ("a:write", "a:read", "app grant")),
         "cnf": (made(issuer, cnf={"jkt": "x"}), (), ("bound to a key",)),
         "claims": (made(issuer, client_id=None), (), ("client_id",)),
         "keys": (made("http://127.0.0.1:1"), ("--issuer", "http://127.0.0.1:1"), ("cannot be judged", "reach")),
@@ -101,6 +101,23 @@ def test_the_rule_is_named(tmp_path: Path, issuer: str, rule: str) -> None:
     assert said["rule"] == rule
     assert said["why"] in text
     assert not [word for word in words if word not in text], text
+
+
+def test_an_issuer_that_cannot_be_one(tmp_path: Path, issuer: str) -> None:
+    """A token that names plain http elsewhere would have its keys fetched in the open, or end in a trace."""
+    code, said, text = told(tmp_path, issuer, made(issuer), "--issuer", "http://id.example")
+    assert (code, said["rule"]) == (1, "iss")
+    assert "https" in text
+    assert "Traceback" not in text
+
+
+def test_a_token_cannot_write_on_the_terminal(tmp_path: Path, issuer: str) -> None:
+    """Colours, links or a crash, chosen by whoever made the token that an operator looks at."""
+    ran = watchword(tmp_path, "inspect", made("[/red]\x1b[2J"), WATCHWORD_ISSUER=issuer)
+    assert ran.returncode == 1
+    assert "iss: issuer is '[/red]" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "\x1b" not in ran.stdout + ran.stderr
 
 
 def test_another_type_on_request(tmp_path: Path, issuer: str) -> None:

@@ -50,7 +50,8 @@ def inspect(
         refusal: Refusal | None = Refusal("shape", str(error), "an opaque token is judged by introspection")
     else:
         wanted = _wanted(issuer or profile.issuer(), audience, unverified_claims)
-        refusal = _judge(text, unverified_header, wanted, scope, type)
+        refusal = _judge(text, wanted, scope, type)
+        refusal = refusal and _with_its_own_words(refusal, unverified_header, unverified_claims)
     if json:
         told = {"header": unverified_header, "claims": unverified_claims, "judged_as": wanted}
         say.data(
@@ -74,9 +75,7 @@ def _wanted(issuer: str | None, audience: str | None, unverified_claims: dict[st
     }
 
 
-def _judge(
-    unverified_token: str, unverified_header: dict[str, Any], wanted: dict[str, str], scope: str | None, typ: str
-) -> Refusal | None:
+def _judge(unverified_token: str, wanted: dict[str, str], scope: str | None, typ: str) -> Refusal | None:
     from watchword.resource import AccessRefused, Verifier
 
     for name, claim in (("issuer", "iss"), ("audience", "aud")):
@@ -89,33 +88,46 @@ def _judge(
     try:
         verifier.verify(unverified_token, scope)
     except AccessRefused as refused:
-        return _explain(refused, unverified_header, wanted["issuer"])
+        return _explain(refused, wanted["issuer"])
     return None
 
 
-def _explain(refused: AccessRefused, unverified_header: dict[str, Any], issuer: str) -> Refusal:
+def _explain(refused: AccessRefused, issuer: str) -> Refusal:
     """The rule by the type of what was raised; two share a type, and there its first words tell."""
     from watchword.jose import BadSignature, ClaimRefused, UnacceptableHeader, UnknownKey
     from watchword.resource import InsufficientScope, KeysUnavailable
 
-    why = refused.rule
-    match _cause(refused):
-        case ClaimRefused(claim=claim):
-            return Refusal(claim, why, _HINTS.get(claim, ""))
-        case UnknownKey():
-            kid = unverified_header.get("kid")
-            return Refusal("kid", f"{why}: {kid!r} is not published by {issuer}", _HINTS["kid"])
-        case BadSignature():
-            return Refusal("signature", why, _HINTS["signature"])
-        case UnacceptableHeader() if why.startswith("typ "):
-            return Refusal("typ", f"{why}, it is {unverified_header.get('typ')!r}", _HINTS["typ"])
-        case UnacceptableHeader():
-            return Refusal("header", f"{why}: {unverified_header!r}"[:300])
-    if isinstance(refused, InsufficientScope):
-        return Refusal("scope", why, _HINTS["scope"])
+    why, cause = refused.rule, _cause(refused)
     if isinstance(refused, KeysUnavailable):
         return Refusal("keys", why, f"is {issuer} the issuer, and can this machine reach it?")
-    return Refusal("cnf" if "(cnf)" in why else "claims", why)
+    if isinstance(cause, ClaimRefused):
+        rule = cause.claim
+    elif isinstance(cause, UnacceptableHeader):
+        rule = "typ" if why.startswith("typ ") else "header"
+    elif isinstance(cause, UnknownKey):
+        rule, why = "kid", f"{why} that {issuer} publishes"
+    elif isinstance(cause, BadSignature):
+        rule = "signature"
+    elif isinstance(refused, InsufficientScope):
+        rule = "scope"
+    else:
+        rule = "cnf" if "(cnf)" in why else "claims"
+    return Refusal(rule, why, _HINTS.get(rule, ""))
+
+
+def _with_its_own_words(
+    refusal: Refusal, unverified_header: dict[str, Any], unverified_claims: dict[str, Any]
+) -> Refusal:
+    """The other of the two values, where the Verifier keeps to itself what nobody has signed."""
+    kid, issuer = unverified_header.get("kid"), unverified_claims.get("iss")
+    said = {
+        "typ": f"the token's is {unverified_header.get('typ')!r}",
+        "kid": f"the token's is {kid!r}, and it names the issuer {issuer!r}",
+        "header": f"the token's is {unverified_header!r}",
+        "scope": f"the token's is {unverified_claims.get('scope')!r}",
+    }
+    own = said.get(refusal.rule)
+    return refusal if own is None else Refusal(refusal.rule, f"{refusal.why}; {own[:300]}", refusal.hint)
 
 
 _HINTS = {
