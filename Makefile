@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+REFERENCE ?= build/docs
 
 .PHONY: help venv demo test serve bench lint docs
 
@@ -36,5 +37,6 @@ test: lint  ## lint, then every test against real servers
 bench: venv  ## the measurements under bench/
 	$(BIN)/python -m bench
 
-docs: venv  ## check the documents: code blocks, decision index
-	$(BIN)/pytest tests/house -k "readme or decision"
+docs: venv  ## build the API reference into build/docs; a warning is an error
+	$(BIN)/python -W error -m pdoc --docformat google -o $(REFERENCE) \
+	  watchword.client watchword.resource watchword.resource.asgi watchword.jose

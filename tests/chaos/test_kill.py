@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.flows.test_command_line import COMMAND, environment, free_port, ready, watchword
+from tests.support.served import COMMAND, environment, free_port, ready, watchword
 
 ROUNDS = 20
 API = "https://rs1.example/"
@@ -124,7 +124,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
 
 def _registered(folder: Path, port: int) -> tuple[tuple[str, str], tuple[str, str]]:
     """Two applications: one that asks for tokens, one whose secret is rotated."""
-    from tests.flows.test_command_line import serving
+    from tests.support.served import serving
 
     with serving(folder) as base:
         known = {"WATCHWORD_ISSUER": f"{base}/t/default"}

@@ -4,71 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 import sqlite3
 import stat
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-
-COMMAND = [sys.executable, "-m", "watchword.cli"]
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    """A clean environment that keeps everything inside the folder."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHWORD_")}
-    return {**clean, "WATCHWORD_PROFILE": str(folder / "profile.toml"), **more}
-
-
-def watchword(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment(folder, **more), capture_output=True, text=True, check=False
-    )
-
-
-@contextmanager
-def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
-    """`watchword serve` on a free port; its base URL."""
-    port = free_port()
-    with (folder / "serve.log").open("w") as log:
-        child = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(port), *arguments],
-            cwd=folder,
-            env=environment(folder, **more),
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        asyncio.run(ready(f"http://127.0.0.1:{port}"))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        child.terminate()
-        child.wait(15)
-
-
-async def ready(base: str) -> None:
-    """Wait until the server answers; at most twenty seconds."""
-    async with asyncio.timeout(20), httpx.AsyncClient() as client:
-        while True:
-            try:
-                if (await client.get(f"{base}/health/ready")).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                await asyncio.sleep(0.05)
+from tests.support.served import COMMAND, environment, free_port, serving, watchword
 
 
 def test_the_demo_holds(tmp_path: Path) -> None:
@@ -102,6 +45,15 @@ def test_a_newcomer_gets_a_token(tmp_path: Path) -> None:
         assert watchword(tmp_path, "doctor").returncode == 0
         for group in ("app", "api", "role", "key", "tenant"):
             assert isinstance(json.loads(watchword(tmp_path, group, "list", "--json").stdout), list)
+
+
+def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
+    """A name with square brackets would be read as markup: one application could break the whole list."""
+    with serving(tmp_path):
+        assert watchword(tmp_path, "app", "create", "[/bold]").returncode == 0
+        listed = watchword(tmp_path, "app", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "[/bold]" in listed.stdout
 
 
 def test_init_happens_once(tmp_path: Path) -> None:

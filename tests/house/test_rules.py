@@ -84,14 +84,6 @@ def test_every_shared_case_is_named_or_deferred(shared_dir: Path) -> None:
     assert not stale, f"deferred but named by a test: {' '.join(stale)}"
 
 
-def test_readme_python_compiles() -> None:
-    """A snippet that does not even parse is the first thing a new user runs."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert blocks
-    for block in blocks:
-        compile(block, "README.md", "exec")
-
-
 def test_every_decision_is_in_the_index() -> None:
     """A record that the index does not list is not found when the question comes up again."""
     folder = ROOT / "docs" / "decisions"

@@ -7,9 +7,10 @@ import typer
 from .audit import audit
 from .demo import demo
 from .doctor import doctor
+from .inspect import inspect
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
-from .token import inspect, token
+from .token import token
 
 cli = typer.Typer(
     name="watchword",

@@ -41,11 +41,18 @@ def write(profile: Profile) -> Path:
     return target
 
 
+def issuer() -> str | None:
+    """The issuer alone, for whoever needs no credentials; None when none is set."""
+    return os.environ.get("WATCHWORD_ISSUER") or _written().get("issuer")
+
+
+def _written() -> dict[str, str]:
+    return tomllib.loads(path().read_text()) if path().exists() else {}
+
+
 def load() -> Profile:
     """Environment first. Exits with 1 and says what to set."""
-    found: dict[str, str] = {}
-    if path().exists():
-        found = tomllib.loads(path().read_text())
+    found = _written()
     for name in Profile.__struct_fields__:
         found[name] = os.environ.get(f"WATCHWORD_{name.upper()}", found.get(name, ""))
     secret_file = os.environ.get("WATCHWORD_CLIENT_SECRET_FILE")

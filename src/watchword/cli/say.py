@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
@@ -22,6 +23,11 @@ def data(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def _shown(text: str) -> str:
+    """`plain`, and no square bracket of it is read as markup: `[/x]` in a claim or a name would be a crash."""
+    return escape(plain(text))
+
+
 def plain(text: str) -> str:
     """Text from elsewhere, without control characters or direction overrides."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -31,7 +37,7 @@ def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
     """A table for a person."""
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for item in items:
-        table.add_row(*(plain(str(item.get(name, "") if item.get(name) is not None else "-")) for name in columns))
+        table.add_row(*(_shown(str(item.get(name, "") if item.get(name) is not None else "-")) for name in columns))
     out.print(table)
 
 
@@ -42,7 +48,7 @@ def done(text: str) -> None:
 
 def fail(text: str, hint: str = "") -> NoReturn:
     """Exit 1, saying what to do next."""
-    err.print(f"[red]✗[/red] {plain(text)}", markup=True)
+    err.print(f"[red]✗[/red] {_shown(text)}")
     if hint:
-        err.print(f"  {plain(hint)}")
+        err.print(f"  {_shown(hint)}")
     raise typer.Exit(1)

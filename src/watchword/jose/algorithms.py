@@ -31,6 +31,7 @@ class Algorithm(StrEnum):
 
 
 ACCESS_TOKEN_ALGORITHMS = frozenset({Algorithm.ES256, Algorithm.RS256, Algorithm.PS256, Algorithm.EdDSA})
+"""What an access token may be signed with: public keys only, so that whoever verifies cannot also sign."""
 SYMMETRIC = frozenset({Algorithm.HS256, Algorithm.HS384, Algorithm.HS512})
 
 

@@ -1,0 +1,112 @@
+"""`watchword` as real processes: one command to its end, a server on a free port, a server with a registry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+COMMAND = [sys.executable, "-m", "watchword.cli"]
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """A clean environment that keeps everything inside the folder."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHWORD_")}
+    return {**clean, "WATCHWORD_PROFILE": str(folder / "profile.toml"), **more}
+
+
+def watchword(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=environment(folder, **more), capture_output=True, text=True, check=False
+    )
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
+    """`watchword serve` on a free port; its base URL."""
+    port = free_port()
+    with (folder / "serve.log").open("w") as log:
+        child = subprocess.Popen(
+            [*COMMAND, "serve", "--port", str(port), *arguments],
+            cwd=folder,
+            env=environment(folder, **more),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        asyncio.run(ready(f"http://127.0.0.1:{port}"))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(15)
+
+
+async def ready(base: str) -> None:
+    """Wait until the server answers; at most twenty seconds."""
+    async with asyncio.timeout(20), httpx.AsyncClient() as client:
+        while True:
+            try:
+                if (await client.get(f"{base}/health/ready")).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                await asyncio.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A server that knows one API and the callers that were asked for, each by its authentication method."""
+
+    base: str
+    folder: Path
+    audience: str
+    credentials: dict[str, tuple[str, str]]
+
+    @property
+    def issuer(self) -> str:
+        """The default tenant."""
+        return f"{self.base}/t/default"
+
+    def environment(self, method: str = "client_secret_basic") -> dict[str, str]:
+        """What a caller is told in production: an issuer and credentials of its own."""
+        client_id, secret = self.credentials[method]
+        named = {"WATCHWORD_ISSUER": self.issuer, "WATCHWORD_CLIENT_ID": client_id, "WATCHWORD_CLIENT_SECRET": secret}
+        return environment(self.folder, **named)
+
+
+def register(base: str, folder: Path, audience: str, scopes: tuple[str, ...], *methods: str) -> Registered:
+    """One application a method, all of them granted `scopes` at the API and allowed to introspect for it.
+
+    The API is on offer with one scope more, `ungranted`, which nobody may ask for.
+    """
+    made = {m: _json(folder, "app", "create", f"caller-{m}", "--auth-method", m) for m in methods}
+    offered = [part for scope in (*scopes, "ungranted") for part in ("--scope", scope)]
+    allowed = [part for app in made.values() for part in ("--introspector", app["client_id"])]
+    _json(folder, "api", "create", audience, *offered, *allowed)
+    for app in made.values():
+        _json(folder, "app", "grant", app["client_id"], f"{audience}={','.join(scopes)}")
+    known = {m: (app["client_id"], app["client_secret"]) for m, app in made.items()}
+    return Registered(base, folder, audience, known)
+
+
+def _json(folder: Path, *arguments: str) -> dict[str, Any]:
+    ran = watchword(folder, *arguments, "--json")
+    assert ran.returncode == 0, ran.stderr
+    return dict(json.loads(ran.stdout))
