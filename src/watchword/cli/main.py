@@ -7,6 +7,7 @@ import typer
 from .audit import audit
 from .demo import demo
 from .doctor import doctor
+from .export import key_export
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
 from .token import inspect, token
@@ -20,6 +21,7 @@ cli = typer.Typer(
 )
 for verb in (init, serve, demo, token, inspect, doctor):
     cli.command()(verb)
+key.command("export")(key_export)
 for name, group in (
     ("app", app),
     ("api", api),
