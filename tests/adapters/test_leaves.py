@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import pytest
@@ -35,6 +36,17 @@ print([m for m in {FRAMEWORKS!r} if m in sys.modules], [m for m in sys.modules i
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.startswith("[] ")
     assert not [page for page in pages.names() if f"watchword.resource.{page}'" in said]
+
+
+@pytest.mark.parametrize("name", ["aiohttp", "django", "flask", "litestar", "starlette"])
+def test_a_slip_of_the_decorator_is_told_at_once(name: str, verifier: Verifier) -> None:
+    """`@require` without parentheses, or a scope that an empty setting gave, would leave the view open to any token."""
+    require = import_module(f"watchword.resource.{name}").RequireToken(verifier)
+    with pytest.raises(TypeError, match="@require"):
+        require(lambda request: None)
+    for empty in ("", " "):
+        with pytest.raises(ValueError, match="empty"):
+            require(empty)
 
 
 # -- ASGI: WebSocket and lifespan ------------------------------------------------------------------
@@ -181,6 +193,8 @@ django.setup()
 from django.http import JsonResponse
 from django.test import AsyncClient, Client
 from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import generic
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -219,7 +233,13 @@ class View(APIView):
         return Response({"user": request.user.client_id})
 
 
-urlpatterns = [path("a", acharges), path("s", charges), path("drf", View.as_view())]
+@method_decorator(require(scope), name="dispatch")
+class ClassBased(generic.View):
+    def post(self, request):
+        return JsonResponse({"client_id": request.watchword.client_id})
+
+
+urlpatterns = [path("a", acharges), path("s", charges), path("c", ClassBased.as_view()), path("drf", View.as_view())]
 good = {"authorization": f"Bearer {token}"}
 
 
@@ -232,6 +252,7 @@ client = Client(enforce_csrf_checks=True)
 print(json.dumps({
     "async": asyncio.run(asynchronous()),
     "post without csrf": client.post("/s", headers=good).status_code,
+    "class": [client.post("/c").status_code, client.post("/c", headers=good).status_code],
     "another login": client.get("/drf", headers={"x-other": "1"}).status_code,
     "user": client.get("/drf", headers=good).json(),
 }))
@@ -247,6 +268,7 @@ def test_django(issuer: Issuer) -> None:
     assert json.loads(ran.stdout) == {
         "async": [401, {"client_id": CLIENT}],
         "post without csrf": 200,
+        "class": [401, 200],
         "another login": 403,
         "user": {"user": CLIENT},
     }

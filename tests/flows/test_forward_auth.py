@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance
+
+from watchword.server.protocol.errors import InvalidToken, Unavailable
+from watchword.server.service.forward_auth import Admitted, ForwardAuth
+from watchword.server.service.ports import StorageUnavailable
 
 API = "https://rs1.example/"
 OTHER = "https://rs2.example/"
@@ -171,3 +176,45 @@ async def test_a_foreign_client_id_fits_into_a_header(ww: Instance) -> None:
     token = (await ww.token(credentials, resource=API)).json()["access_token"]
     got = await ask(ww, token)
     assert got.headers["x-watchword-client"] == "caf%C3%A9%20100%25", app
+
+
+class Known:
+    """A view that is fresh, or whose database is away; and a reader that finds these claims for any token."""
+
+    def __init__(self, away: bool = False, **claims: Any) -> None:
+        self.away = away
+        self.found = {"aud": API, "client_id": "app", "scope": "a:read", **claims}
+
+    async def must_be_fresh(self) -> None:
+        if self.away:
+            raise StorageUnavailable("gone")
+
+    async def claims(self, *_: object) -> dict[str, Any]:
+        return self.found
+
+
+async def judged(known: Known) -> Admitted:
+    tenant: Any = None
+    view: Any = known
+    return await ForwardAuth(view, view, lambda: 0.0)(tenant, "token", API, frozenset({"a:read"}))
+
+
+async def test_a_bound_token_is_refused() -> None:
+    """A stolen bound token is worthless but for a gateway that takes it as a bearer token."""
+    assert (await judged(Known())).client_id == "app"
+    assert (await judged(Known(aud=[OTHER, API]))).client_id == "app"
+    for confirmation in ({"jkt": "x"}, None):
+        with pytest.raises(InvalidToken):
+            await judged(Known(cnf=confirmation))
+
+
+async def test_the_database_is_away() -> None:
+    """A yes from an old memory would pass a token that was revoked meanwhile."""
+    with pytest.raises(Unavailable):
+        await judged(Known(away=True))
+
+
+def test_an_audience_is_no_substring() -> None:
+    """`https://rs1.example/` would open `https://rs1.example/admin`, whose name holds it."""
+    with pytest.raises(InvalidToken):
+        asyncio.run(judged(Known(aud=f"{API}admin")))

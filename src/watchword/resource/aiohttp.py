@@ -8,7 +8,7 @@ from functools import wraps
 from aiohttp import web
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import ProtectedResource
+from watchword.resource.protected_resource import ProtectedResource, named_scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,12 +21,13 @@ class RequireToken(ProtectedResource):
 
     def __call__(self, scope: str | None = None) -> Callable[[Handler], Handler]:
         """The decorator of an ``async def handler(request)``; None means any good token."""
+        needed = named_scope(scope)
 
         def decorate(handler: Handler) -> Handler:
             @wraps(handler)
             async def guarded(request: web.Request) -> web.StreamResponse:
                 try:
-                    claims = await self.aclaims(request.headers.getall("Authorization", []), scope)
+                    claims = await self.aclaims(request.headers.getall("Authorization", []), needed)
                 except AccessRefused as refused:
                     answer = self.refuse(refused)
                     return web.Response(body=answer.body, status=answer.status, headers=answer.headers)

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import ProtectedResource
+from watchword.resource.protected_resource import ProtectedResource, named_scope
 
 View = Callable[..., Any]
 
@@ -26,12 +26,13 @@ class RequireToken(ProtectedResource):
 
     def __call__(self, scope: str | None = None) -> Callable[[View], View]:
         """The decorator of a view; for a class-based view use ``method_decorator(..., name="dispatch")``."""
+        needed = named_scope(scope)
 
         def decorate(view: View) -> View:
             @wraps(view)
             def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 try:
-                    request.watchword = self.claims(authorization(request), scope)
+                    request.watchword = self.claims(authorization(request), needed)
                 except AccessRefused as refused:
                     return self._response(refused)
                 return view(request, *args, **kwargs)
@@ -39,7 +40,7 @@ class RequireToken(ProtectedResource):
             @wraps(view)
             async def aguarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 try:
-                    request.watchword = await self.aclaims(authorization(request), scope)
+                    request.watchword = await self.aclaims(authorization(request), needed)
                 except AccessRefused as refused:
                     return self._response(refused)
                 return await view(request, *args, **kwargs)

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from watchword.resource.claims import Claims
 from watchword.resource.django import authorization
 from watchword.resource.errors import AccessRefused, InsufficientScope, TokenMissing
-from watchword.resource.protected_resource import RETRY_AFTER, ProtectedResource
+from watchword.resource.protected_resource import RETRY_AFTER, ProtectedResource, named_scope
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class HasScope(BasePermission):  # type: ignore[misc]
     @classmethod
     def of(cls, scope: str) -> type[HasScope]:
         """A permission that needs ``scope`` (several with spaces: all of them)."""
-        return type("HasScope", (cls,), {"scope": scope})
+        return type("HasScope", (cls,), {"scope": named_scope(scope)})
 
     def has_permission(self, request: Request, _view: Any) -> bool:
         """True, False for a request without a token, or `Refused`."""

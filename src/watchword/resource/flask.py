@@ -10,7 +10,7 @@ from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import ProtectedResource
+from watchword.resource.protected_resource import ProtectedResource, named_scope
 
 P = ParamSpec("P")
 
@@ -24,12 +24,13 @@ class RequireToken(ProtectedResource):
 
     def __call__(self, scope: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, ResponseReturnValue]]:
         """The decorator of a view, plain or ``async``; None means any good token."""
+        needed = named_scope(scope)
 
         def decorate(view: Callable[P, Any]) -> Callable[P, ResponseReturnValue]:
             @wraps(view)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
                 try:
-                    g.watchword = self.claims(request.headers.getlist("Authorization"), scope)
+                    g.watchword = self.claims(request.headers.getlist("Authorization"), needed)
                 except AccessRefused as refused:
                     answer = self.refuse(refused)
                     return Response(answer.body, answer.status, answer.headers)

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import ProtectedResource
+from watchword.resource.protected_resource import ProtectedResource, named_scope
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
@@ -24,10 +24,11 @@ class RequireToken(ProtectedResource):
 
     def __call__(self, scope: str | None = None) -> Guard:
         """A guard; None means any good token."""
+        needed = named_scope(scope)
 
         async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
             try:
-                claims = await self.aclaims(connection.headers.getall("authorization", []), scope)
+                claims = await self.aclaims(connection.headers.getall("authorization", []), needed)
             except AccessRefused as refused:
                 answer = self.refuse(refused)
                 headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}

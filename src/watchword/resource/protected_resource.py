@@ -111,6 +111,21 @@ class ProtectedResource:
         return self.metadata_path, json.dumps(document).encode()
 
 
+def named_scope(scope: str | None) -> str | None:
+    """What a decorator was given, if it is what it should be: a slip must not leave a view open to any token.
+
+    Raises:
+        TypeError: not a text, as when ``@require`` stands without its parentheses. ValueError: empty.
+    """
+    if scope is None:
+        return None
+    if not isinstance(scope, str):
+        raise TypeError('write @require("a:read"), or @require() for any good token')
+    if not scope.strip():
+        raise ValueError("the scope is empty; leave it out if any good token will do")
+    return scope
+
+
 def bearer_token(unverified_authorization: Sequence[str]) -> str:
     """The token of the one Authorization header, never of the query or a form (RFC 9700 section 4.3.2).
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import ProtectedResource
+from watchword.resource.protected_resource import ProtectedResource, named_scope
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -27,12 +27,13 @@ class RequireToken(ProtectedResource):
 
     def __call__(self, scope: str | None = None) -> Callable[[Endpoint], Endpoint]:
         """The decorator of an ``async def endpoint(request)``; None means any good token."""
+        needed = named_scope(scope)
 
         def decorate(endpoint: Endpoint) -> Endpoint:
             @wraps(endpoint)
             async def guarded(request: Request) -> Response:
                 try:
-                    claims = await self.aclaims(request.headers.getlist("authorization"), scope)
+                    claims = await self.aclaims(request.headers.getlist("authorization"), needed)
                 except AccessRefused as refused:
                     answer = self.refuse(refused)
                     return Response(answer.body, answer.status, answer.headers)
