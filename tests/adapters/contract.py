@@ -32,14 +32,14 @@ class Issuer:
     key: PrivateKey
     strange: PrivateKey = field(default_factory=lambda: PrivateKey.generate(Algorithm.ES256))
 
-    def token(self, key: PrivateKey | None = None, **changes: Any) -> str:
+    def token(self, key: PrivateKey | None = None, typ: str = "at+jwt", **changes: Any) -> str:
         """A good token for `AUDIENCE` with `SCOPE`, but for the changes."""
         now = time.time()
         claims = {
             "iss": self.url, "aud": AUDIENCE, "sub": CLIENT, "client_id": CLIENT, "scope": SCOPE,
             "iat": int(now), "exp": int(now) + 300, "jti": str(uuid.uuid4()), **changes,
         }  # fmt: skip
-        return Signer(key or self.key, typ="at+jwt").sign(json.dumps(claims).encode())
+        return Signer(key or self.key, typ=typ).sign(json.dumps(claims).encode())
 
 
 @contextmanager
@@ -118,6 +118,7 @@ REFUSED = [
     Case("wrong audience", bearer, 401, "invalid_token", {"aud": "https://seats.example"}),
     Case("wrong issuer", bearer, 401, "invalid_token", {"iss": "https://evil.example/t/acme"}),
     Case("foreign key", bearer, 401, "invalid_token", foreign_key=True),
+    Case("JWT-017 an assertion", bearer, 401, "invalid_token", {"typ": "client-authentication+jwt"}),
     Case("bound to a key", bearer, 401, "invalid_token", {"cnf": {"jkt": "x"}}),
     Case("bound to a certificate", bearer, 401, "invalid_token", {"cnf": {"x5t#S256": "x"}}),
     Case("JWT-037 no scope", bearer, 403, "insufficient_scope", {"scope": ""}),

@@ -202,7 +202,7 @@ from watchword.resource import Verifier
 from watchword.resource.django import RequireToken
 from watchword.resource.drf import HasScope, TokenAuthentication
 
-issuer, audience, scope, token = sys.argv[1:]
+issuer, audience, scope, token, short = sys.argv[1:]
 require = RequireToken(Verifier(issuer, audience=audience))
 
 
@@ -245,7 +245,8 @@ good = {"authorization": f"Bearer {token}"}
 
 async def asynchronous():
     client = AsyncClient()
-    return [(await client.get("/a")).status_code, (await client.get("/a", headers=good)).json()]
+    return [(await client.get("/a")).status_code, (await client.get("/a", headers=good)).json(),
+            (await client.get("/a", headers={"authorization": f"Bearer {short}"})).status_code]
 
 
 client = Client(enforce_csrf_checks=True)
@@ -262,11 +263,12 @@ print(json.dumps({
 def test_django(issuer: Issuer) -> None:
     """Async views, POST under the CSRF middleware, and a REST framework login of another kind: each a way
     round the token, or a wall before it. One process of its own, for Django's settings are global."""
-    arguments = [sys.executable, "-W", "ignore", "-c", DJANGO, issuer.url, AUDIENCE, SCOPE, issuer.token()]
+    arguments = [sys.executable, "-W", "ignore", "-c", DJANGO, issuer.url, AUDIENCE, SCOPE]
+    arguments += [issuer.token(), issuer.token(scope="a:read")]
     ran = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {
-        "async": [401, {"client_id": CLIENT}],
+        "async": [401, {"client_id": CLIENT}, 403],
         "post without csrf": 200,
         "class": [401, 200],
         "another login": 403,
