@@ -23,6 +23,8 @@ from watchword.resource import Claims, Verifier
 from watchword.resource.asgi import RequireToken
 from watchword.resource.fastapi import RequireToken as FastApiToken
 from watchword.resource.flask import RequireToken as FlaskToken
+from watchword.resource.grpc import AsyncRequireToken as AsyncGrpcToken
+from watchword.resource.grpc import RequireToken as GrpcToken
 
 FRAMEWORKS = ("aiohttp", "django", "fastapi", "flask", "grpc", "litestar", "rest_framework", "starlette")
 
@@ -47,6 +49,13 @@ def test_a_slip_of_the_decorator_is_told_at_once(name: str, verifier: Verifier) 
     for empty in ("", " "):
         with pytest.raises(ValueError, match="empty"):
             require(empty)
+
+
+@pytest.mark.parametrize("make", [lambda *a: RequireToken(None, *a), GrpcToken, AsyncGrpcToken])
+def test_an_empty_scope_is_told_at_once(make: Any, verifier: Verifier) -> None:
+    """The same slip, where the scope is the whole application's."""
+    with pytest.raises(ValueError, match="empty"):
+        make(verifier, "")
 
 
 # -- ASGI: WebSocket and lifespan ------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import Answer, ProtectedResource
+from watchword.resource.protected_resource import Answer, ProtectedResource, named_scope
 from watchword.resource.verifier import Verifier
 
 Scope = MutableMapping[str, Any]
@@ -45,7 +45,8 @@ class RequireToken:
     ) -> None:
         self._app = app
         self._resource = ProtectedResource(verifier, realm=realm, scopes=scopes)
-        self._scope_for = scope_for or (lambda _request: scope)
+        needed = named_scope(scope)
+        self._scope_for = scope_for or (lambda _request: needed)
         self._public_paths = frozenset(public_paths)
         self._metadata = self._resource.publish() if publish_metadata else None
 

@@ -16,7 +16,7 @@ import grpc.aio
 
 from watchword.resource.claims import Claims
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import Answer, ProtectedResource
+from watchword.resource.protected_resource import Answer, ProtectedResource, named_scope
 from watchword.resource.verifier import Verifier
 
 _STATUS: Final = {403: grpc.StatusCode.PERMISSION_DENIED, 503: grpc.StatusCode.UNAVAILABLE}
@@ -56,7 +56,8 @@ class _Guard:
         public_methods: Collection[str] = (),
     ) -> None:
         self._resource = ProtectedResource(verifier)
-        self._scope_for = scope_for or (lambda _method: scope)
+        needed = named_scope(scope)
+        self._scope_for = scope_for or (lambda _method: needed)
         self._public_methods = frozenset(public_methods)
 
 
