@@ -7,6 +7,7 @@ import typer
 from .audit import audit
 from .demo import demo
 from .doctor import doctor
+from .export import key_export
 from .inspect import inspect
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
@@ -21,6 +22,7 @@ cli = typer.Typer(
 )
 for verb in (init, serve, demo, token, inspect, doctor):
     cli.command()(verb)
+key.command("export")(key_export)
 for name, group in (
     ("app", app),
     ("api", api),

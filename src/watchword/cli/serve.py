@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -82,6 +84,9 @@ def serve(
     public_url: Annotated[str | None, typer.Option(help="The base that issuers derive from")] = None,
     tls_cert: Annotated[str | None, typer.Option(help="Certificate chain, PEM")] = None,
     tls_key: Annotated[str | None, typer.Option(help="Private key, PEM")] = None,
+    dev_tls: Annotated[
+        bool | None, typer.Option("--dev-tls", help="https on loopback, by a development CA made here")
+    ] = None,
     behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="TLS ends at a proxy before us")] = None,
     trusted_proxy: Annotated[list[str] | None, typer.Option(help="A proxy whose forwarded headers count")] = None,
     debug: Annotated[bool | None, typer.Option("--debug", help="Log more; loopback only")] = None,
@@ -89,16 +94,31 @@ def serve(
     """Run the server; an empty directory is initialised first."""
     flags = {
         "host": host, "port": port, "workers": workers, "database_url": database, "public_url": public_url,
-        "tls_cert": tls_cert, "tls_key": tls_key, "behind_proxy": behind_proxy, "debug": debug,
+        "tls_cert": tls_cert, "tls_key": tls_key, "dev_tls": dev_tls, "behind_proxy": behind_proxy, "debug": debug,
         "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
     }  # fmt: skip
     settings = _settings(flags)
     first = _initialise(settings)
     if first is not None:
         _show_admin(settings, first, False)
+    if settings.dev_tls:
+        settings = _with_development_ca(settings)
     say.done(f"serving {settings.base_url}/t/default with {settings.workers} worker(s)")
     os.environ[INHERITED] = msgspec.json.encode(settings).decode()
     run(settings)
+
+
+def _with_development_ca(settings: Any) -> Any:
+    """The settings with a certificate of our own CA, in `dev-tls` beside the master key."""
+    from watchword.jose.development_ca import development_certificate
+
+    folder = Path(settings.master_key_file).absolute().parent / "dev-tls"
+    try:
+        ca, certificate, key = development_certificate(folder, time.time())
+    except (OSError, ValueError) as error:
+        say.fail(f"no development certificate: {error}", f"remove {folder} and start again")
+    say.done(f"https by a development CA for loopback names; clients trust it with SSL_CERT_FILE={ca}")
+    return msgspec.structs.replace(settings, tls_cert=str(certificate), tls_key=str(key))
 
 
 def run(settings: Any) -> None:

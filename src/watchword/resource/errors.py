@@ -78,16 +78,18 @@ class KeysUnavailable(AccessRefused):
     public = "Tokens cannot be verified at the moment"
 
 
-def challenge(refused: AccessRefused, realm: str | None = None) -> str | None:
+def challenge(refused: AccessRefused, realm: str | None = None, resource_metadata: str | None = None) -> str | None:
     """The value of ``WWW-Authenticate`` (RFC 6750 section 3), or None for a 503.
 
     ``realm`` is the API's own text; characters that a quoted-string cannot hold are left out.
+    ``resource_metadata`` is the address of its metadata (RFC 9728 section 5.1).
     """
     if isinstance(refused, KeysUnavailable):
         return None
     parts = [("realm", realm), ("error", refused.error), ("scope", refused.needed)]
     if refused.error is not None:
         parts.insert(2, ("error_description", refused.public))
+    parts.append(("resource_metadata", resource_metadata))
     given = ", ".join(f'{name}="{_quotable(value)}"' for name, value in parts if value is not None)
     return f"Bearer {given}".rstrip()
 

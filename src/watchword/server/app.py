@@ -17,6 +17,7 @@ from .config import Settings
 from .http.admin.app import AdminApi
 from .http.admin.handlers import AdminHandlers
 from .http.front import Asgi, Front
+from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import PublicDocuments
 from .http.oauth.token import TokenEndpoint
@@ -26,6 +27,7 @@ from .keys.rotation import Policy
 from .service.authenticate_client import AuthenticateClient
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
+from .service.forward_auth import ForwardAuth
 from .service.group_commit import GroupCommit
 from .service.housekeeping import Housekeeping
 from .service.imported_secrets import ImportedSecrets
@@ -183,6 +185,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         TokenEndpoint(services.issue, services.native, services.refusals, settings.body_timeout),
         questions,
         PublicDocuments(settings.key_publish_ahead),
+        ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),
         mounted,
         lifespan,  # type: ignore[arg-type]
     )

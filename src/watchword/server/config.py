@@ -41,6 +41,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Certificate chain (PEM) for our own TLS listener."""
     tls_key: str = ""
     """Its private key (PEM)."""
+    dev_tls: bool = False
+    """Our own TLS listener with a certificate of a development CA made here. Loopback only."""
     behind_proxy: bool = False
     """TLS ends at a proxy before us; name it in `trusted_proxies`."""
     trusted_proxies: tuple[str, ...] = ()
@@ -61,7 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The public base without a trailing slash."""
         if self.public_url:
             return self.public_url.rstrip("/")
-        scheme = "https" if self.tls_cert else "http"
+        scheme = "https" if self.tls_cert or self.dev_tls else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
 
@@ -76,6 +78,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("WATCHWORD_DATABASE_URL: use sqlite:///path or postgresql://user@host/name")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise SettingsError("give both --tls-cert and --tls-key")
+        if self.dev_tls and (self.host not in LOOPBACK or self.behind_proxy or self.tls_cert):
+            raise SettingsError(
+                "the development CA is for our own listener on loopback only: bind 127.0.0.1, "
+                "or drop --dev-tls and give --tls-cert and --tls-key"
+            )
         if self.host not in LOOPBACK and self.debug:
             raise SettingsError("debug is for loopback only: bind 127.0.0.1 or drop --debug")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):

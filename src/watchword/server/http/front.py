@@ -13,6 +13,7 @@ import structlog
 from ..protocol.errors import OAuthError, Unavailable
 from ..service.ports import StorageUnavailable
 from ..service.view import TenantView, View
+from .oauth.forward_auth import ForwardAuthEndpoint
 from .oauth.introspect import TokenQuestions
 from .oauth.metadata import PublicDocuments
 from .oauth.token import TokenEndpoint
@@ -37,6 +38,7 @@ class Front:
         token: TokenEndpoint,
         questions: TokenQuestions,
         documents: PublicDocuments,
+        forward_auth: ForwardAuthEndpoint,
         mounted: Mapping[str, Asgi],
         lifespan: Callable[[Receive, Send], Awaitable[None]],
     ) -> None:
@@ -50,7 +52,8 @@ class Front:
             await documents.metadata(tenant, issuer_of(tenant.tenant.slug), scope, send)
 
         self._gets: dict[str, Get] = {
-            "jwks": documents.jwks, _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
+            "jwks": documents.jwks, "forward-auth": forward_auth,
+            _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
         }  # fmt: skip
         self._metadata = metadata
         self._mounted = mounted

@@ -1,0 +1,48 @@
+"""aiohttp.web: a decorator for handlers that need a token."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+
+from aiohttp import web
+
+from watchword.resource.errors import AccessRefused
+from watchword.resource.protected_resource import ProtectedResource, named_scope
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class RequireToken(ProtectedResource):
+    """``require = RequireToken(verifier)``, then ``@require("a:read")``; the claims are in ``request["watchword"]``.
+
+    Arguments as `ProtectedResource`.
+    """
+
+    def __call__(self, scope: str | None = None) -> Callable[[Handler], Handler]:
+        """The decorator of an ``async def handler(request)``; None means any good token."""
+        needed = named_scope(scope)
+
+        def decorate(handler: Handler) -> Handler:
+            @wraps(handler)
+            async def guarded(request: web.Request) -> web.StreamResponse:
+                try:
+                    claims = await self.aclaims(request.headers.getall("Authorization", []), needed)
+                except AccessRefused as refused:
+                    answer = self.refuse(refused)
+                    return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
+                request["watchword"] = claims
+                return await handler(request)
+
+            return guarded
+
+        return decorate
+
+    def metadata_route(self) -> web.RouteDef:
+        """The route of the RFC 9728 metadata; it needs no token."""
+        path, body = self.publish()
+
+        async def metadata(_request: web.Request) -> web.Response:
+            return web.Response(body=body, content_type="application/json")
+
+        return web.get(path, metadata)

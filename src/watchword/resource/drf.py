@@ -1,0 +1,80 @@
+"""Django REST framework: an authentication class and a permission."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from watchword.resource.claims import Claims
+from watchword.resource.django import authorization
+from watchword.resource.errors import AccessRefused, InsufficientScope, TokenMissing
+from watchword.resource.protected_resource import RETRY_AFTER, ProtectedResource, named_scope
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What ``request.user`` is: an application, never a person."""
+
+    client_id: str
+    is_authenticated: ClassVar[bool] = True
+    is_anonymous: ClassVar[bool] = False
+
+
+class TokenAuthentication(BaseAuthentication):  # type: ignore[misc]
+    """Subclass it with ``resource = ProtectedResource(verifier)`` and name it in ``authentication_classes``.
+
+    ``request.auth`` is then the `Claims`, ``request.user`` a `Caller`. Without a permission such as
+    `HasScope` a view stays open to requests without a token: that is how REST framework works.
+    """
+
+    resource: ClassVar[ProtectedResource]
+
+    def authenticate(self, request: Request) -> tuple[Caller, Claims] | None:
+        """None without a bearer token; else who it is, or `Refused`."""
+        try:
+            claims = self.resource.claims(authorization(request), None)
+        except TokenMissing:
+            return None
+        except AccessRefused as refused:
+            raise Refused(self.resource, refused) from None
+        return Caller(claims.client_id), claims
+
+    def authenticate_header(self, _request: Request) -> str:
+        """The bare challenge, for a request without a token."""
+        return self.resource.refuse(TokenMissing("no bearer token")).headers["WWW-Authenticate"]
+
+
+class HasScope(BasePermission):  # type: ignore[misc]
+    """``permission_classes = [HasScope.of("a:read")]``; without a scope, any good token."""
+
+    scope: ClassVar[str | None] = None
+
+    @classmethod
+    def of(cls, scope: str) -> type[HasScope]:
+        """A permission that needs ``scope`` (several with spaces: all of them)."""
+        return type("HasScope", (cls,), {"scope": named_scope(scope)})
+
+    def has_permission(self, request: Request, _view: Any) -> bool:
+        """True, False for a request without a token, or `Refused`."""
+        authenticator = request.successful_authenticator
+        if not isinstance(authenticator, TokenAuthentication) or not isinstance(request.auth, Claims):
+            return False
+        if self.scope is not None and not request.auth.scopes.issuperset(self.scope.split()):
+            raise Refused(authenticator.resource, InsufficientScope(self.scope))
+        return True
+
+
+class Refused(APIException):  # type: ignore[misc]
+    """A refusal in the words of RFC 6750; REST framework's own handler turns it into the answer."""
+
+    def __init__(self, resource: ProtectedResource, refused: AccessRefused) -> None:
+        answer = resource.refuse(refused)
+        super().__init__(answer.document)
+        self.status_code = answer.status
+        self.auth_header = answer.headers.get("WWW-Authenticate")
+        self.wait = RETRY_AFTER if "Retry-After" in answer.headers else None

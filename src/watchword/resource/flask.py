@@ -1,0 +1,47 @@
+"""Flask: a decorator for views that need a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+from flask import Flask, Response, current_app, g, request
+from flask.typing import ResponseReturnValue
+
+from watchword.resource.errors import AccessRefused
+from watchword.resource.protected_resource import ProtectedResource, named_scope
+
+P = ParamSpec("P")
+
+
+class RequireToken(ProtectedResource):
+    """``require = RequireToken(verifier)``, then ``@require("a:read")`` under ``@app.get``; claims in ``g.watchword``.
+
+    Arguments as `ProtectedResource`. The decorator stands below the route's: the other way round the
+    route would hold the bare view.
+    """
+
+    def __call__(self, scope: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, ResponseReturnValue]]:
+        """The decorator of a view, plain or ``async``; None means any good token."""
+        needed = named_scope(scope)
+
+        def decorate(view: Callable[P, Any]) -> Callable[P, ResponseReturnValue]:
+            @wraps(view)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+                try:
+                    g.watchword = self.claims(request.headers.getlist("Authorization"), needed)
+                except AccessRefused as refused:
+                    answer = self.refuse(refused)
+                    return Response(answer.body, answer.status, answer.headers)
+                found: ResponseReturnValue = current_app.ensure_sync(view)(*args, **kwargs)
+                return found
+
+            return guarded
+
+        return decorate
+
+    def serve_metadata(self, app: Flask) -> None:
+        """Add the route of the RFC 9728 metadata; it needs no token."""
+        path, body = self.publish()
+        app.add_url_rule(path, "watchword_metadata", lambda: Response(body, content_type="application/json"))

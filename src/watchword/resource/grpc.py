@@ -1,0 +1,136 @@
+"""gRPC: interceptors for a server, threaded and asyncio.
+
+Refusals are UNAUTHENTICATED, PERMISSION_DENIED when a scope is missing and UNAVAILABLE when the
+issuer's keys cannot be had; the challenge that HTTP callers get is in the trailing metadata
+``www-authenticate``. The token is read from the metadata ``authorization: Bearer ...``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextvars import ContextVar
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from watchword.resource.claims import Claims
+from watchword.resource.errors import AccessRefused
+from watchword.resource.protected_resource import Answer, ProtectedResource, named_scope
+from watchword.resource.verifier import Verifier
+
+_STATUS: Final = {403: grpc.StatusCode.PERMISSION_DENIED, 503: grpc.StatusCode.UNAVAILABLE}
+_current: ContextVar[Claims] = ContextVar("watchword_claims")
+_KINDS: Final = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+"""(request is a stream, response is a stream): where a handler keeps its function, and how one is made."""
+
+Continuation = Callable[[grpc.HandlerCallDetails], "grpc.RpcMethodHandler | None"]
+AsyncContinuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler | None"]]
+
+
+def current_claims() -> Claims:
+    """Whose call this is, inside a guarded method. Raises LookupError in a public one."""
+    return _current.get()
+
+
+class _Guard:
+    """``RequireToken(verifier, scope="a:read")``, for ``interceptors=[...]`` of the server.
+
+    Args:
+        scope: what every method needs; ``scope_for`` decides by the full method name
+            (``/package.Service/Method``) instead: None means any good token.
+        public_methods: full names of methods that need no token at all.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        scope: str | None = None,
+        *,
+        scope_for: Callable[[str], str | None] | None = None,
+        public_methods: Collection[str] = (),
+    ) -> None:
+        self._resource = ProtectedResource(verifier)
+        needed = named_scope(scope)
+        self._scope_for = scope_for or (lambda _method: needed)
+        self._public_methods = frozenset(public_methods)
+
+
+class RequireToken(_Guard, grpc.ServerInterceptor):  # type: ignore[misc]
+    __doc__ = _Guard.__doc__
+
+    def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler | None:
+        """The method's handler, guarded. The token is judged in the call's own thread, not in the one that accepts."""
+        method, handler = handler_call_details.method, continuation(handler_call_details)
+        if handler is None or method in self._public_methods:
+            return handler
+        behavior = _behavior(handler)
+
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                values = _authorization(context.invocation_metadata())
+                _current.set(self._resource.claims(values, self._scope_for(method)))
+            except AccessRefused as refused:
+                answer = self._resource.refuse(refused)
+                context.set_trailing_metadata(_trailer(answer))
+                context.abort(*_status(answer))
+            return behavior(request, context)
+
+        return _like(handler, guarded)
+
+
+class AsyncRequireToken(_Guard, grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    __doc__ = _Guard.__doc__
+
+    async def intercept_service(
+        self, continuation: AsyncContinuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler | None:
+        """The method's handler for a good token, or one that aborts. Both run in this very task."""
+        method, handler = handler_call_details.method, await continuation(handler_call_details)
+        if handler is None or method in self._public_methods:
+            return handler
+        try:
+            values = _authorization(handler_call_details.invocation_metadata)
+            _current.set(await self._resource.aclaims(values, self._scope_for(method)))
+        except AccessRefused as refused:
+            return _like(handler, _aborting(self._resource.refuse(refused)))
+        return handler
+
+
+def _authorization(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[str]:
+    return [value for name, value in metadata or () if name == "authorization" and isinstance(value, str)]
+
+
+def _aborting(answer: Answer) -> Callable[[Any, Any], Awaitable[None]]:
+    async def abort(_request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        context.set_trailing_metadata(_trailer(answer))
+        await context.abort(*_status(answer))
+
+    return abort
+
+
+def _status(answer: Answer) -> tuple[grpc.StatusCode, str]:
+    return _STATUS.get(answer.status, grpc.StatusCode.UNAUTHENTICATED), answer.document["error_description"]
+
+
+def _trailer(answer: Answer) -> tuple[tuple[str, str], ...]:
+    value = answer.headers.get("WWW-Authenticate")
+    return () if value is None else (("www-authenticate", value),)
+
+
+def _behavior(handler: grpc.RpcMethodHandler) -> Callable[[Any, Any], Any]:
+    name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
+    found: Callable[[Any, Any], Any] = getattr(handler, name)
+    return found
+
+
+def _like(handler: grpc.RpcMethodHandler, behavior: Callable[[Any, Any], Any]) -> grpc.RpcMethodHandler:
+    _, make = _KINDS[handler.request_streaming, handler.response_streaming]
+    return make(behavior, handler.request_deserializer, handler.response_serializer)

@@ -1,0 +1,148 @@
+"""An API as HTTP sees it, without a framework: a token out of a request, a refusal into an answer.
+
+Every HTTP adapter is a few lines around `ProtectedResource`, so that all of them refuse the same
+requests with the same words (RFC 6750), and publish the same metadata (RFC 9728).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from watchword.resource.claims import Claims
+from watchword.resource.errors import (
+    AccessRefused,
+    KeysUnavailable,
+    RequestInvalid,
+    TokenInvalid,
+    TokenMissing,
+    challenge,
+)
+from watchword.resource.verifier import Verifier
+
+RETRY_AFTER: Final = 5
+"""Seconds after which the issuer's keys are asked for again."""
+WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+_log = logging.getLogger("watchword.resource")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer with a JSON body."""
+
+    status: int
+    headers: dict[str, str]
+    document: dict[str, str]
+
+    @property
+    def body(self) -> bytes:
+        """The document's bytes."""
+        return json.dumps(self.document).encode()
+
+
+class ProtectedResource:
+    """One API.
+
+    Args:
+        realm: named in ``WWW-Authenticate``.
+        scopes: what the metadata lists as ``scopes_supported``.
+    """
+
+    def __init__(self, verifier: Verifier, *, realm: str | None = None, scopes: Iterable[str] = ()) -> None:
+        self.verifier = verifier
+        self._realm, self._scopes, self._published = realm, sorted(scopes), False
+
+    def claims(self, unverified_authorization: Sequence[str], scope: str | None) -> Claims:
+        """Whose request this is. Takes every value of the Authorization header. Raises `AccessRefused`."""
+        return self.verifier.verify(bearer_token(unverified_authorization), scope)
+
+    async def aclaims(self, unverified_authorization: Sequence[str], scope: str | None) -> Claims:
+        """`claims`, for an event loop."""
+        return await self.verifier.averify(bearer_token(unverified_authorization), scope)
+
+    def refuse(self, refused: AccessRefused) -> Answer:
+        """The answer for the caller; the rule that was broken goes to the log only."""
+        _log.info("refused with %d: %s", refused.status, refused.rule)
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        value = challenge(refused, self._realm, self.metadata_url if self._published else None)
+        if value is not None:
+            headers["WWW-Authenticate"] = value
+        if isinstance(refused, KeysUnavailable):
+            headers["Retry-After"] = str(RETRY_AFTER)
+        document = {"error": refused.error or "unauthorized", "error_description": refused.public}
+        return Answer(refused.status, headers, document)
+
+    # -- RFC 9728 -------------------------------------------------------------------------------
+
+    @property
+    def metadata_path(self) -> str:
+        """Where the metadata stands: the well-known part goes before the identifier's path (section 3.1)."""
+        return WELL_KNOWN + urlsplit(self.verifier.audience).path.rstrip("/")
+
+    @property
+    def metadata_url(self) -> str:
+        """`metadata_path` with the host of the audience. Raises ValueError if that is not a web address."""
+        parts = urlsplit(self.verifier.audience)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError(f"only an API whose audience is a plain https URL has metadata: {self.verifier.audience}")
+        return f"{parts.scheme}://{parts.netloc}{self.metadata_path}"
+
+    def publish(self) -> tuple[str, bytes]:
+        """Path and JSON of the metadata (section 2); from now on challenges name its address (section 5.1).
+
+        Raises:
+            ValueError: the audience is not a web address.
+        """
+        _ = self.metadata_url
+        self._published = True
+        document: dict[str, object] = {
+            "resource": self.verifier.audience,
+            "authorization_servers": [self.verifier.issuer],
+            "bearer_methods_supported": ["header"],
+        }
+        if self._scopes:
+            document["scopes_supported"] = self._scopes
+        return self.metadata_path, json.dumps(document).encode()
+
+
+def named_scope(scope: str | None) -> str | None:
+    """What a decorator was given, if it is what it should be: a slip must not leave a view open to any token.
+
+    Raises:
+        TypeError: not a text, as when ``@require`` stands without its parentheses. ValueError: empty.
+    """
+    if scope is None:
+        return None
+    if not isinstance(scope, str):
+        raise TypeError('write @require("a:read"), or @require() for any good token')
+    if not scope.strip():
+        raise ValueError("the scope is empty; leave it out if any good token will do")
+    return scope
+
+
+def bearer_token(unverified_authorization: Sequence[str]) -> str:
+    """The token of the one Authorization header, never of the query or a form (RFC 9700 section 4.3.2).
+
+    Raises:
+        TokenMissing: no header, or another scheme.
+        RequestInvalid: more than one header, also when a server in front joined them with a comma
+            (RFC 9110 section 5.3), as WSGI servers do.
+        TokenInvalid: not a b64token (RFC 6750 section 2.1).
+    """
+    if len(unverified_authorization) > 1:
+        raise RequestInvalid("more than one Authorization header")
+    scheme, _, rest = (unverified_authorization[0] if unverified_authorization else "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenMissing("no Authorization header of scheme Bearer")
+    token = rest.strip(" ")
+    if "," in token:
+        raise RequestInvalid("several Authorization headers, joined with a comma")
+    if not _B64TOKEN.fullmatch(token):
+        raise TokenInvalid("what follows Bearer is not a token (RFC 6750 section 2.1)")
+    return token
