@@ -48,11 +48,14 @@ def imap_login(
 def smtp_login(
     connection: smtplib.SMTP, source: TokenSource, *, authzid: str = "", insecure_plain: bool = False
 ) -> None:
-    """AUTH OAUTHBEARER (RFC 4954 section 4), after STARTTLS or over SMTP_SSL. As `imap_login`."""
+    """AUTH OAUTHBEARER (RFC 4954 section 4), after STARTTLS or over SMTP_SSL. As `imap_login`.
+
+    The token waits for the server's go-ahead: most are too long for the AUTH command's own line (512 octets).
+    """
     _check_tls(connection.sock, insecure_plain)
     connection.ehlo_or_helo_if_needed()
     client = OAuthBearerClient(source().value, authzid=authzid)
-    code, reply = connection.docmd("AUTH", f"{MECHANISM} {_line(client, b'')}")
+    code, reply = connection.docmd(f"AUTH {MECHANISM}")
     while code == _CONTINUE:
         try:
             answer = _line(client, decode_line(reply))
