@@ -93,17 +93,10 @@ class Issuer:
         done = self.http.post(f"{self.url}/revoke", data={"token": token}, auth=(app.client_id, app.secret))
         assert done.status_code == 200, done.text
 
-    def credentials(self, app: Registered, **options: Any) -> ClientCredentials:
-        """Our client library, as the application uses it."""
-        transport = httpx.HTTPTransport(verify=self.trust)
-        return ClientCredentials(
-            self.url,
-            app.client_id,
-            app.secret,
-            audience=app.audience,
-            transport=options.pop("transport", transport),
-            **options,
-        )
+    def credentials(self, app: Registered, *, loop: bool = False) -> ClientCredentials:
+        """Our client library, as the application uses it; for threads or for an event loop."""
+        transport = httpx.AsyncHTTPTransport(verify=self.trust) if loop else httpx.HTTPTransport(verify=self.trust)
+        return ClientCredentials(self.url, app.client_id, app.secret, audience=app.audience, transport=transport)
 
     def watchword(self, *arguments: str) -> str:
         """One command to its end; what it printed."""

@@ -10,9 +10,11 @@ import imaplib
 import os
 import pwd
 import smtplib
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +45,7 @@ default_internal_user = {user}
 default_login_user = {user}
 default_internal_group = {group}
 submission_relay_host = 127.0.0.1
-submission_relay_port = 9
+submission_relay_port = {relay}
 userdb {{
   driver = static
   args = uid={user} gid={group} home={folder}/mail/%u
@@ -108,7 +110,7 @@ def servers(issuer: Issuer, app: Registered) -> Iterator[dict[str, Dovecot]]:
     guard = issuer.application(OTHER, kind="service", auth_method="client_secret_post")
     issuer.may_introspect(API, guard.client_id)
     with ExitStack() as stack:
-        found = {}
+        found, behind = {}, stack.enter_context(relay())
         for way in WAYS:
             folder = stack.enter_context(_folder())
             if way == "keys":
@@ -132,7 +134,9 @@ def servers(issuer: Issuer, app: Registered) -> Iterator[dict[str, Dovecot]]:
             (folder / "mail").mkdir()
             (folder / "mail").chmod(0o777)
             config = folder / "dovecot.conf"
-            config.write_text(CONFIG.format(folder=folder, user=user, group=group, imap=made.imap, smtp=made.smtp))
+            config.write_text(
+                CONFIG.format(folder=folder, user=user, group=group, imap=made.imap, smtp=made.smtp, relay=behind)
+            )
             stack.enter_context(running([program("dovecot"), "-F", "-c", str(config)], made.imap, folder))
             found[way] = made
         yield found
@@ -141,6 +145,25 @@ def servers(issuer: Issuer, app: Registered) -> Iterator[dict[str, Dovecot]]:
 @pytest.fixture(params=WAYS)
 def dovecot(request: pytest.FixtureRequest, servers: dict[str, Dovecot]) -> Dovecot:
     return servers[request.param]
+
+
+class _Relay(socketserver.StreamRequestHandler):
+    """The mail server behind the submission service: it says yes to everything."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 relay\r\n")
+        for line in self.rfile:
+            self.wfile.write(b"221 bye\r\n" if line.upper().startswith(b"QUIT") else b"250 yes\r\n")
+
+
+@contextmanager
+def relay() -> Iterator[int]:
+    """Its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Relay) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        yield int(server.server_address[1])
+        server.shutdown()
 
 
 class _folder:
@@ -190,6 +213,7 @@ def test_allowed_to_send(dovecot: Dovecot, issuer: Issuer, app: Registered) -> N
     """smtplib knows no OAUTHBEARER: alerts of jobs would need a password."""
     with smtplib.SMTP("127.0.0.1", dovecot.smtp, timeout=30) as smtp:
         smtp_login(smtp, issuer.credentials(app).token, authzid=app.client_id)
+        assert smtp.mail(f"{app.client_id}@device.example")[0] == 250
     with smtplib.SMTP("127.0.0.1", dovecot.smtp, timeout=30) as smtp, pytest.raises(Refused) as caught:
         smtp_login(smtp, holding("not.a.token"), authzid=app.client_id)
     assert caught.value.status == "invalid_token"
