@@ -56,6 +56,8 @@ def _wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Everything that it started has its session; what does not go is killed."""
+    if child.poll() is not None:
+        return
     os.killpg(child.pid, signal.SIGTERM)
     try:
         child.wait(20)
