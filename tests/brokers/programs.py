@@ -23,7 +23,7 @@ def listening(
     others: Sequence[int] = (),
 ) -> Iterator[None]:
     """Run it as that user when we are root. Its log is the failure's text; its whole group ends with it."""
-    log = folder / "broker.log"
+    log = folder / f"{Path(command[0]).name}.log"
     other = user if user and os.getuid() == 0 else None
     group = pwd.getpwnam(other).pw_gid if other else None
     with log.open("w") as file:

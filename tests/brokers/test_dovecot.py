@@ -27,6 +27,7 @@ from watchword.client import AccessToken
 from watchword.sasl import Refused, TokenSource
 from watchword.sasl.mail import imap_login, smtp_login
 
+pytestmark = pytest.mark.xdist_group("mail")  # one worker starts it
 API, OTHER = "imap://mail.example", "imap://other.example"
 SCOPE = "mail:read"
 WAYS = ["keys", "introspection"]

@@ -41,6 +41,7 @@ from watchword.client import AccessToken
 from watchword.sasl.aiokafka import TokenProvider
 from watchword.sasl.confluent_kafka import oauth_cb
 
+pytestmark = pytest.mark.xdist_group("kafka")  # one worker starts it
 API, OTHER = "urn:kafka", "urn:another-kafka"
 SHORT = 4
 POM = Path(__file__).parent / "kafka" / "pom.xml"

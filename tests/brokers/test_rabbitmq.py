@@ -32,6 +32,7 @@ from watchword.client import AccessToken
 from watchword.sasl.aio_pika import keep_fresh, token_connection
 from watchword.sasl.paho_mqtt import use_token
 
+pytestmark = pytest.mark.xdist_group("mail")  # one worker starts it
 API = "rabbitmq"
 SHORT = 3
 """Seconds; long enough to connect with."""
@@ -77,16 +78,22 @@ def _rabbitmq(issuer: Issuer, folder: Path) -> Iterator[RabbitMq]:
     if os.getuid() == 0:
         shutil.chown(folder, user)
     node = f"ww{made.amqp}@localhost"
+    names = free_port()
     settings = {
         "HOME": str(folder), "RABBITMQ_NODENAME": node, "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
         "RABBITMQ_LOG_BASE": f"{folder}/log", "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
         "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins", "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_PID_FILE": f"{folder}/pid", "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
-        "RABBITMQ_CONF_ENV_FILE": f"{folder}/none", "ERL_EPMD_PORT": str(free_port()), "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_CONF_ENV_FILE": f"{folder}/none", "ERL_EPMD_PORT": str(names), "ERL_EPMD_ADDRESS": "127.0.0.1",
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     }  # fmt: skip
+    # Erlang's name server would start as a daemon and stay: it runs in front instead.
+    epmd = [program("epmd"), "-port", str(names), "-address", "127.0.0.1"]
     command = [program("rabbitmq-server")]
-    with listening(command, made.amqp, folder, settings, user=user, others=[made.mqtt]):
+    with (
+        listening(epmd, names, folder, settings, user=user),
+        listening(command, made.amqp, folder, settings, user=user, others=[made.mqtt]),
+    ):
         yield made
 
 

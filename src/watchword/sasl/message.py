@@ -22,6 +22,7 @@ _KEY = re.compile(rb"[A-Za-z]+")
 _VALUE = re.compile(rb"[\x20-\x7e\t\r\n]*")
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]+=*)")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_SASLNAME = re.compile(rb"(?:[^\x00-\x1f\x7f,=]|=2C|=3D)+")
 _SCHEME = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 
 
@@ -87,9 +88,10 @@ def write_message(token: str, *, authzid: str = "", host: str | None = None, por
     """The first message of a client. Raises ValueError for what cannot be said in it."""
     if not _TOKEN.fullmatch(token):
         raise ValueError("an access token has only the characters of RFC 6750 section 2.1")
-    if "\0" in authzid:
-        raise ValueError("an authorization identity holds no NUL")
-    named = "a=" + authzid.replace("=", "=3D").replace(",", "=2C") if authzid else ""
+    name = authzid.replace("=", "=3D").replace(",", "=2C")
+    if authzid and not _SASLNAME.fullmatch(name.encode()):
+        raise ValueError("an authorization identity holds no control characters")
+    named = f"a={name}" if authzid else ""
     pairs = [("host", host), ("port", None if port is None else str(port)), ("auth", f"Bearer {token}")]
     parts = [f"n,{named},".encode()]
     for key, value in pairs:
@@ -136,17 +138,10 @@ def _read_gs2_header(header: bytes) -> str:
     named = rest[0]
     if not named:
         return ""
-    if not named.startswith(b"a=") or len(named) == 2 or b"\0" in named:
-        raise Malformed("the gs2 header's authzid is not a=saslname")
-    return _read_saslname(named[2:])
-
-
-def _read_saslname(name: bytes) -> str:
-    unescaped = name.replace(b"=2C", b"").replace(b"=3D", b"")
-    if b"=" in unescaped:
-        raise Malformed("in an authzid, = is written =3D and a comma =2C")
+    if not named.startswith(b"a=") or not _SASLNAME.fullmatch(named, 2):
+        raise Malformed("the gs2 header's authzid is not a=saslname; in it, = is written =3D and a comma =2C")
     try:
-        return name.replace(b"=2C", b",").replace(b"=3D", b"=").decode("utf-8")
+        return named[2:].replace(b"=2C", b",").replace(b"=3D", b"=").decode("utf-8")
     except UnicodeDecodeError:
         raise Malformed("the authzid is not UTF-8") from None
 

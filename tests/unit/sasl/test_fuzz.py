@@ -111,7 +111,8 @@ def test_what_we_write_we_read(token: str, authzid: str, host: str | None, port:
     try:
         client = OAuthBearerClient(token, authzid=authzid, host=host, port=port)
     except ValueError:
-        assert not (authzid + (host or "")).isprintable() or not (host or "").isascii()
+        said = authzid + (host or "")
+        assert not said.isprintable() or not (host or "").isascii()
         return
     said = read_message(client.respond(b""))
     assert (said.unverified_token, said.authzid, said.unverified_host) == (token, authzid, host)

@@ -152,7 +152,7 @@ def test_sas_004_channel_binding(issuer: Issuer, verifier: Verifier) -> None:
 
 
 @pytest.mark.parametrize("header", ["", "n", "n,", "n,,,", "F,n,,", "N,,", "x,,", "n,b=c,", "n,a=,", "n,a=x=y,",
-                                    "n,a=\0,", "n,a=\udcff,", ",n,,", "n,a=b,c"])  # fmt: skip
+                                    "n,a===2C3D,", "n,a=\0,", "n,a=\udcff,", ",n,,", "n,a=b,c"])  # fmt: skip
 def test_sas_004_other_headers(header: str, issuer: Issuer, verifier: Verifier) -> None:
     """SAS-004: a header read loosely ends with somebody else's authzid."""
     fails(verifier, f"{header}\1auth=Bearer {issuer.token()}\1\1".encode("utf-8", "surrogateescape"))
@@ -387,9 +387,20 @@ def test_sas_022_the_servers_discovery_is_not_followed() -> None:
     assert "evil" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("token", "more"), [("a b", {}), ("", {}), ("a\1", {}), ("ä", {}), ("a", {"authzid": "\0"}),
-                                             ("a", {"host": "h\1auth=Bearer b"}), ("a", {"host": "ä"})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("token", "more"),
+    [
+        ("a b", {}),
+        ("", {}),
+        ("a\1", {}),
+        ("ä", {}),
+        ("a", {"authzid": "\0"}),
+        ("a", {"authzid": "\1"}),
+        ("a", {"host": "h\1auth=Bearer b"}),
+        ("a", {"host": "ä"}),
+    ],
+)
 def test_the_client_sends_nothing_that_is_read_otherwise(token: str, more: dict[str, Any]) -> None:
     """A host name from elsewhere could bring a second auth key into our message."""
-    with pytest.raises(ValueError, match=r"RFC 6750|NUL|ASCII"):
+    with pytest.raises(ValueError, match=r"RFC 6750|control|ASCII"):
         OAuthBearerClient(token, **more)
