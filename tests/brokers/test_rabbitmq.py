@@ -70,10 +70,11 @@ def broker(issuer: Issuer) -> Iterator[RabbitMq]:
 def _rabbitmq(issuer: Issuer, folder: Path) -> Iterator[RabbitMq]:
     ca = folder / "ca.pem"
     shutil.copyfile(issuer.ca, ca)
-    issuer.watchword("broker-config", "rabbitmq", "--api", API, "--ca", str(ca), "--out", str(folder))
+    issuer.watchword("broker-config", "rabbitmq", "--api", API, "--ca", str(ca), "--out", f"{folder}/conf.d")
     made = RabbitMq(free_port(), free_port())
     ports = f"listeners.tcp.1 = 127.0.0.1:{made.amqp}\nmqtt.listeners.tcp.1 = 127.0.0.1:{made.mqtt}\n"
-    (folder / "rabbitmq.conf").write_text(ports + (folder / "10-watchword.conf").read_text())
+    (folder / "rabbitmq.conf").write_text(ports)
+    (folder / "conf.d" / "enabled_plugins").rename(folder / "enabled_plugins")
     user = "rabbitmq" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
     if os.getuid() == 0:
         shutil.chown(folder, user)
@@ -82,6 +83,7 @@ def _rabbitmq(issuer: Issuer, folder: Path) -> Iterator[RabbitMq]:
     settings = {
         "HOME": str(folder), "RABBITMQ_NODENAME": node, "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
         "RABBITMQ_LOG_BASE": f"{folder}/log", "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+        "RABBITMQ_CONFIG_FILES": f"{folder}/conf.d",
         "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins", "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_PID_FILE": f"{folder}/pid", "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
         "RABBITMQ_CONF_ENV_FILE": f"{folder}/none", "ERL_EPMD_PORT": str(names), "ERL_EPMD_ADDRESS": "127.0.0.1",
