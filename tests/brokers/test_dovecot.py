@@ -163,8 +163,10 @@ def relay() -> Iterator[int]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Relay) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever).start()
-        yield int(server.server_address[1])
-        server.shutdown()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
 
 
 class _folder:

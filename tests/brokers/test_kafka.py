@@ -180,9 +180,11 @@ class Librdkafka:
 @contextmanager
 def closing(producer: Librdkafka) -> Iterator[Librdkafka]:
     """Nothing is left to send at the end."""
-    yield producer
-    producer._producer.purge()
-    producer._producer.flush(5)
+    try:
+        yield producer
+    finally:
+        producer._producer.purge()
+        producer._producer.flush(5)
 
 
 def code_of(error: KafkaError | None) -> int | None:
