@@ -32,7 +32,8 @@ lint: venv  ## style, types, direction of imports
 
 test: lint  ## lint, then every test against real servers
 	./.ci/prepare servers
-	$(BIN)/pytest -n 2
+	./.ci/prepare brokers
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 bench: venv  ## the measurements under bench/
 	$(BIN)/python -m bench

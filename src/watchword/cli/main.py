@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .audit import audit
+from .broker_config import broker_config
 from .demo import demo
 from .doctor import doctor
 from .export import key_export
@@ -30,6 +31,7 @@ for name, group in (
     ("key", key),
     ("tenant", tenant),
     ("audit", audit),
+    ("broker-config", broker_config),
 ):
     cli.add_typer(group, name=name)
 

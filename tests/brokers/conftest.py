@@ -1,0 +1,25 @@
+"""One issuer for all brokers of a session, in a folder whose path is short: sockets' names are limited."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.brokers import issuer as made
+from tests.brokers.issuer import Issuer
+
+
+def short_folder(name: str) -> Iterator[Path]:
+    """A folder that other users may enter, since brokers drop their rights."""
+    folder = Path(tempfile.mkdtemp(prefix=name))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    for folder in short_folder("ww"):
+        with made.issuer(folder) as running:
+            yield running

@@ -1,0 +1,66 @@
+"""A broker as a process of its own, until its ports answer and until the test is over."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def listening(
+    command: list[str],
+    port: int,
+    folder: Path,
+    environment: dict[str, str],
+    *,
+    user: str = "",
+    others: Sequence[int] = (),
+) -> Iterator[None]:
+    """Run it as that user when we are root. Its log is the failure's text; its whole group ends with it."""
+    log = folder / f"{Path(command[0]).name}.log"
+    other = user if user and os.getuid() == 0 else None
+    group = pwd.getpwnam(other).pw_gid if other else None
+    with log.open("w") as file:
+        child = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
+            user=other, group=group, extra_groups=[] if other else None, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for wanted in (port, *others):
+            _wait_for(wanted, child, log)
+        yield
+    finally:
+        _end(child)
+
+
+def _wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            pass
+        try:
+            child.wait(0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise AssertionError(log.read_text()[-8000:])
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Everything that it started has its session; what does not go is killed."""
+    if child.poll() is not None:
+        return
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(20)

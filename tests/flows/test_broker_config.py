@@ -1,0 +1,69 @@
+"""`watchword broker-config` as an operator runs it; that the files work is shown in tests/brokers."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.flows.test_command_line import watchword
+
+ISSUER = "https://id.example/t/acme"
+DOVECOT = ("dovecot", "--api", "imap://mail.example", "--scope", "mail:read")
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command."""
+    return watchword(folder, "broker-config", *arguments, "--issuer", ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ((*DOVECOT, "--keys", "k"), ["client_id = imap://mail.example", f"issuers = {ISSUER}", "scope = mail:read"]),
+        (("rabbitmq",), ["auth_oauth2.resource_server_id = rabbitmq", "peer_verification = verify_peer", "ES256"]),
+        (
+            ("kafka", "--api", "urn:kafka"),
+            ["BrokerJwtValidator", "expected.audience=urn:kafka", f"expected.issuer={ISSUER}", f"urls={ISSUER}/jwks"],
+        ),
+    ],
+)
+def test_printed(arguments: tuple[str, ...], needed: list[str], tmp_path: Path) -> None:
+    """Each of these lines closes a door: without it the broker takes a token for another API, or of anybody."""
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in needed if line not in done.stdout]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_written_with_a_secret(tmp_path: Path) -> None:
+    """The file with the client's secret would be readable by all, or be half a file when it is replaced."""
+    (tmp_path / "secret").write_text("wwsec_abc\n")
+    how = ("--introspect-as", "an-id", "--secret-file", "secret", "--out", "out")
+    for _ in range(2):
+        assert run(tmp_path, *DOVECOT, *how).returncode == 0
+    written = tmp_path / "out" / "watchword-oauth2.conf.ext"
+    assert written.stat().st_mode & 0o777 == 0o600
+    assert "client_secret = wwsec_abc\n" in written.read_text()
+    assert f"args = {written}\n" in (tmp_path / "out" / "10-watchword.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "word"),
+    [
+        (DOVECOT, 2, "--keys"),
+        ((*DOVECOT, "--keys", "k", "--introspect-as", "x"), 2, "--keys"),
+        ((*DOVECOT, "--introspect-as", "x"), 2, "--secret-file"),
+        ((*DOVECOT, "--introspect-as", "x", "--secret-file", "none"), 1, "secret"),
+        (("kafka", "--api", "urn:kafka\nsuper.users=User:me"), 2, "cannot stand"),
+        (("kafka", "--api", 'urn:"x'), 2, "cannot stand"),
+        (("rabbitmq", "--api", ""), 2, "cannot stand"),
+        (("mosquitto",), 2, "mosquitto"),
+    ],
+)
+def test_wrong_use(arguments: tuple[str, ...], status: int, word: str, tmp_path: Path) -> None:
+    """A half configuration would be installed, or a value bring a line of its own into it."""
+    done = run(tmp_path, *arguments)
+    assert done.returncode == status, done.stdout
+    assert word in done.stderr
+    assert done.stdout == ""
