@@ -17,6 +17,8 @@ from watchword.resource.errors import (
     TokenMissing,
     Unavailable,
 )
+from watchword.resource.introspection import Introspection
+from watchword.resource.issuer import Issuer
 from watchword.resource.refusal import Answer, challenge, refusal
 from watchword.resource.verifier import Verifier
 
@@ -26,7 +28,9 @@ __all__ = [
     "Claims",
     "Forbidden",
     "InsufficientScope",
+    "Introspection",
     "IntrospectionUnavailable",
+    "Issuer",
     "KeysUnavailable",
     "RequestInvalid",
     "RevocationsUnknown",

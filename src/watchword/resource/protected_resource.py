@@ -80,7 +80,7 @@ class ProtectedResource:
         self._published = True
         document: dict[str, object] = {
             "resource": self.verifier.audience,
-            "authorization_servers": [self.verifier.issuer],
+            "authorization_servers": list(self.verifier.issuers),
             "bearer_methods_supported": ["header"],
         }
         if self._scopes:
