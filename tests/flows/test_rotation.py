@@ -57,7 +57,7 @@ async def status(ww: Instance, credentials: tuple[str, str]) -> int:
 
 
 async def test_both_secrets_work_until_the_overlap_ends(ww: Instance, app: dict[str, Any]) -> None:
-    """SEC-001 SEC-002 CAU-032: a rotation would be an outage, or the old secret would live for ever."""
+    """SEC-001 SEC-002 CAU-032 CLK-008: a rotation would be an outage, or the old secret would live for ever."""
     old, new = credentials_of(app), await rotate(ww, app, 3_600)
     assert (await status(ww, old), await status(ww, new)) == (200, 200)
     ww.clock.now += 3_599

@@ -318,6 +318,8 @@ async def test_unknown_and_wrong_take_the_same_path(w: World) -> None:
     """CAU-005 CAU-006: the answers must not tell an unknown application from a wrong secret, byte for byte."""
     wrong = await w.send(CC, auth=(w.basic[0], "wrong"))
     unknown = await w.send(CC, auth=("3f0c1f6e-0000-4000-8000-000000000000", "wrong"))
+    ids = {answer.headers.pop("x-request-id") for answer in (wrong, unknown)}
+    assert len(ids) == 2
     assert (wrong.status_code, wrong.content, dict(wrong.headers)) == (
         unknown.status_code,
         unknown.content,

@@ -6,6 +6,7 @@ signatures themselves are `cryptography`'s.
 
 from .algorithms import ACCESS_TOKEN_ALGORITHMS, Algorithm
 from .compact import (
+    Gate,
     Signer,
     Unverified,
     Verified,
@@ -30,6 +31,7 @@ __all__ = [
     "Algorithm",
     "BadSignature",
     "ClaimRefused",
+    "Gate",
     "JoseError",
     "KeySet",
     "MalformedToken",

@@ -16,6 +16,7 @@ from .errors import ClaimRefused, MalformedToken, UnacceptableHeader, UnknownKey
 from .keys import KeySet, PrivateKey, PublicKey
 
 MAX_TOKEN = 16_384
+MAX_HEADERS = 100
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ALLOWED = frozenset({"alg", "kid", "typ", "cty", "ver"})
 
@@ -44,19 +45,9 @@ class Verified(Struct, frozen=True):
 
 def decode_unverified(unverified_token: str, max_size: int = MAX_TOKEN) -> Unverified:
     """The gate: size and shape before anything is decoded, then canonical base64url and JSON."""
-    if len(unverified_token) > max_size:
-        raise MalformedToken(f"a token has at most {max_size} characters")
-    if not _SHAPE.fullmatch(unverified_token):
-        raise MalformedToken("a token has three parts of base64url, separated by dots")
-    raw = unverified_token.encode("ascii")
-    signing_input, _, signature = raw.rpartition(b".")
-    header, _, payload = signing_input.partition(b".")
-    return Unverified(
-        json_object(unb64url(header)),
-        unb64url(payload),
-        signing_input,
-        unb64url(signature),
-    )
+    signing_input, payload, signature = _parts(unverified_token, max_size)
+    header = signing_input[: -len(payload) - 1]
+    return Unverified(json_object(unb64url(header)), unb64url(payload), signing_input, unb64url(signature))
 
 
 def check_header(
@@ -116,6 +107,42 @@ def verify_signature(
     """
     header, payload = verify_bytes(unverified_token, keys, algorithms=algorithms, typ=typ, kid_required=kid_required)
     return Verified(header, json_object(payload))
+
+
+class Gate:
+    """`verify_signature` for many tokens of one issuer: the same checks, a header text judged once.
+
+    What is remembered is only ever a header under which a key of ``keys`` has signed, so the issuer alone
+    decides how many there are; and a header's text, the set and the lists decide alone what it is worth.
+    """
+
+    def __init__(self, keys: KeySet, *, algorithms: Collection[Algorithm], typ: Collection[str]) -> None:
+        self.keys = keys
+        self._algorithms, self._typ = frozenset(algorithms), frozenset(typ)
+        self._signed_with: dict[str, PublicKey] = {}
+
+    def claims(self, unverified_token: str) -> dict[str, Any]:
+        """The claims of a token that a key of the set signed; none of them is judged. Raises a `JoseError`."""
+        header = unverified_token.partition(".")[0]
+        key = self._signed_with.get(header)
+        if key is None:
+            verified = verify_signature(unverified_token, self.keys, algorithms=self._algorithms, typ=self._typ)
+            if len(self._signed_with) < MAX_HEADERS:
+                self._signed_with[header] = self.keys[verified.header["kid"]]
+            return verified.claims
+        signing_input, payload, signature = _parts(unverified_token)
+        key.verify(signing_input, unb64url(signature))
+        return json_object(unb64url(payload))
+
+
+def _parts(unverified_token: str, max_size: int = MAX_TOKEN) -> tuple[bytes, bytes, bytes]:
+    """Signing input, payload and signature as they stand: size and shape before anything is decoded."""
+    if len(unverified_token) > max_size:
+        raise MalformedToken(f"a token has at most {max_size} characters")
+    if not _SHAPE.fullmatch(unverified_token):
+        raise MalformedToken("a token has three parts of base64url, separated by dots")
+    signing_input, _, signature = unverified_token.encode("ascii").rpartition(b".")
+    return signing_input, signing_input.partition(b".")[2], signature
 
 
 def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: bool) -> PublicKey:

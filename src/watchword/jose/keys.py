@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,11 +24,12 @@ _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519Priva
 class PublicKey:
     """What verifies."""
 
-    __slots__ = ("_key", "_rule", "algorithm", "kid")
+    __slots__ = ("_check", "_key", "algorithm", "kid")
 
     def __init__(self, key: RawPublic, algorithm: Algorithm, kid: str | None = None) -> None:
         check_fits(key, algorithm)
-        self._key, self.algorithm, self._rule = key, algorithm, RULES[algorithm]
+        self._key, self.algorithm = key, algorithm
+        self._check = _check_of(key, algorithm)
         self.kid = kid if kid is not None else self.thumbprint()
 
     def __repr__(self) -> str:
@@ -46,27 +47,9 @@ class PublicKey:
     def verify(self, data: bytes, signature: bytes) -> None:
         """Raises `BadSignature`."""
         try:
-            self._verify(data, signature)
+            self._check(data, signature)
         except InvalidSignature:
             raise BadSignature("the signature does not fit") from None
-
-    def _verify(self, data: bytes, signature: bytes) -> None:
-        key, rule = self._key, self._rule
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            size = rule.size
-            if len(signature) != 2 * size:
-                raise BadSignature(f"an {self.algorithm.value} signature has exactly {2 * size} bytes")
-            r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
-            assert rule.hash is not None
-            key.verify(encode_dss_signature(r, s), data, ec.ECDSA(rule.hash))
-        elif isinstance(key, rsa.RSAPublicKey):
-            assert rule.hash is not None
-            key.verify(signature, data, _rsa_padding(rule), rule.hash)
-        elif isinstance(key, ed25519.Ed25519PublicKey):
-            key.verify(signature, data)
-        # Constant time (CVE-2016-7036).
-        elif not hmac.compare_digest(_hmac(key, data, rule), signature):
-            raise BadSignature("the signature does not fit")
 
     def to_jwk(self) -> dict[str, Any]:
         """Public members only, with kid, alg and use. A symmetric key has no public form."""
@@ -209,6 +192,43 @@ def _usable(jwk: Mapping[str, Any]) -> PublicKey | None:
         return PublicKey.from_jwk(jwk)
     except JoseError:
         return None
+
+
+def _check_of(key: RawPublic, algorithm: Algorithm) -> Callable[[bytes, bytes], None]:
+    """What raises unless (data, signature) fit: made once for each key, because every token pays for it."""
+    rule = RULES[algorithm]
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _ecdsa_check(key, algorithm, rule)
+    if isinstance(key, rsa.RSAPublicKey):
+        verify_rsa, scheme, hash = key.verify, _rsa_padding(rule), rule.hash
+        assert hash is not None
+        return lambda data, signature: verify_rsa(signature, data, scheme, hash)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        verify = key.verify
+        return lambda data, signature: verify(signature, data)
+    return _hmac_check(key, rule)
+
+
+def _ecdsa_check(key: ec.EllipticCurvePublicKey, algorithm: Algorithm, rule: Rule) -> Callable[[bytes, bytes], None]:
+    assert rule.hash is not None
+    verify, scheme, size = key.verify, ec.ECDSA(rule.hash), rule.size
+
+    def check(data: bytes, signature: bytes) -> None:
+        if len(signature) != 2 * size:
+            raise BadSignature(f"an {algorithm.value} signature has exactly {2 * size} bytes")
+        r, s = int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+        verify(encode_dss_signature(r, s), data, scheme)
+
+    return check
+
+
+def _hmac_check(key: bytes, rule: Rule) -> Callable[[bytes, bytes], None]:
+    def check(data: bytes, signature: bytes) -> None:
+        # Constant time (CVE-2016-7036).
+        if not hmac.compare_digest(_hmac(key, data, rule), signature):
+            raise BadSignature("the signature does not fit")
+
+    return check
 
 
 def _scheme(rule: Rule) -> Any:

@@ -7,23 +7,37 @@
 from watchword.resource.claims import Claims
 from watchword.resource.errors import (
     AccessRefused,
+    Forbidden,
     InsufficientScope,
+    IntrospectionUnavailable,
     KeysUnavailable,
     RequestInvalid,
+    RevocationsUnknown,
     TokenInvalid,
     TokenMissing,
-    challenge,
+    Unavailable,
 )
+from watchword.resource.introspection import Introspection
+from watchword.resource.issuer import Issuer
+from watchword.resource.refusal import Answer, challenge, refusal
 from watchword.resource.verifier import Verifier
 
 __all__ = [
     "AccessRefused",
+    "Answer",
     "Claims",
+    "Forbidden",
     "InsufficientScope",
+    "Introspection",
+    "IntrospectionUnavailable",
+    "Issuer",
     "KeysUnavailable",
     "RequestInvalid",
+    "RevocationsUnknown",
     "TokenInvalid",
     "TokenMissing",
+    "Unavailable",
     "Verifier",
     "challenge",
+    "refusal",
 ]

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any
 
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import Answer, ProtectedResource, named_scope
+from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.refusal import Answer
+from watchword.resource.request_id import request_id
 from watchword.resource.verifier import Verifier
 
 Scope = MutableMapping[str, Any]
@@ -61,7 +63,7 @@ class RequireToken:
         try:
             claims = await self._resource.aclaims(authorization(scope["headers"]), self._scope_for(scope))
         except AccessRefused as refused:
-            await _refuse(scope, receive, send, self._resource.refuse(refused))
+            await _refuse(scope, receive, send, self._resource.refuse(refused, request_id(_texts(scope["headers"]))))
             return
         await self._app({**scope, "watchword": claims}, receive, send)
 
@@ -69,6 +71,10 @@ class RequireToken:
 def authorization(headers: Collection[tuple[bytes, bytes]]) -> list[str]:
     """Every value of the Authorization header; names are in lower case, as ASGI gives them."""
     return [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+
+
+def _texts(headers: Collection[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:

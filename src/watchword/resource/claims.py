@@ -12,17 +12,21 @@ from watchword.resource.errors import TokenInvalid
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """RFC 9068 section 2.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only."""
+    """RFC 9068 section 2.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only.
+
+    ``roles`` is the claim of that name (section 2.2.3.1), empty where tokens carry none.
+    """
 
     client_id: str
     subject: str
     scopes: frozenset[str]
     expires_at: float
     raw: Mapping[str, Any] = field(repr=False)
+    roles: frozenset[str] = frozenset()
 
 
-def read_claims(verified_claims: Mapping[str, Any]) -> Claims:
-    """The claims of a token whose signature, issuer, audience and times were already checked.
+def read_claims(verified_claims: dict[str, Any]) -> Claims:
+    """The claims of a token whose signature, issuer, audience and times were already checked; keeps the dict.
 
     Raises:
         TokenInvalid: client_id or sub missing or of another type, or a ``cnf``: a bound token is never
@@ -43,5 +47,13 @@ def read_claims(verified_claims: Mapping[str, Any]) -> Claims:
         subject,
         frozenset(scope.split(" ")) - {""},
         float(verified_claims["exp"]),
-        MappingProxyType(dict(verified_claims)),
+        MappingProxyType(verified_claims),
+        _roles(verified_claims["roles"]) if "roles" in verified_claims else frozenset(),
     )
+
+
+def _roles(found: object) -> frozenset[str]:
+    # A single text is refused and not split: `"admin" in "administrator"` is how such claims go wrong.
+    if not isinstance(found, list) or not all(isinstance(role, str) for role in found):
+        raise TokenInvalid("roles is not a list of texts")
+    return frozenset(found)

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from watchword.resource.claims import Claims
 from watchword.resource.django import authorization
 from watchword.resource.errors import AccessRefused, InsufficientScope, TokenMissing
-from watchword.resource.protected_resource import RETRY_AFTER, ProtectedResource, named_scope
+from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.refusal import RETRY_AFTER
 
 
 @dataclass(frozen=True)

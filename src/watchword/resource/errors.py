@@ -6,8 +6,12 @@
      +- TokenMissing        401, no error word (RFC 6750 section 3.1)
      +- RequestInvalid      400 invalid_request: more than one Authorization header
      +- TokenInvalid        401 invalid_token: every fault of a token, always in the same public words
-     +- InsufficientScope   403 insufficient_scope, with the scope that is needed
-     +- KeysUnavailable     503: the issuer's keys cannot be had; nothing is known about the token
+     +- Forbidden           403 insufficient_scope: a good token, and not for this; an API's own rules raise it
+     |   +- InsufficientScope         with the scope that is needed
+     +- Unavailable         503: nothing is known about the token, and its holder keeps it
+         +- KeysUnavailable           the issuer's keys cannot be had
+         +- IntrospectionUnavailable  the issuer does not say whether an opaque token is good
+         +- RevocationsUnknown        the feed of revocations has been silent for too long
 
 ``public`` may be shown to anyone. ``rule`` is for this API's operator and its log: it names the
 check that failed and never holds the token.
@@ -54,11 +58,21 @@ class TokenInvalid(AccessRefused):
     public = "The access token is not valid here"
 
 
-class InsufficientScope(AccessRefused):
-    """The token is good, and not for this; ``needed`` is the scope that is."""
+class Forbidden(AccessRefused):
+    """The token is good, and not for this request: a role that is missing, or a rule of the API's own.
+
+    RFC 6750 section 3.1 has one word for it, ``insufficient_scope``: "the request requires higher
+    privileges than provided by the access token".
+    """
 
     status = 403
     error = "insufficient_scope"
+    public = "The access token does not permit this"
+
+
+class InsufficientScope(Forbidden):
+    """The token is good, and not for this; ``needed`` is the scope that is."""
+
     public = "The access token does not have the scope that is needed"
 
     def __init__(self, needed: str) -> None:
@@ -70,29 +84,21 @@ class InsufficientScope(AccessRefused):
         return self._needed
 
 
-class KeysUnavailable(AccessRefused):
-    """The issuer's keys could not be had, or are older than an outage may last."""
+class Unavailable(AccessRefused):
+    """Whoever could say whether the token is good does not answer. Never raised itself."""
 
     status = 503
     error = "temporarily_unavailable"
     public = "Tokens cannot be verified at the moment"
 
 
-def challenge(refused: AccessRefused, realm: str | None = None, resource_metadata: str | None = None) -> str | None:
-    """The value of ``WWW-Authenticate`` (RFC 6750 section 3), or None for a 503.
-
-    ``realm`` is the API's own text; characters that a quoted-string cannot hold are left out.
-    ``resource_metadata`` is the address of its metadata (RFC 9728 section 5.1).
-    """
-    if isinstance(refused, KeysUnavailable):
-        return None
-    parts = [("realm", realm), ("error", refused.error), ("scope", refused.needed)]
-    if refused.error is not None:
-        parts.insert(2, ("error_description", refused.public))
-    parts.append(("resource_metadata", resource_metadata))
-    given = ", ".join(f'{name}="{_quotable(value)}"' for name, value in parts if value is not None)
-    return f"Bearer {given}".rstrip()
+class KeysUnavailable(Unavailable):
+    """The issuer's keys could not be had, or are older than an outage may last."""
 
 
-def _quotable(text: str) -> str:
-    return "".join(sign for sign in text if " " <= sign <= "~" and sign not in '"\\')
+class IntrospectionUnavailable(Unavailable):
+    """The introspection endpoint gave no usable answer, or refused this API's own credentials."""
+
+
+class RevocationsUnknown(Unavailable):
+    """What the issuer revoked is not known as freshly as this API was told to insist on."""

@@ -1,10 +1,13 @@
-"""GET of a small JSON document from the issuer, capped in size and time. httpx is imported on first use."""
+"""Small JSON documents from the issuer, capped in size and time. httpx is imported on first use."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,7 +21,11 @@ _HEADERS: Final = {"accept": "application/json, application/jwk-set+json", "acce
 
 
 class FetchFailed(Exception):
-    """No usable document; the text says why, for people."""
+    """No usable document; the text says why, for people. ``status`` is 0 when there was no answer."""
+
+    def __init__(self, why: str, status: int = 0) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +36,22 @@ class Document:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A form for one of the issuer's endpoints. Headers and form hold secrets and are not shown."""
+
+    url: str
+    form: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+
 def fetch(url: str, seconds: float, transport: Transport | None) -> Document:
     """The document, read within about ``seconds``. Raises `FetchFailed`, for redirects too."""
     import httpx
 
-    deadline = time.monotonic() + seconds
-    if transport is not None and not isinstance(transport, httpx.BaseTransport):
-        raise TypeError("the injected transport is asynchronous only")
-    client = httpx.Client(transport=transport, timeout=seconds, follow_redirects=False)
+    client = _client(transport, seconds)
     try:
-        with client.stream("GET", url, headers=_HEADERS) as response:
-            _check(response)
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                _grow(body, chunk, deadline)
-        return Document({k.lower(): v for k, v in response.headers.items()}, bytes(body))
+        return _read(client, client.build_request("GET", url, headers=_HEADERS), seconds)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"no answer ({type(error).__name__})") from None
     finally:
@@ -55,17 +63,9 @@ async def afetch(url: str, seconds: float, transport: Transport | None) -> Docum
     """`fetch`, for an event loop."""
     import httpx
 
-    deadline = time.monotonic() + seconds
-    if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
-        raise TypeError("the injected transport is synchronous only")
-    client = httpx.AsyncClient(transport=transport, timeout=seconds, follow_redirects=False)
+    client = _async_client(transport, seconds)
     try:
-        async with client.stream("GET", url, headers=_HEADERS) as response:
-            _check(response)
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                _grow(body, chunk, deadline)
-        return Document({k.lower(): v for k, v in response.headers.items()}, bytes(body))
+        return await _aread(client, client.build_request("GET", url, headers=_HEADERS), seconds)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"no answer ({type(error).__name__})") from None
     finally:
@@ -73,14 +73,109 @@ async def afetch(url: str, seconds: float, transport: Transport | None) -> Docum
             await client.aclose()
 
 
+class Channel:
+    """POSTs to one issuer over connections that stay open: of this process, and of one event loop at a time.
+
+    A connection that the server closed meanwhile is replaced once: the questions asked here change nothing.
+    """
+
+    def __init__(self, transport: Transport | None) -> None:
+        self._transport = transport
+        self._mine: tuple[int, httpx.Client] | None = None
+        self._loops: tuple[weakref.ref[asyncio.AbstractEventLoop], httpx.AsyncClient] | None = None
+
+    def ask(self, question: Question, seconds: float) -> Document:
+        """The answer. Raises `FetchFailed`."""
+        import httpx
+
+        if self._mine is None or self._mine[0] != os.getpid():
+            self._mine = os.getpid(), _client(self._transport, seconds)
+        client = self._mine[1]
+        try:
+            try:
+                return _read(client, _post(client, question, seconds), seconds)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                return _read(client, _post(client, question, seconds), seconds)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise FetchFailed(f"no answer ({type(error).__name__})") from None
+
+    async def aask(self, question: Question, seconds: float) -> Document:
+        """`ask`, for an event loop."""
+        import httpx
+
+        loop = asyncio.get_running_loop()
+        if self._loops is None or self._loops[0]() is not loop:
+            self._loops = weakref.ref(loop), _async_client(self._transport, seconds)
+        client = self._loops[1]
+        try:
+            try:
+                return await _aread(client, _post(client, question, seconds), seconds)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                return await _aread(client, _post(client, question, seconds), seconds)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise FetchFailed(f"no answer ({type(error).__name__})") from None
+
+
+def _client(transport: Transport | None, seconds: float) -> httpx.Client:
+    import httpx
+
+    if transport is not None and not isinstance(transport, httpx.BaseTransport):
+        raise TypeError("the injected transport is asynchronous only")
+    return httpx.Client(transport=transport, timeout=seconds, follow_redirects=False)
+
+
+def _async_client(transport: Transport | None, seconds: float) -> httpx.AsyncClient:
+    import httpx
+
+    if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
+        raise TypeError("the injected transport is synchronous only")
+    return httpx.AsyncClient(transport=transport, timeout=seconds, follow_redirects=False)
+
+
+def _post(client: httpx.Client | httpx.AsyncClient, question: Question, seconds: float) -> httpx.Request:
+    headers = {**_HEADERS, **question.headers}
+    return client.build_request("POST", question.url, data=dict(question.form), headers=headers, timeout=seconds)
+
+
+def _read(client: httpx.Client, request: httpx.Request, seconds: float) -> Document:
+    deadline = time.monotonic() + seconds
+    response = client.send(request, stream=True, auth=None)
+    try:
+        _check(response)
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            _grow(body, chunk, deadline)
+    finally:
+        response.close()
+    return _document(response, body)
+
+
+async def _aread(client: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Document:
+    deadline = time.monotonic() + seconds
+    response = await client.send(request, stream=True, auth=None)
+    try:
+        _check(response)
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            _grow(body, chunk, deadline)
+    finally:
+        await response.aclose()
+    return _document(response, body)
+
+
+def _document(response: httpx.Response, body: bytearray) -> Document:
+    return Document({name.lower(): value for name, value in response.headers.items()}, bytes(body))
+
+
 def _check(response: httpx.Response) -> None:
     kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
-    if response.status_code != 200:
-        raise FetchFailed(f"the answer is {response.status_code}, not 200; redirects are not followed")
+    status = response.status_code
+    if status != 200:
+        raise FetchFailed(f"the answer is {status}, not 200; redirects are not followed", status)
     if kind not in ("application/json", "application/jwk-set+json"):
-        raise FetchFailed("the answer is not JSON")
+        raise FetchFailed("the answer is not JSON", status)
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise FetchFailed("the answer is compressed though none was asked for")
+        raise FetchFailed("the answer is compressed though none was asked for", status)
 
 
 def _grow(body: bytearray, chunk: bytes, deadline: float) -> None:

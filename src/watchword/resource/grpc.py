@@ -16,7 +16,8 @@ import grpc.aio
 
 from watchword.resource.claims import Claims
 from watchword.resource.errors import AccessRefused
-from watchword.resource.protected_resource import Answer, ProtectedResource, named_scope
+from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.refusal import Answer
 from watchword.resource.verifier import Verifier
 
 _STATUS: Final = {403: grpc.StatusCode.PERMISSION_DENIED, 503: grpc.StatusCode.UNAVAILABLE}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import json
 import logging
 import os
 import re
 import threading
 from collections.abc import Callable, Generator
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from watchword.jose import JoseError, KeySet
+from watchword.resource.discovery import checked_url, endpoint_of, metadata_url
 from watchword.resource.errors import KeysUnavailable
 from watchword.resource.fetch import Document, FetchFailed, afetch, fetch
 
@@ -71,6 +70,8 @@ class KeySource:
         self._raw = b""
         self._fetched_at = self._fresh_until = self._not_before = self._unknown_after = float("-inf")
         self._why = "never fetched"
+        self.clock_ahead: float | None = None
+        """Seconds by which this machine's clock is ahead of the issuer's ``Date``; None when it sent none."""
         self._new_locks()
 
     def current(self) -> KeySet:
@@ -115,6 +116,14 @@ class KeySource:
         """Whether ``keys`` is still the set in use."""
         return self._keys is keys
 
+    def trusted_until(self, now: float) -> float:
+        """Until when a token that the present set verified need not be judged again.
+
+        Without this a token that is shown often would outlive the withdrawal of its key.
+        """
+        soon = self._fresh_until if now < self._fresh_until else now + AFTER_FAILURE
+        return min(soon, self._fetched_at + self._outage)
+
     # -- fetching -------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
@@ -143,23 +152,9 @@ class KeySource:
         """What to fetch, without I/O: yields a URL, is sent its document."""
         uri = self._known_uri
         if uri is None:
-            uri = self._read_metadata((yield metadata_url(self._issuer)))
+            document = yield metadata_url(self._issuer)
+            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http)
         return uri, (yield uri)
-
-    def _read_metadata(self, document: Document) -> str:
-        try:
-            metadata = json.loads(document.body)
-        except (ValueError, RecursionError):
-            raise FetchFailed("the metadata is not JSON") from None
-        if not isinstance(metadata, dict) or metadata.get("issuer") != self._issuer:
-            raise FetchFailed("the metadata is of another issuer (RFC 8414 section 3.3)")
-        uri = metadata.get("jwks_uri")
-        if not isinstance(uri, str):
-            raise FetchFailed("the metadata has no jwks_uri")
-        try:
-            return checked_url(uri, self._insecure_http)
-        except ValueError as error:
-            raise FetchFailed(f"jwks_uri of the metadata: {error}") from None
 
     def _keep(self, uri: str, document: Document) -> None:
         if document.body != self._raw or self._keys is None:
@@ -174,6 +169,7 @@ class KeySource:
         now = self._now()
         self._known_uri, self._fetched_at, self._not_before = uri, now, now
         self._fresh_until = now + _age(document)
+        self.clock_ahead = _clock_ahead(document, now)
         return None
 
     def _fail(self, why: str) -> None:
@@ -213,30 +209,6 @@ class KeySource:
         return self._loop_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
-def metadata_url(issuer: str) -> str:
-    """RFC 8414 section 3.1: the well-known part stands between the host and the issuer's path."""
-    parts = urlsplit(issuer)
-    return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
-
-
-def checked_url(url: str, insecure_http: bool) -> str:
-    """``url`` itself. Raises ValueError for userinfo, a fragment, or plain http to another machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc or not host or parts.fragment:
-        raise ValueError("a URL here has a host, no userinfo and no fragment")
-    if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or _is_loopback(host))):
-        return url
-    raise ValueError("the URL must be https (plain http: loopback only)")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def _age(document: Document) -> float:
     """Seconds, by max-age (RFC 9111 section 5.2.2.1) in bounds; no-store and no-cache: the shortest."""
     directives = document.headers.get("cache-control", "")
@@ -244,3 +216,10 @@ def _age(document: Document) -> float:
         return SHORTEST_AGE
     found = _MAX_AGE.search(directives)
     return min(LONGEST_AGE, max(SHORTEST_AGE, float(found[1]))) if found else DEFAULT_AGE
+
+
+def _clock_ahead(document: Document, now: float) -> float | None:
+    try:
+        return now - parsedate_to_datetime(document.headers.get("date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -10,40 +10,22 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from watchword.resource.claims import Claims
 from watchword.resource.errors import (
     AccessRefused,
-    KeysUnavailable,
     RequestInvalid,
     TokenInvalid,
     TokenMissing,
-    challenge,
 )
+from watchword.resource.refusal import Answer, refusal
 from watchword.resource.verifier import Verifier
 
-RETRY_AFTER: Final = 5
-"""Seconds after which the issuer's keys are asked for again."""
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 _log = logging.getLogger("watchword.resource")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete HTTP answer with a JSON body."""
-
-    status: int
-    headers: dict[str, str]
-    document: dict[str, str]
-
-    @property
-    def body(self) -> bytes:
-        """The document's bytes."""
-        return json.dumps(self.document).encode()
 
 
 class ProtectedResource:
@@ -66,17 +48,12 @@ class ProtectedResource:
         """`claims`, for an event loop."""
         return await self.verifier.averify(bearer_token(unverified_authorization), scope)
 
-    def refuse(self, refused: AccessRefused) -> Answer:
-        """The answer for the caller; the rule that was broken goes to the log only."""
-        _log.info("refused with %d: %s", refused.status, refused.rule)
-        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-        value = challenge(refused, self._realm, self.metadata_url if self._published else None)
-        if value is not None:
-            headers["WWW-Authenticate"] = value
-        if isinstance(refused, KeysUnavailable):
-            headers["Retry-After"] = str(RETRY_AFTER)
-        document = {"error": refused.error or "unauthorized", "error_description": refused.public}
-        return Answer(refused.status, headers, document)
+    def refuse(self, refused: AccessRefused, request_id: str = "") -> Answer:
+        """The answer for the caller; the rule that was broken goes to the log only, joined by ``request_id``."""
+        extra = {"request_id": request_id, "error": refused.error, "rule": refused.rule}
+        _log.info("refused with %d: %s%s", refused.status, refused.rule, _joined(request_id), extra=extra)
+        address = self.metadata_url if self._published else None
+        return refusal(refused, realm=self._realm, resource_metadata=address, request_id=request_id)
 
     # -- RFC 9728 -------------------------------------------------------------------------------
 
@@ -103,7 +80,7 @@ class ProtectedResource:
         self._published = True
         document: dict[str, object] = {
             "resource": self.verifier.audience,
-            "authorization_servers": [self.verifier.issuer],
+            "authorization_servers": list(self.verifier.issuers),
             "bearer_methods_supported": ["header"],
         }
         if self._scopes:
@@ -124,6 +101,10 @@ def named_scope(scope: str | None) -> str | None:
     if not scope.strip():
         raise ValueError("the scope is empty; leave it out if any good token will do")
     return scope
+
+
+def _joined(request_id: str) -> str:
+    return f" (request {request_id})" if request_id else ""
 
 
 def bearer_token(unverified_authorization: Sequence[str]) -> str:

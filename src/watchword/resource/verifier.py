@@ -4,57 +4,61 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
-from watchword.jose import (
-    ACCESS_TOKEN_ALGORITHMS,
-    Algorithm,
-    JoseError,
-    KeySet,
-    UnknownKey,
-    check_claims,
-    verify_signature,
-)
-from watchword.resource.claims import Claims, read_claims
-from watchword.resource.errors import InsufficientScope, TokenInvalid
-from watchword.resource.keys import KeySource
+from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, decode_unverified
+from watchword.jose.encoding import json_object
+from watchword.resource.claims import Claims
+from watchword.resource.errors import Forbidden, InsufficientScope, TokenInvalid
+from watchword.resource.introspection import Introspection, Introspector
+from watchword.resource.issuer import Issuer, KeyMissing, Surroundings, TrustedIssuer
 
 if TYPE_CHECKING:
+    from watchword.resource.feed import RevocationFeed
     from watchword.resource.fetch import Transport
 
 DAY: Final = 86_400.0
-# An issuer whose clock is a little in front must not have its fresh tokens refused; an expiry is still exact.
-CLOCKS_APART: Final = 30.0
 
+Rule = Callable[[Claims], None]
 _Cache = OrderedDict[str, tuple[float, Claims]]
 
 
 class Verifier:
-    """Verifies access tokens of one issuer for one API (RFC 9068 section 4), offline but for the keys.
+    """Verifies access tokens for one API (RFC 9068 section 4): JWTs offline but for the keys.
 
     Args:
-        issuer: compared exactly with ``iss``. ``audience``: this API's name in ``aud``.
-        jwks_uri: where the keys are; None finds it in the issuer's metadata.
-        algorithms, typ: what is accepted, and nothing else.
+        issuer: who may issue them: one, or a list of all that may. Each is a text, which is compared exactly
+            with ``iss``, or an `Issuer` with settings of its own.
+        audience: this API's name in ``aud``.
+        jwks_uri, algorithms, typ, introspection, revocations: see `watchword.resource.issuer.Issuer`; for the
+            one issuer that is given as a text (``algorithms`` and ``typ``: for all that are).
+        rules: called in turn with the `Claims` of every good token, also of a remembered one; each raises
+            `Forbidden` to refuse. Whatever else it raises reaches your server, and the request is not served.
         leeway: seconds that a token outlives ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
         now: Unix seconds.
         cache_size: verified tokens that are remembered; 0 turns that off.
         timeout, cool_down, outage: see `watchword.resource.keys.KeySource`.
         transport: replaces the network (an httpx transport).
 
-    Does not check revocation: a JWT that was revoked is good until it expires.
+    Raises:
+        ValueError: no issuer, the same one twice, an address that is not https, a feed that is for something
+            else, or two issuers that answer for opaque tokens: those name no issuer, and a token is never shown
+            to one that it is not of.
     """
 
     def __init__(
         self,
-        issuer: str,
+        issuer: str | Issuer | Sequence[str | Issuer],
         *,
         audience: str,
         jwks_uri: str | None = None,
         algorithms: Collection[Algorithm] = ACCESS_TOKEN_ALGORITHMS,
-        leeway: float = 0,
         typ: Collection[str] = frozenset({"at+jwt"}),
+        introspection: Introspection | None = None,
+        revocations: RevocationFeed | None = None,
+        rules: Sequence[Rule] = (),
+        leeway: float = 0,
         now: Callable[[], float] = time.time,
         transport: Transport | None = None,
         cache_size: int = 10_000,
@@ -63,111 +67,152 @@ class Verifier:
         outage: float = DAY,
         insecure_http: bool = False,
     ) -> None:
-        self.issuer, self.audience = issuer, audience
-        self._algorithms, self._typ = frozenset(algorithms), frozenset(typ)
-        self._leeway, self._now, self._cache_size = leeway, now, cache_size
-        self._ahead = max(leeway, CLOCKS_APART)
-        self._source = KeySource(
-            issuer,
-            jwks_uri,
-            now=now,
-            timeout=timeout,
-            cool_down=cool_down,
-            outage=outage,
-            insecure_http=insecure_http,
-            transport=transport,
-            changed=self._clear,
-        )
+        given = [issuer] if isinstance(issuer, str | Issuer) else list(issuer)
+        own = jwks_uri, introspection, revocations
+        if any(own) and not (len(given) == 1 and isinstance(given[0], str)):
+            raise ValueError("give jwks_uri, introspection and revocations to the Issuer that they belong to")
+        listed = [
+            one if isinstance(one, Issuer)
+            else Issuer(one, jwks_uri, algorithms, typ, introspection, revocations)
+            for one in given
+        ]  # fmt: skip
+        around = Surroundings(audience, leeway, now, timeout, cool_down, outage, insecure_http, transport)
+        self._trusted = {one.issuer: TrustedIssuer(one, around, self._clear) for one in listed}
+        if not listed or len(self._trusted) != len(listed):
+            raise ValueError("name each trusted issuer once, and at least one")
+        asked = [one for one in self._trusted.values() if one.introspector is not None]
+        if len(asked) > 1:
+            raise ValueError("an opaque token names no issuer: only one of them can have introspection")
+        feeds = [(one.issuer, one.revocations) for one in listed if one.revocations is not None]
+        if any((feed.issuer, feed.audience) != (name, audience) for name, feed in feeds):
+            raise ValueError("a feed of revocations is of the same issuer and for the same audience as its Verifier")
+        self._opaque = asked[0] if asked else None
+        self.issuers, self.issuer, self.audience = tuple(self._trusted), listed[0].issuer, audience
+        self._rules, self._leeway, self._now, self._cache_size = tuple(rules), leeway, now, cache_size
+        self._plain = not rules and all(one.revocations is None for one in listed)
         self._cache: _Cache = OrderedDict()
 
-    def verify(self, token: str, scope: str | None = None) -> Claims:
-        """The claims of a good token that has ``scope`` (one, or several with spaces: all are needed).
+    def verify(self, token: str, scope: str | None = None, *, role: str | None = None) -> Claims:
+        """The claims of a good token that has ``scope`` (one, or several with spaces: all are needed) and ``role``.
 
         Raises:
-            TokenInvalid, InsufficientScope, KeysUnavailable: see `watchword.resource.errors`.
+            TokenInvalid, Forbidden, Unavailable, and those of their kind: see `watchword.resource.errors`.
         """
         found = self._cache.get(token)
-        if found is None or self._now() >= found[0]:
-            return _scoped(self._verify_new(token), scope)
-        claims = found[1]
-        if scope is None or scope in claims.scopes:
+        claims = self._verify_new(token) if found is None or self._now() >= found[0] else found[1]
+        if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
-        return _scoped(claims, scope)
+        return self._permitted(claims, scope, role)
 
-    async def averify(self, token: str, scope: str | None = None) -> Claims:
-        """`verify`, for an event loop: the keys are fetched without blocking it."""
+    async def averify(self, token: str, scope: str | None = None, *, role: str | None = None) -> Claims:
+        """`verify`, for an event loop: what must be fetched is fetched without blocking it."""
         found = self._cache.get(token)
-        if found is None or self._now() >= found[0]:
-            return _scoped(await self._averify_new(token), scope)
-        claims = found[1]
-        if scope is None or scope in claims.scopes:
+        claims = await self._averify_new(token) if found is None or self._now() >= found[0] else found[1]
+        if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
-        return _scoped(claims, scope)
+        return self._permitted(claims, scope, role)
+
+    # -- a token that is not remembered ----------------------------------------------------------
 
     def _verify_new(self, unverified_token: str) -> Claims:
-        keys = self._source.current()
+        if self._opaque is not None and unverified_token.count(".") != 2:
+            return self._introspected(self._opaque, unverified_token, _asked(self._opaque).ask(unverified_token))
+        trusted = self._named(unverified_token)
+        keys = trusted.keys.current()
         try:
-            return self._judge(unverified_token, keys)
-        except _KeyMissing as missing:
-            newer = self._source.after_unknown(keys)
-            return self._judge_again(unverified_token, newer, missing)
+            claims = self._judge(trusted, unverified_token, keys)
+        except KeyMissing as missing:
+            claims = self._judge_again(trusted, unverified_token, trusted.keys.after_unknown(keys), missing)
+        if not _asks_about_jwts(trusted):
+            return claims
+        return self._introspected(trusted, unverified_token, _asked(trusted).ask(unverified_token))
 
     async def _averify_new(self, unverified_token: str) -> Claims:
-        keys = await self._source.acurrent()
+        if self._opaque is not None and unverified_token.count(".") != 2:
+            answer = await _asked(self._opaque).aask(unverified_token)
+            return self._introspected(self._opaque, unverified_token, answer)
+        trusted = self._named(unverified_token)
+        keys = await trusted.keys.acurrent()
         try:
-            return self._judge(unverified_token, keys)
-        except _KeyMissing as missing:
-            newer = await self._source.aafter_unknown(keys)
-            return self._judge_again(unverified_token, newer, missing)
+            claims = self._judge(trusted, unverified_token, keys)
+        except KeyMissing as missing:
+            newer = await trusted.keys.aafter_unknown(keys)
+            claims = self._judge_again(trusted, unverified_token, newer, missing)
+        if not _asks_about_jwts(trusted):
+            return claims
+        return self._introspected(trusted, unverified_token, await _asked(trusted).aask(unverified_token))
 
-    def _judge_again(self, unverified_token: str, newer: KeySet | None, missing: _KeyMissing) -> Claims:
+    def _named(self, unverified_token: str) -> TrustedIssuer:
+        """The trusted issuer that the token says it is of; with one alone there is nothing to choose.
+
+        ``iss`` chooses from the list that the API was given, and nothing else follows from it.
+        """
+        if len(self._trusted) == 1:
+            return self._trusted[self.issuer]
+        try:
+            unverified_issuer = json_object(decode_unverified(unverified_token).unverified_payload).get("iss")
+        except JoseError as error:
+            raise TokenInvalid(error.rule) from None
+        found = self._trusted.get(unverified_issuer) if isinstance(unverified_issuer, str) else None
+        if found is None:
+            raise TokenInvalid(f"issuer is {str(unverified_issuer)[:200]!r}, trusted are {', '.join(self.issuers)}")
+        return found
+
+    def _judge_again(
+        self, trusted: TrustedIssuer, unverified_token: str, newer: KeySet | None, missing: KeyMissing
+    ) -> Claims:
         if newer is None:
             raise TokenInvalid(missing.rule) from None
-        return self._judge(unverified_token, newer)
+        return self._judge(trusted, unverified_token, newer)
 
-    def _judge(self, unverified_token: str, keys: KeySet) -> Claims:
-        """Signature, then claims, with this set; what passes is remembered for this set only."""
-        cache = self._cache_for(keys)
-        now = self._now()
-        try:
-            verified = verify_signature(unverified_token, keys, algorithms=self._algorithms, typ=self._typ)
-            check_claims(
-                verified.claims,
-                issuer=self.issuer,
-                audience=self.audience,
-                now=now,
-                leeway=self._leeway,
-                ahead=self._ahead,
-            )
-        except UnknownKey as error:
-            raise _KeyMissing(str(error)) from None
-        except JoseError as error:
-            raise TokenInvalid(str(error)) from None
-        claims = read_claims(verified.claims)
-        if self._cache_size > 0:
-            cache[unverified_token] = (claims.expires_at + self._leeway, claims)
-            if len(cache) > self._cache_size:
-                cache.popitem(last=False)
-        return claims
-
-    def _cache_for(self, keys: KeySet) -> _Cache:
-        """The cache that goes with ``keys``, or one that nobody reads when the set has changed meanwhile.
+    def _judge(self, trusted: TrustedIssuer, unverified_token: str, keys: KeySet) -> Claims:
+        """With this set; what passes is remembered for this set only.
 
         The order matters: the source changes its set before it clears the cache, so a cache that was
         taken before ``keys`` was found current never holds what an older set passed.
         """
         cache = self._cache
-        return cache if self._source.is_current(keys) else OrderedDict()
+        current = trusted.keys.is_current(keys)
+        claims = trusted.judge(unverified_token, keys)
+        if current and not _asks_about_jwts(trusted):
+            self._remember(cache, unverified_token, claims, trusted.keys.trusted_until(self._now()))
+        return claims
+
+    def _introspected(self, trusted: TrustedIssuer, unverified_token: str, answer: dict[str, object]) -> Claims:
+        claims = trusted.judge_answer(answer)
+        assert trusted.settings.introspection is not None
+        self._remember(self._cache, unverified_token, claims, self._now() + trusted.settings.introspection.remember)
+        return claims
+
+    def _remember(self, cache: _Cache, token: str, claims: Claims, until: float) -> None:
+        if self._cache_size > 0:
+            cache[token] = (min(until, claims.expires_at + self._leeway), claims)
+            if len(cache) > self._cache_size:
+                cache.popitem(last=False)
 
     def _clear(self) -> None:
         self._cache = OrderedDict()
 
+    # -- a good token ----------------------------------------------------------------------------
 
-class _KeyMissing(TokenInvalid):
-    """No key of that id: a new set may have it."""
+    def _permitted(self, claims: Claims, scope: str | None, role: str | None) -> Claims:
+        """Revoked before not enough: whoever holds a revoked token needs another, not a greater one."""
+        feed = self._trusted[claims.raw["iss"]].settings.revocations
+        if feed is not None:
+            feed.check(claims)
+        if scope is not None and not claims.scopes.issuperset(scope.split()):
+            raise InsufficientScope(scope)
+        if role is not None and role not in claims.roles:
+            raise Forbidden(f"the role {role} is needed; {claims.client_id} has {sorted(claims.roles)}")
+        for rule in self._rules:
+            rule(claims)
+        return claims
 
 
-def _scoped(claims: Claims, scope: str | None) -> Claims:
-    if scope is not None and not claims.scopes.issuperset(scope.split()):
-        raise InsufficientScope(scope)
-    return claims
+def _asked(trusted: TrustedIssuer) -> Introspector:
+    assert trusted.introspector is not None
+    return trusted.introspector
+
+
+def _asks_about_jwts(trusted: TrustedIssuer) -> bool:
+    return trusted.settings.introspection is not None and trusted.settings.introspection.every_token

@@ -27,6 +27,7 @@ from .keys.rotation import Policy
 from .service.authenticate_client import AuthenticateClient
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
+from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.group_commit import GroupCommit
 from .service.housekeeping import Housekeeping
@@ -102,7 +103,10 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     storage.store.heed = view.heed
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
-    refusals, uses = Refusals(world.clock), SecretUse(storage.store.save_secret_use)
+    refusals, uses = (
+        Refusals(world.clock, lambda: world.random_bytes(8).hex()),
+        SecretUse(storage.store.save_secret_use),
+    )
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
     policy = policy_of(settings)
@@ -150,6 +154,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
     settings = services.settings
     questions = TokenQuestions(
         services.view, services.who, services.tokens, services.introspect, services.revoke,
+        FollowRevocations(services.view, services.storage.revocations, services.world.clock),
         services.refusals, services.world.clock, settings.body_timeout,
     )  # fmt: skip
     operations = Operations(services.view, services.refusals)

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from watchword.jose import Algorithm, KeySet, PrivateKey, PublicKey, Signer
+from watchword.jose import (
+    Algorithm,
+    BadSignature,
+    Gate,
+    KeySet,
+    MalformedToken,
+    PrivateKey,
+    PublicKey,
+    Signer,
+    UnknownKey,
+)
 from watchword.resource import (
     AccessRefused,
     Claims,
+    Forbidden,
     InsufficientScope,
     KeysUnavailable,
     TokenInvalid,
@@ -66,13 +82,31 @@ def b64(document: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
 
 
+RSA = PrivateKey.generate(Algorithm.RS256)
+PSS = PrivateKey.generate(Algorithm.PS256)
+P384 = PrivateKey.generate(Algorithm.ES384)
+
+
+def hs256(secret: bytes, kid: str) -> str:
+    """Signed with a public text as the secret."""
+    signing_input = f"{b64({'alg': 'HS256', 'kid': kid, 'typ': 'at+jwt'})}.{b64(claims())}"
+    mac = hmac.digest(secret, signing_input.encode(), "sha256")
+    return f"{signing_input}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+def relabelled(key: PrivateKey, algorithm: str) -> str:
+    """A good token, but for the name of its algorithm."""
+    _, body, signature = signed(key=key).split(".")
+    return f"{b64({'alg': algorithm, 'kid': key.kid, 'typ': 'at+jwt'})}.{body}.{signature}"
+
+
 class World:
     """A verifier, its clock, and the issuer's documents; counts the fetches of the key set."""
 
     def __init__(self, **options: Any) -> None:
         self.time = NOW
         self.fetches = 0
-        self.jwks: Callable[[], httpx.Response] = lambda: httpx.Response(200, json=public(KEY))
+        self.jwks: Callable[[], httpx.Response] = lambda: httpx.Response(200, json=public(KEY, RSA, PSS, P384))
         self.verifier = Verifier(
             ISSUER, audience=API, now=lambda: self.time, transport=httpx.MockTransport(self), **options
         )
@@ -84,6 +118,7 @@ class World:
         return self.jwks()
 
 
+SHARED = World()
 BODY = signed().split(".")
 BAD: dict[str, str] = {
     **{
@@ -92,7 +127,26 @@ BAD: dict[str, str] = {
     },
     "JWT-002 two parts": f"{BODY[0]}.{BODY[1]}.",
     "JWT-003 HS256": f"{b64({'alg': 'HS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
+    **{
+        f"JWT-003 {key.algorithm.value} {form}": hs256(secret, key.kid)
+        for key in (KEY, RSA)
+        for form, secret in {
+            "PEM": key.public.to_pem().encode(),
+            "JWK": json.dumps(jwk_of(key)).encode(),
+            "DER": base64.b64decode("".join(key.public.to_pem().splitlines()[1:-1])),
+        }.items()
+    },
+    "JWT-005 RS256 of a PS256 key": relabelled(PSS, "RS256"),
+    "JWT-005 PS384 of a PS256 key": relabelled(PSS, "PS384"),
+    "JWT-006 ES256 of a P-384 key": relabelled(P384, "ES256"),
+    "JWT-006 ES384 not among the algorithms": signed(key=P384),
     "JWT-005 alg not the key's": f"{b64({'alg': 'RS256', 'kid': KEY.kid, 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
+    "JWT-007 DER": f"{BODY[0]}.{BODY[1]}.{base64.urlsafe_b64encode(b'0' * 70).rstrip(b'=').decode()}",
+    "JWT-007 too long": f"{BODY[0]}.{BODY[1]}.{BODY[2]}AAAA",
+    "JWT-008 one byte of the padding": f"{'.'.join(signed(key=RSA).split('.')[:2])}.{'B' * 342}",
+    "JWT-019 plus": f"{BODY[0]}.{BODY[1]}.+{BODY[2][1:]}",
+    "JWT-019 slash": f"{BODY[0]}/.{BODY[1]}.{BODY[2]}",
+    "JWT-021 header a list": f"{b64([])}.{BODY[1]}.{BODY[2]}",
     "JWT-007 zero signature": f"{BODY[0]}.{BODY[1]}.{'A' * 86}",
     "JWT-009 unknown kid": signed(key=OTHER),
     "JWT-010 kid absent": f"{b64({'alg': 'ES256', 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}",
@@ -123,18 +177,27 @@ BAD: dict[str, str] = {
     "JWT-038 scope a list": signed(claims(scope=["a:read"])),
     "JWT-038 scope a number": signed(claims(scope=1)),
     "JWT-040 cnf unknown": signed(claims(cnf={"x": "y"})),
+    "JWT-040 two methods": signed(claims(cnf={"jkt": "x", "x5t#S256": "y"})),
+    "roles a text": signed(claims(roles="admin")),
     "JWT-040 cnf null": signed(claims(cnf=None)),
     "no client_id": signed(claims(client_id=...)),
 }
 
 
 @pytest.mark.parametrize("token", [pytest.param(token, id=name) for name, token in BAD.items()])
-def test_refused(token: str) -> None:
+def test_refused(token: str, caplog: pytest.LogCaptureFixture) -> None:
     """Each of these is a known way into an API; and the caller must not learn which check it failed."""
     with pytest.raises(TokenInvalid) as caught:
         World().verifier.verify(token)
     assert caught.value.public == "The access token is not valid here"
     assert token not in caught.value.rule and caught.value.rule
+    if token.strip() == token:
+        caplog.set_level("INFO", "watchword.resource")
+        entered: list[str] = []
+        got = served(World(), [("Authorization", f"Bearer {token}")], entered=entered)
+        assert (got.status_code, got.json()["error"], entered) == (401, "invalid_token", [])
+        assert 'Bearer error="invalid_token"' in got.headers["www-authenticate"]
+        assert token not in got.text + caplog.text and caught.value.rule not in got.text
 
 
 def test_accepted() -> None:
@@ -179,7 +242,7 @@ def test_unknown_kid(_: int) -> None:
     for _n in range(500):
         with pytest.raises(TokenInvalid):
             world.verifier.verify(signed(key=OTHER))
-    assert world.fetches == 2
+    assert (world.fetches, len(world.verifier._cache)) == (2, 1)
     world.jwks = lambda: httpx.Response(200, json=public(KEY, OTHER))
     world.time += 30
     assert world.verifier.verify(signed(key=OTHER)).client_id == "app"
@@ -195,8 +258,26 @@ def test_a_withdrawn_key_empties_the_cache() -> None:
         world.verifier.verify(token)
 
 
+def test_what_an_older_set_passed_is_not_remembered() -> None:
+    """A thread that was slow would put a token of a withdrawn key into the cache of the new set."""
+    world, token = World(), signed()
+    trusted = world.verifier._trusted[ISSUER]
+    older = trusted.keys.current()
+    world.jwks = lambda: httpx.Response(200, json=public(OTHER))
+    world.time += 300
+    assert trusted.keys.current() is not older
+    with pytest.raises(TokenInvalid, match="expired"):
+        world.verifier._judge(trusted, token, older)
+    world.verifier._judge(trusted, signed(claims(exp=NOW + 900)), older)
+    assert not world.verifier._cache
+
+
 def broken() -> httpx.Response:
     raise httpx.ConnectError("gone")
+
+
+def slow() -> httpx.Response:
+    raise httpx.ReadTimeout("still nothing")
 
 
 HOSTILE: dict[str, Callable[[], httpx.Response]] = {
@@ -207,6 +288,7 @@ HOSTILE: dict[str, Callable[[], httpx.Response]] = {
     "oct key": lambda: httpx.Response(200, json={"keys": [{"kty": "oct", "kid": "x", "k": "AAAA"}]}),
     "duplicate kid": lambda: httpx.Response(200, json={"keys": public(KEY)["keys"] * 2}),
     "outage": broken,
+    "slow": slow,
 }
 
 
@@ -237,12 +319,16 @@ def test_mixed_set(_: int) -> None:
         world.verifier.verify(f"{b64({'alg': 'HS256', 'kid': 'x', 'typ': 'at+jwt'})}.{BODY[1]}.{BODY[2]}")
 
 
-def served(world: World, headers: list[tuple[str, str]], path: str = "/", **options: Any) -> httpx.Response:
+def served(
+    world: World, headers: list[tuple[str, str]], path: str = "/", entered: list[str] | None = None, **options: Any
+) -> httpx.Response:
     """One request through the middleware, over httpx's ASGI transport."""
     import asyncio
 
     async def app(scope: Any, _receive: Any, send: Any) -> None:
         held: Claims = scope["watchword"]
+        if entered is not None:
+            entered.append(held.client_id)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": held.client_id.encode()})
 
@@ -286,6 +372,19 @@ def test_middleware_says_503_without_keys() -> None:
     assert (got.status_code, got.headers["retry-after"]) == (503, "5")
 
 
+def test_the_log_names_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller's complaint could not be joined with this API's log."""
+    caplog.set_level("INFO", "watchword.resource")
+    headers = [("Authorization", f"Bearer {signed(claims(aud='https://other'))}"), ("X-Request-Id", "call-17")]
+    got = served(World(), headers)
+    assert (got.status_code, got.headers["x-request-id"]) == (401, "call-17")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "refused with 401: audience is ['https://other'], this API is https://payments.example (request call-17)"
+    )
+    assert record.__dict__["request_id"] == "call-17"
+
+
 def test_one_tree() -> None:
     """An exception outside the tree would be a 500."""
     assert all(issubclass(one, AccessRefused) for one in (TokenInvalid, InsufficientScope, KeysUnavailable))
@@ -296,3 +395,140 @@ def test_an_issuer_whose_clock_is_in_front(ahead: int, good: bool) -> None:
     """Fresh tokens would be refused by every API whose clock is a second behind; or any future one accepted."""
     got = served(World(), [("Authorization", f"Bearer {signed(claims(iat=NOW + ahead))}")], "/")
     assert (got.status_code == 200) is good
+
+
+def test_jwt_004_the_api_lists_the_algorithms() -> None:
+    """JWT-004: a key of the issuer for something else, or a weaker one, would open the API."""
+    token = signed(key=RSA)
+    assert World().verifier.verify(token).client_id == "app"
+    with pytest.raises(TokenInvalid, match="algorithm"):
+        World(algorithms={Algorithm.ES256}).verifier.verify(token)
+
+
+WEAK = {
+    "RSA 1024": {"kty": "RSA", "alg": "RS256", "kid": "weak", "e": "AQAB", "n": "v" * 171},
+    "e is 1": {**jwk_of(RSA), "kid": "weak", "e": "AQ"},
+    "P-192": {"kty": "EC", "crv": "P-192", "kid": "weak", "x": "A" * 32, "y": "A" * 32},
+}
+
+
+@pytest.mark.parametrize("jwk", [pytest.param(jwk, id=f"JWT-049 {name}") for name, jwk in WEAK.items()])
+def test_weak_keys_are_not_there(jwk: dict[str, Any]) -> None:
+    """Whoever can factor 1024 bits, or needs not to, would sign for the issuer."""
+    world = World()
+    world.jwks = lambda: httpx.Response(200, json={"keys": [*public(KEY)["keys"], jwk]})
+    assert world.verifier.verify(signed()).client_id == "app"
+    head = b64({"alg": jwk.get("alg", "ES256"), "kid": "weak", "typ": "at+jwt"})
+    with pytest.raises(TokenInvalid, match="no key"):
+        world.verifier.verify(f"{head}.{BODY[1]}.{BODY[2]}")
+
+
+def test_jwt_053_the_clock_is_named() -> None:
+    """JWT-053: an operator whose machine is a day ahead would look for the fault at the issuer."""
+    world = World()
+    date = {"date": format_datetime(datetime.fromtimestamp(NOW, UTC), usegmt=True)}
+    world.jwks = lambda: httpx.Response(200, json=public(KEY), headers=date)
+    world.time = NOW + 86_400
+    with pytest.raises(TokenInvalid) as caught:
+        world.verifier.verify(signed())
+    assert caught.value.rule == (
+        "expired 86100 s ago by this machine's clock; "
+        "this machine's clock is 86400 s ahead of the issuer's: set it right"
+    )
+    with pytest.raises(TokenInvalid, match=r"'https://other'\], this API is https://payments\.example$"):
+        world.verifier.verify(signed(claims(aud="https://other")))
+
+
+@given(st.binary(max_size=200), st.integers(0, 400), st.integers(0, 255))
+def test_jwt_056_only_our_errors_escape(noise: bytes, at: int, byte: int) -> None:
+    """JWT-056: any other exception is a 500 that anybody can cause."""
+    good = signed().encode()
+    place = at % len(good)
+    for raw in (noise, good[:place] + bytes([byte]) + good[place + 1 :], good[:place] + noise + good[place:]):
+        text = raw.decode("latin-1")
+        try:
+            SHARED.verifier.verify(text)
+        except TokenInvalid:
+            continue
+        assert text == good.decode()
+
+
+@pytest.mark.parametrize("exp", [2**31, 253_402_300_800], ids=["CLK-005 2038", "CLK-005 year 10000"])
+def test_far_away(exp: int) -> None:
+    """A 32-bit or a calendar overflow would shut the API one day, or open it."""
+    world = World()
+    assert world.verifier.verify(signed(claims(exp=exp))).expires_at == exp
+    world.time = float(exp)
+    with pytest.raises(TokenInvalid):
+        world.verifier.verify(signed(claims(exp=exp)))
+
+
+@pytest.mark.parametrize("_", [pytest.param(0, id="CLK-007 suspended")])
+def test_a_machine_that_slept(_: int) -> None:
+    """A machine that was suspended for ten minutes would go on with the keys and tokens of before."""
+    world, token = World(), signed(claims(exp=NOW + 3_000))
+    world.verifier.verify(token)
+    world.jwks = lambda: httpx.Response(200, json=public(OTHER))
+    world.time += 600
+    with pytest.raises(TokenInvalid):
+        world.verifier.verify(token)
+
+
+def test_a_withdrawn_key_reaches_a_remembered_token() -> None:
+    """A token that is shown all the time, and no other, would outlive the withdrawal of its key."""
+    world, token = World(), signed(claims(exp=NOW + 3_000))
+    world.verifier.verify(token)
+    world.jwks = lambda: httpx.Response(200, json=public(OTHER))
+    world.time += 299
+    assert world.verifier.verify(token).client_id == "app"
+    world.time += 1
+    with pytest.raises(TokenInvalid):
+        world.verifier.verify(token)
+
+
+def test_the_cache_is_bounded() -> None:
+    """A caller that gets a token for each call would fill the memory."""
+    world = World(cache_size=10)
+    for number in range(50):
+        world.verifier.verify(signed(claims(jti=str(number))))
+    assert len(world.verifier._cache) == 10
+    off = World(cache_size=0)
+    off.verifier.verify(signed())
+    assert not off.verifier._cache
+
+
+def no_night_shift(held: Claims) -> None:
+    """A rule of an API's own."""
+    if held.client_id == "app" and held.raw["jti"] == "night":
+        raise Forbidden("not at night")
+
+
+def test_roles_and_rules() -> None:
+    """What an API decides by itself would be decided in every handler, and forgotten in one."""
+    world = World(rules=[no_night_shift])
+    held = world.verifier.verify(signed(claims(roles=["auditor"])), "a:read", role="auditor")
+    assert held.roles == {"auditor"}
+    for token in (signed(), signed(claims(roles=["auditors"]))):
+        with pytest.raises(Forbidden, match="the role auditor is needed"):
+            world.verifier.verify(token, role="auditor")
+    for _twice in range(2):
+        with pytest.raises(Forbidden, match="not at night"):
+            world.verifier.verify(signed(claims(jti="night")))
+
+
+def test_a_header_of_another_set_is_judged_anew() -> None:
+    """What the gate remembers of a header would outlive the key that it names."""
+    both, one = KeySet([KEY.public, OTHER.public]), KeySet([OTHER.public])
+    token = signed()
+    for keys, good in ((both, True), (one, False), (both, True)):
+        gate = Gate(keys, algorithms={Algorithm.ES256}, typ={"at+jwt"})
+        for _twice in range(2):
+            if good:
+                assert gate.claims(token)["jti"] == "1"
+                with pytest.raises(BadSignature):
+                    gate.claims(token[:-4] + "AAAA")
+                with pytest.raises(MalformedToken):
+                    gate.claims(token + ".")
+            else:
+                with pytest.raises(UnknownKey):
+                    gate.claims(token)

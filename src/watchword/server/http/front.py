@@ -46,6 +46,7 @@ class Front:
         self._prefix = f"{base_path}/t/"
         self._posts: dict[str, Post] = {
             "token": token, "introspect": questions.introspect, "revoke": questions.revoke,
+            "revocations": questions.revocations,
         }  # fmt: skip
 
         async def metadata(tenant: TenantView, scope: Scope, send: Send) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
 from ..registry.errors import Conflict
 from ..registry.model import Application, AuthMethod, Grant, Kind
+from ..registry.revocation import of_application
 from .create_application import check_application
 from .desk import Caller, Desk, changed_fields, check_version, found
 
@@ -56,6 +57,8 @@ async def update_application(
         after = replace(after, version=before.version + 1)
         await check_application(tx, after)
         await tx.applications.replace(after)
+        if "enabled" in fields:
+            tx.announce(caller.tenant_id, of_application(after, desk.clock()))
         tx.record(
             caller.tenant_id,
             ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)),
@@ -69,6 +72,7 @@ async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Applicat
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         after = replace(before, not_before_ms=int(desk.clock() * 1000), version=before.version + 1)
         await tx.applications.replace(after)
+        tx.announce(caller.tenant_id, of_application(after, desk.clock()))
         tx.record(caller.tenant_id, TokensCutOff(client_id=client_id, **desk.said(caller)))
     return after
 
@@ -82,6 +86,7 @@ async def delete_application(desk: Desk, caller: Caller, client_id: str, expecte
             raise Conflict(_NOT_ITSELF)
         after = replace(before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1)
         await tx.applications.remove(after)
+        tx.announce(caller.tenant_id, of_application(after, desk.clock()))
         tx.record(
             caller.tenant_id,
             ApplicationDeleted(client_id=client_id, **desk.said(caller)),

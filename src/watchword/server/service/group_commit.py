@@ -139,7 +139,7 @@ class GroupCommit:
 
 
 def _concerns(change: Change, tenants: set[str], concerned: set[tuple[str, str]]) -> bool:
-    if change.kind == "revoked":
+    if change.kind in ("revoked", "revocation"):
         return False
     if change.kind == "application":
         return (change.tenant_id, change.ref) in concerned

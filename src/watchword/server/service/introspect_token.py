@@ -39,10 +39,13 @@ class IntrospectToken:
 
 def _may_know(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> bool:
     audience = claims["aud"]
-    for identifier in [audience] if isinstance(audience, str) else audience:
-        if identifier == caller_id:
-            return True
-        api = tenant.by_identifier.get(identifier)
-        if api is not None and caller_id in api.introspectors:
-            return True
-    return False
+    listed = [audience] if isinstance(audience, str) else audience
+    return any(may_introspect(tenant, caller_id, identifier) for identifier in listed)
+
+
+def may_introspect(tenant: TenantView, caller_id: str, unverified_identifier: str) -> bool:
+    """Whether the caller is the API of that identifier, or among its introspectors."""
+    if unverified_identifier == caller_id:
+        return True
+    api = tenant.by_identifier.get(unverified_identifier)
+    return api is not None and caller_id in api.introspectors

@@ -13,6 +13,7 @@ from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.ports import Collection
+from ..registry.revocation import Revocation
 
 
 class StorageUnavailable(Exception):
@@ -22,7 +23,7 @@ class StorageUnavailable(Exception):
 class Change(Struct, frozen=True):
     """One entry of the change feed: what caches must forget.
 
-    `ref` is an id; for `revoked`, "token_id expiry".
+    `ref` is an id; for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
     """
 
     seq: int
@@ -72,6 +73,18 @@ class Reader(Protocol):
         """Let go of the connection."""
 
 
+class RevocationReader(Protocol):
+    """Reads what APIs are told. Both methods raise `StorageUnavailable`."""
+
+    async def revocations(
+        self, tenant_id: str, audience: str, after: int, now: int, limit: int
+    ) -> Sequence[tuple[int, Revocation]]:
+        """For this API or for all, behind `after`, not expired, with their `seq`, which grows in commit order."""
+
+    async def newest_revocation(self) -> int:
+        """The greatest `seq` that is kept, 0 when there is none."""
+
+
 class Journal(Protocol):
     """Writes audit rows and opaque tokens in one durable transaction, if nothing has changed."""
 
@@ -107,6 +120,9 @@ class Transaction(Protocol):
 
     async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
         """Mark a token as revoked; False when it was already."""
+
+    def announce(self, tenant_id: str, revocation: Revocation) -> None:
+        """Tell the APIs that follow the feed; takes the place of what was said of the same thing before."""
 
     def record(self, tenant_id: str, event: Event) -> None:
         """An audit event of this change."""

@@ -28,8 +28,8 @@ class _Sum(Struct):
 class Refusals:
     """One object per worker."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+        self._clock, self._new_id = clock, new_id
         self._sums: dict[tuple[str, str, str], _Sum] = {}
         self.total = 0
 
@@ -40,8 +40,9 @@ class Refusals:
         peer: tuple[str, int] | None,
         unverified_client_id: str,
         request_id: str,
-    ) -> None:
-        """Count one refusal and write one log line."""
+    ) -> str:
+        """Count one refusal and write one log line; the id that joins it with the answer, new if none was sent."""
+        request_id = request_id or self._new_id()
         source = peer[0] if peer else "unknown"
         now = self._clock()
         self.total += 1
@@ -57,6 +58,7 @@ class Refusals:
             "request refused", tenant=slug, error=error.error, status=error.status, why=error.detail or error.public,
             source=source, unverified_client_id=printable(unverified_client_id), request_id=request_id,
         )  # fmt: skip
+        return request_id
 
     def take(self) -> list[tuple[str, Event]]:
         """The sums since the last call, as events by tenant slug."""

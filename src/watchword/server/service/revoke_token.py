@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..audit.events import TokenRevoked
 from ..protocol.errors import InvalidRequest, Unavailable
+from ..registry.revocation import of_token
 from .ports import StorageUnavailable, Store
 from .read_token import TokenReader
 from .view import TenantView, View
@@ -35,6 +36,8 @@ class RevokeToken:
                 raise InvalidRequest("this token was issued to another application; only that one may revoke it")
             async with self._store.transaction() as tx:
                 if await tx.revoke_token(tenant.tenant.tenant_id, claims["jti"], int(claims["exp"])):
+                    for revocation in of_token(claims["jti"], claims["aud"], int(claims["exp"])):
+                        tx.announce(tenant.tenant.tenant_id, revocation)
                     event = TokenRevoked(
                         at=now,
                         actor=caller_id,

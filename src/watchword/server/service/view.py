@@ -74,6 +74,8 @@ class View:
             monotonic,
         )
         self.seq = 0
+        self.listeners: list[Callable[[Change], None]] = []
+        """Told of every change, after which the memory may still hold the old."""
         self._fresh_at = float("-inf")
         self._tenants: dict[str, TenantView] = {}
         self._slugs: dict[str, str] = {}
@@ -127,12 +129,16 @@ class View:
         for change in changes:
             if change.seq > self.seq:
                 self.seq = change.seq
+            for listener in self.listeners:
+                listener(change)
             slug = self._slugs.get(change.tenant_id)
             tenant = self._tenants.get(slug) if slug is not None else None
             if slug is None or tenant is None:
                 continue
             if change.kind == "application":
                 tenant.standings.pop(change.ref, None)
+            elif change.kind == "revocation":
+                continue
             elif change.kind == "revoked":
                 token_id, _, expires_at = change.ref.partition(" ")
                 tenant.revoked[token_id] = int(expires_at)

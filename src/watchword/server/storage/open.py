@@ -12,11 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Journal, Reader, StorageUnavailable
+from ..service.ports import Journal, Reader, RevocationReader, StorageUnavailable
 from . import postgres, schema, sqlite
 from .registry import RegistryStore
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0004"
 _KEY_CHECK = b"watchword master key check v1"
 
 
@@ -31,6 +31,7 @@ class Storage(Struct, frozen=True):
     store: RegistryStore
     reader: Reader
     journal: Journal
+    revocations: RevocationReader
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -55,13 +56,13 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
     turn = asyncio.Lock()
     if url.startswith("sqlite:"):
         path = sqlite_path(url)
-        reader: Reader = sqlite.SqliteReader(path)
+        reader: sqlite.SqliteReader | postgres.PostgresReader = sqlite.SqliteReader(path)
         journal: Journal = sqlite.SqliteJournal(path, turn)
     else:
         # PostgreSQL has many writers: no turns are needed beyond one for each connection.
         reader, journal = postgres.PostgresReader(url), postgres.PostgresJournal(url)
     store = RegistryStore(engine, turn, clock, new_chain)
-    return Storage(engine, store, reader, journal)
+    return Storage(engine, store, reader, journal, reader)
 
 
 async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
+from ..registry.revocation import Revocation
 from ..service.ports import Change, OpaqueRow, StorageUnavailable, TenantState
 
 R = TypeVar("R")
@@ -30,6 +31,11 @@ kept AS (
 SELECT seq, tenant_id, kind, ref FROM changed ORDER BY seq
 """
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000"
+
+_REVOCATIONS = (
+    "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
+    " WHERE tenant_id = $1 AND audience IN ('', $2) AND seq > $3 AND expires_at > $4 ORDER BY seq LIMIT $5"
+)
 
 
 def engine(url: str) -> AsyncEngine:
@@ -129,6 +135,21 @@ class PostgresReader:
     async def changes(self, since: int) -> Sequence[Change]:
         """The feed behind `since`."""
         return [Change(*row) for row in await self._connection.use(lambda c: c.fetch(_CHANGES, since))]
+
+    async def revocations(
+        self, tenant_id: str, audience: str, after: int, now: int, limit: int
+    ) -> Sequence[tuple[int, Revocation]]:
+        """For this API or for all, behind `after`."""
+        rows = await self._connection.use(lambda c: c.fetch(_REVOCATIONS, tenant_id, audience, after, now, limit))
+        return [
+            (row[0], Revocation(kind=row[1], ref=row[2], audience=row[3], enabled=row[4],
+                                not_before_ms=row[5], expires_at=row[6]))
+            for row in rows
+        ]  # fmt: skip
+
+    async def newest_revocation(self) -> int:
+        """The greatest `seq` that is kept."""
+        return int(await self._connection.use(lambda c: c.fetchval("SELECT coalesce(max(seq), 0) FROM revocation")))
 
     async def newest_change(self) -> int:
         """The feed's last `seq`."""

@@ -26,6 +26,7 @@ from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..registry.errors import Conflict, VersionMismatch
 from ..registry.model import Api, Application, Role, Tenant
+from ..registry.revocation import Revocation
 from ..service.ports import Change, StorageUnavailable
 from . import schema
 
@@ -131,6 +132,7 @@ class RegistryTransaction:
         self._connection = connection
         self.events: dict[str, list[Event]] = {}
         self.feed: dict[tuple[str, str, str], None] = {}
+        self.revocations: list[tuple[str, Revocation]] = []
         self.tenants = Table(self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug))
         self.applications = Table(
             self,
@@ -176,6 +178,11 @@ class RegistryTransaction:
         self.feed[tenant_id, "revoked", f"{token_id} {expires_at}"] = None
         return True
 
+    def announce(self, tenant_id: str, revocation: Revocation) -> None:
+        """Written at the end, where `seq` is in commit order."""
+        self.revocations.append((tenant_id, revocation))
+        self.feed[tenant_id, "revocation", revocation.audience] = None
+
     async def finish(self, rows: Sequence[Row]) -> list[Change]:
         """Write the audit rows and the feed; the last statements before the commit."""
         if rows:
@@ -184,6 +191,8 @@ class RegistryTransaction:
             return []
         if self._connection.dialect.name == "postgresql":
             await self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK)))
+        for tenant_id, revocation in self.revocations:
+            await self._announce(tenant_id, revocation)
         changes = []
         for tenant_id, kind, ref in self.feed:
             statement = sa.insert(schema.change).values(tenant_id=tenant_id, kind=kind, ref=ref)
@@ -192,6 +201,12 @@ class RegistryTransaction:
             assert key is not None
             changes.append(Change(key[0], tenant_id, kind, ref))
         return changes
+
+    async def _announce(self, tenant_id: str, revocation: Revocation) -> None:
+        t = schema.revocation
+        same = (t.c.kind == revocation.kind, t.c.ref == revocation.ref, t.c.audience == revocation.audience)
+        await self.run(sa.delete(t).where(t.c.tenant_id == tenant_id, *same))
+        await self.run(sa.insert(t).values(tenant_id=tenant_id, **msgspec.structs.asdict(revocation)))
 
 
 class RegistryStore:
@@ -278,6 +293,7 @@ class RegistryStore:
         old_feed = sa.select(sa.func.max(schema.change.c.seq)).scalar_subquery() - 100_000
         for statement in (
             sa.delete(schema.revoked).where(schema.revoked.c.expires_at < int(now) - 60),
+            sa.delete(schema.revocation).where(schema.revocation.c.expires_at < int(now) - 60),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):

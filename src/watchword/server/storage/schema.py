@@ -62,6 +62,21 @@ revoked = sa.Table(
     sa.Column("token_id", sa.Text, primary_key=True),
     sa.Column("expires_at", _big, nullable=False, index=True),
 )
+revocation = sa.Table(
+    "revocation",
+    metadata,
+    sa.Column("seq", _big, primary_key=True, autoincrement=True),
+    sa.Column("tenant_id", sa.Text, nullable=False),
+    sa.Column("audience", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("not_before_ms", _big, nullable=False),
+    sa.Column("expires_at", _big, nullable=False, index=True),
+    sa.UniqueConstraint("tenant_id", "kind", "ref", "audience", name="revocation_once"),
+    sa.Index("revocation_by_seq", "tenant_id", "seq"),
+    sqlite_autoincrement=True,
+)
 opaque_token = sa.Table(
     "opaque_token",
     metadata,

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import event
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
+from ..registry.revocation import Revocation
 from ..service.ports import Change, OpaqueRow, StorageUnavailable, TenantState
 
 R = TypeVar("R")
@@ -32,6 +33,11 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
 )
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
+
+_REVOCATIONS = (
+    "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
+    " WHERE tenant_id = ? AND audience IN ('', ?) AND seq > ? AND expires_at > ? ORDER BY seq LIMIT ?"
+)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -141,6 +147,21 @@ class SqliteReader:
         except OSError as error:
             raise StorageUnavailable(f"{self._path} is gone: {error.strerror}") from None
         return [Change(*row) for row in self._rows(_CHANGES, since)]  # type: ignore[arg-type]
+
+    async def revocations(
+        self, tenant_id: str, audience: str, after: int, now: int, limit: int
+    ) -> Sequence[tuple[int, Revocation]]:
+        """For this API or for all, behind `after`."""
+        rows: list[Any] = self._rows(_REVOCATIONS, tenant_id, audience, after, now, limit)
+        return [
+            (row[0], Revocation(kind=row[1], ref=row[2], audience=row[3], enabled=bool(row[4]),
+                                not_before_ms=row[5], expires_at=row[6]))
+            for row in rows
+        ]  # fmt: skip
+
+    async def newest_revocation(self) -> int:
+        """The greatest `seq` that is kept."""
+        return int(self._rows("SELECT coalesce(max(seq), 0) FROM revocation")[0][0])
 
     async def newest_change(self) -> int:
         """The feed's last `seq`."""

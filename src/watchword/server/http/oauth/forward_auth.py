@@ -52,9 +52,10 @@ class ForwardAuthEndpoint:
             token = bearer_token(headers)
             admitted = await self._admit(tenant, token, wanted.audience, frozenset(wanted.scope.split()))
         except (InvalidToken, InsufficientScope) as error:
+            request_id = headers.request_id
             if not isinstance(error, TokenMissing):
-                self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", headers.request_id)
-            await _refuse(send, error, wanted)
+                request_id = self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)
+            await _refuse(send, error, wanted, request_id)
             return
         fields: tuple[Header, ...] = (
             *NO_STORE,
@@ -90,7 +91,7 @@ def bearer_token(headers: Headers) -> str:
     return token
 
 
-async def _refuse(send: Send, error: OAuthError, wanted: Wanted) -> None:
+async def _refuse(send: Send, error: OAuthError, wanted: Wanted, request_id: str) -> None:
     """RFC 6750 section 3."""
     challenge = "Bearer"
     if not isinstance(error, TokenMissing):
@@ -98,4 +99,7 @@ async def _refuse(send: Send, error: OAuthError, wanted: Wanted) -> None:
     if isinstance(error, InsufficientScope):
         challenge += f', scope="{wanted.scope}"'
     body = encode_json({"error": error.error, "error_description": public_text(error.public)})
-    await answer(send, error.status, body, (*NO_STORE, (b"www-authenticate", challenge.encode())))
+    fields: tuple[Header, ...] = (*NO_STORE, (b"www-authenticate", challenge.encode()))
+    if request_id:
+        fields = (*fields, (b"x-request-id", request_id.encode()))
+    await answer(send, error.status, body, fields)

@@ -1,7 +1,8 @@
-"""POST {issuer}/introspect (RFC 7662) and POST {issuer}/revoke (RFC 7009)."""
+"""POST {issuer}/introspect (RFC 7662), {issuer}/revoke (RFC 7009) and {issuer}/revocations (decision 0017)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from ...protocol.form import parse_form
 from ...protocol.request import Form, credentials, text
 from ...registry.model import ADMIN_API
 from ...service.authenticate_client import AuthenticateClient
+from ...service.follow_revocations import FollowRevocations
 from ...service.introspect_token import IntrospectToken
 from ...service.read_token import TokenReader
 from ...service.refusals import Refusals
@@ -17,6 +19,8 @@ from ...service.revoke_token import RevokeToken
 from ...service.view import TenantView, View
 from ..wire import (
     MAX_BODY,
+    NO_STORE,
+    Header,
     Headers,
     Receive,
     Scope,
@@ -34,7 +38,7 @@ Work = Callable[[TenantView, Headers, Form], Awaitable[tuple[int, bytes]]]
 
 
 class TokenQuestions:
-    """What introspection and revocation share: who asks, about which token."""
+    """What introspection, revocation and the feed of revocations share: who asks, about which tokens."""
 
     def __init__(
         self,
@@ -43,14 +47,16 @@ class TokenQuestions:
         tokens: TokenReader,
         introspect: IntrospectToken,
         revoke: RevokeToken,
+        follow: FollowRevocations,
         refusals: Refusals,
         clock: Callable[[], float],
         body_timeout: float,
     ) -> None:
         self._view, self._who, self._tokens, self._clock = view, who, tokens, clock
-        self._introspect, self._revoke, self._refusals, self._timeout = (
+        self._introspect, self._revoke, self._follow, self._refusals, self._timeout = (
             introspect,
             revoke,
+            follow,
             refusals,
             body_timeout,
         )
@@ -62,6 +68,16 @@ class TokenQuestions:
     async def revoke(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """RFC 7009 section 2."""
         await self._serve(slug, scope, receive, send, self._answer_revocation)
+
+    async def revocations(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """What an API must refuse from now on; held open until there is something to say."""
+
+        async def work(tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
+            caller = await self._caller(tenant, headers, form)
+            page = await self._follow(slug, caller, text(form, "audience"), text(form, "cursor"), wait_of(form))
+            return 200, encode_json(page)
+
+        await self._serve(slug, scope, receive, send, work)
 
     async def _answer_introspection(self, tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
         caller = await self._caller(tenant, headers, form)
@@ -98,7 +114,7 @@ class TokenQuestions:
             status, payload = await work(tenant, headers, parse_form(body))
         except OAuthError as error:
             mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
-            self._refusals.note(slug, mended, scope.get("client"), "", request_id)
+            request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
             await answer_error(
                 send,
                 mended,
@@ -106,7 +122,16 @@ class TokenQuestions:
                 request_id=request_id,
             )
             return
-        await answer(send, status, payload)
+        joined: tuple[Header, ...] = ((b"x-request-id", request_id.encode()),) if request_id else ()
+        await answer(send, status, payload, (*NO_STORE, *joined))
+
+
+def wait_of(form: Form) -> float:
+    """Seconds; the service has a longest wait of its own."""
+    unverified_wait = text(form, "wait") or "0"
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", unverified_wait, re.ASCII):
+        raise InvalidRequest("wait is a number of seconds, such as 5 or 0.5")
+    return float(unverified_wait)
 
 
 def token_of(form: Form) -> str:

@@ -52,7 +52,7 @@ class TokenEndpoint:
             client_id = request.unverified_credentials.unverified_client_id
             issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:
-            self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
+            request_id = self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
             await answer_error(
                 send,
                 error,

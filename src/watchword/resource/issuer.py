@@ -1,0 +1,144 @@
+"""One issuer that an API trusts: what is believed of it, and the judgement of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from watchword.jose import (
+    ACCESS_TOKEN_ALGORITHMS,
+    Algorithm,
+    ClaimRefused,
+    Gate,
+    JoseError,
+    KeySet,
+    UnknownKey,
+    check_claims,
+)
+from watchword.resource.claims import Claims, read_claims
+from watchword.resource.errors import TokenInvalid
+from watchword.resource.introspection import Introspection, Introspector
+from watchword.resource.keys import KeySource
+
+if TYPE_CHECKING:
+    from watchword.resource.feed import RevocationFeed
+    from watchword.resource.fetch import Transport
+
+# An issuer whose clock is a little in front must not have its fresh tokens refused; an expiry is still exact.
+CLOCKS_APART: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An issuer (a tenant is one, too) and what is accepted of it, and nothing else.
+
+    Args:
+        issuer: compared exactly with ``iss``.
+        jwks_uri: where the keys are; None finds it in the issuer's metadata.
+        algorithms, typ: of its JWTs (RFC 8725 sections 3.1 and 3.11).
+        introspection: how its opaque tokens are judged; None refuses them.
+        revocations: its feed, started by the API; None means that a revoked JWT is good until it expires.
+    """
+
+    issuer: str
+    jwks_uri: str | None = None
+    algorithms: Collection[Algorithm] = ACCESS_TOKEN_ALGORITHMS
+    typ: Collection[str] = frozenset({"at+jwt"})
+    introspection: Introspection | None = None
+    revocations: RevocationFeed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all issuers of a `Verifier` share; see there."""
+
+    audience: str
+    leeway: float
+    now: Callable[[], float]
+    timeout: float
+    cool_down: float
+    outage: float
+    insecure_http: bool
+    transport: Transport | None
+
+
+class KeyMissing(TokenInvalid):
+    """No key of that id: a new set may have it."""
+
+
+class TrustedIssuer:
+    """An `Issuer` with its keys. Remembers no token."""
+
+    def __init__(self, issuer: Issuer, around: Surroundings, changed: Callable[[], None]) -> None:
+        self.name, self.settings, self._around = issuer.issuer, issuer, around
+        self.keys = KeySource(
+            issuer.issuer,
+            issuer.jwks_uri,
+            now=around.now,
+            timeout=around.timeout,
+            cool_down=around.cool_down,
+            outage=around.outage,
+            insecure_http=around.insecure_http,
+            transport=around.transport,
+            changed=changed,
+        )
+        self.introspector = None if issuer.introspection is None else Introspector(
+            issuer.issuer,
+            issuer.introspection,
+            now=around.now,
+            timeout=around.timeout,
+            insecure_http=around.insecure_http,
+            transport=around.transport,
+        )  # fmt: skip
+        self._ahead = max(around.leeway, CLOCKS_APART)
+        self._gate = Gate(KeySet(()), algorithms=issuer.algorithms, typ=issuer.typ)
+
+    def judge(self, unverified_token: str, keys: KeySet) -> Claims:
+        """Signature, then claims, of a JWT. Raises `TokenInvalid`, and `KeyMissing` of that kind."""
+        gate = self._gate
+        if gate.keys is not keys:
+            gate = self._gate = Gate(keys, algorithms=self.settings.algorithms, typ=self.settings.typ)
+        try:
+            claims = gate.claims(unverified_token)
+        except UnknownKey as error:
+            raise KeyMissing(error.rule) from None
+        except JoseError as error:
+            raise TokenInvalid(error.rule) from None
+        return self._judge_claims(claims)
+
+    def judge_answer(self, introspected: dict[str, Any]) -> Claims:
+        """The answer about an active token, by the rules for a JWT's claims.
+
+        ``iss`` may be left out, for the issuer itself was asked, and ``sub``, where nobody but the
+        application is meant; ``aud``, ``exp`` and ``client_id`` may not. Raises `TokenInvalid`.
+        """
+        kind = introspected.get("token_type", "Bearer")
+        if not isinstance(kind, str) or kind.lower() != "bearer":
+            raise TokenInvalid("the token is not a bearer token (token_type of the introspection)")
+        introspected.setdefault("iss", self.name)
+        introspected.setdefault("sub", introspected.get("client_id"))
+        return self._judge_claims(introspected)
+
+    def _judge_claims(self, claims: dict[str, Any]) -> Claims:
+        around = self._around
+        try:
+            check_claims(
+                claims,
+                issuer=self.name,
+                audience=around.audience,
+                now=around.now(),
+                leeway=around.leeway,
+                ahead=self._ahead,
+            )
+        except ClaimRefused as error:
+            raise TokenInvalid(error.rule + self._about_clocks(error.claim)) from None
+        return read_claims(claims)
+
+    def _about_clocks(self, claim: str) -> str:
+        """What the operator should look at first, when a time is the reason and the clocks differ."""
+        ahead = self.keys.clock_ahead
+        if claim not in ("exp", "nbf", "iat") or ahead is None or abs(ahead) <= CLOCKS_APART:
+            return ""
+        side = "ahead of" if ahead > 0 else "behind"
+        return f"; this machine's clock is {abs(ahead):.0f} s {side} the issuer's: set it right"

@@ -1,0 +1,70 @@
+"""What a refused caller is told: a refusal becomes status, headers and JSON body. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from watchword.resource.errors import AccessRefused, Unavailable
+
+RETRY_AFTER: Final = 5
+"""Seconds after which the issuer is asked again."""
+_UNQUOTABLE = re.compile(r'[^ -~]|["\\]')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer with a JSON body."""
+
+    status: int
+    headers: dict[str, str]
+    document: dict[str, str]
+
+    @property
+    def body(self) -> bytes:
+        """The document's bytes."""
+        return json.dumps(self.document).encode()
+
+
+def refusal(
+    refused: AccessRefused, *, realm: str | None = None, resource_metadata: str | None = None, request_id: str = ""
+) -> Answer:
+    """The answer to a request that was refused (RFC 6750 section 3, RFC 9728 section 5.1).
+
+    Public words only: ``refused.rule`` is for the operator's log.
+
+    Args:
+        realm: the API's own name. resource_metadata: the address of its metadata.
+        request_id: what `watchword.resource.request_id.request_id` read; goes back in ``X-Request-Id``.
+    """
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    value = challenge(refused, realm, resource_metadata)
+    if value is None:
+        headers["Retry-After"] = str(RETRY_AFTER)
+    else:
+        headers["WWW-Authenticate"] = value
+    if request_id:
+        headers["X-Request-Id"] = request_id
+    document = {"error": refused.error or "unauthorized", "error_description": refused.public}
+    return Answer(refused.status, headers, document)
+
+
+def challenge(refused: AccessRefused, realm: str | None = None, resource_metadata: str | None = None) -> str | None:
+    """The value of ``WWW-Authenticate`` (RFC 6750 section 3), or None for a 503.
+
+    ``realm`` is the API's own text; characters that a quoted-string cannot hold are left out.
+    ``resource_metadata`` is the address of its metadata (RFC 9728 section 5.1).
+    """
+    if isinstance(refused, Unavailable):
+        return None
+    parts = [
+        ("realm", realm),
+        ("error", refused.error),
+        ("error_description", None if refused.error is None else refused.public),
+        ("scope", refused.needed),
+        ("resource_metadata", resource_metadata),
+    ]
+    given = ", ".join(f'{name}="{_UNQUOTABLE.sub("", value)}"' for name, value in parts if value is not None)
+    return f"Bearer {given}".rstrip()
