@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .appid import import_appid
 from .audit import audit
 from .demo import demo
 from .doctor import doctor
@@ -18,6 +19,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="An identity for applications: OAuth 2.0 client credentials.",
 )
+import_ = typer.Typer(no_args_is_help=True, help="Bring something along: from IBM Cloud App ID.")
+import_.command("appid")(import_appid)
 for verb in (init, serve, demo, token, inspect, doctor):
     cli.command()(verb)
 for name, group in (
@@ -27,6 +30,7 @@ for name, group in (
     ("key", key),
     ("tenant", tenant),
     ("audit", audit),
+    ("import", import_),
 ):
     cli.add_typer(group, name=name)
 
