@@ -14,7 +14,7 @@ from ...service.change_application import ApplicationChange, update_application
 from ...service.configure_appid import configure_appid
 from ...service.create_application import NewApplication, create_application
 from ...service.define_role import NewRole, RoleChange, create_role, delete_role, update_role
-from ...service.desk import EVERYTHING, Desk, apis_of, found, roles_of
+from ...service.desk import Desk, apis_of, found, roles_of
 from ...service.offer_scopes import delete_with_scopes, offer_scopes
 from ...service.rotate_key import RotateKey
 from ..admin.routes import Reply, Request, Route
@@ -23,6 +23,7 @@ from . import shapes
 _ROOT = "/management/v4/{tenant}"
 _A, _R = f"{_ROOT}/applications", f"{_ROOT}/roles"
 MAX_NAME = 50
+_AT_ONCE = 1_000
 
 
 class AppIdHandlers:
@@ -55,8 +56,12 @@ class AppIdHandlers:
 
     async def list_applications(self, request: Request) -> Reply:
         """All of them: App ID's list has no pages."""
+        listed: list[Application] = []
+        after: tuple[str, str] | None = None
         async with self._desk.store.transaction() as tx:
-            listed = await tx.applications.page(request.caller.tenant_id, None, EVERYTHING)
+            while page := await tx.applications.page(request.caller.tenant_id, after, _AT_ONCE):
+                listed += page
+                after = page[-1].name, page[-1].client_id
         return Reply({"applications": [self._shape(request, a) for a in listed]})
 
     async def create_application(self, request: Request) -> Reply:
