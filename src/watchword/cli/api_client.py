@@ -19,14 +19,21 @@ class AdminClient:
 
     def __init__(self) -> None:
         known = profile.load()
-        self.base = known.issuer.rpartition("/t/")[0]
+        self.base, _, self._slug = known.issuer.rpartition("/t/")
         auth = ClientCredentials(known.issuer, known.client_id, known.client_secret, resource=ADMIN_API)
         self._http = httpx.Client(base_url=self.base, auth=auth, timeout=10)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         """The answer's JSON. Exits with 1 and the problem's own words."""
+        return self._ask(method, f"/api/v1{path}", body, query)
+
+    def management(self, method: str, path: str, body: Any = None) -> Any:
+        """The same for the App ID management API of the profile's tenant."""
+        return self._ask(method, f"/management/v4/{self._slug}{path}", body)
+
+    def _ask(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None) -> Any:
         try:
-            answer = self._http.request(method, f"/api/v1{path}", json=body, params=query)
+            answer = self._http.request(method, path, json=body, params=query)
         except httpx.HTTPError as error:
             fail(f"cannot reach {self.base}: {error}", "is `watchword serve` running there?")
         except Exception as error:
@@ -38,7 +45,9 @@ class AdminClient:
             return answer.json() if answer.content else None
         problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         named = f" ({problem['field']})" if problem.get("field") else ""
-        fail(f"{problem.get('title', answer.status_code)}: {problem.get('detail', answer.text[:200])}{named}")
+        title = problem.get("title") or problem.get("error") or answer.status_code
+        detail = problem.get("detail") or problem.get("message") or answer.text[:200]
+        fail(f"{title}: {detail}{named}")
 
     def items(self, path: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """A whole list, page by page."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .appid import import_appid
 from .audit import audit
 from .broker_config import broker_config
 from .demo import demo
@@ -21,6 +22,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="An identity for applications: OAuth 2.0 client credentials.",
 )
+import_ = typer.Typer(no_args_is_help=True, help="Bring something along: from IBM Cloud App ID.")
+import_.command("appid")(import_appid)
 for verb in (init, serve, demo, token, inspect, doctor):
     cli.command()(verb)
 key.command("export")(key_export)
@@ -32,6 +35,7 @@ for name, group in (
     ("tenant", tenant),
     ("audit", audit),
     ("broker-config", broker_config),
+    ("import", import_),
 ):
     cli.add_typer(group, name=name)
 

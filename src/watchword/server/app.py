@@ -16,6 +16,13 @@ from ..jose.sealing import MasterKey, create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
 from .http.admin.handlers import AdminHandlers
+from .http.administration import Administration
+from .http.appid.bodies import read_token_request
+from .http.appid.documents import AppIdDocuments
+from .http.appid.handlers import AppIdHandlers
+from .http.appid.management import AppIdManagement
+from .http.appid.questions import AppIdQuestions
+from .http.appid.runtime import AppIdRuntime
 from .http.front import Asgi, Front
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
@@ -24,7 +31,9 @@ from .http.oauth.token import TokenEndpoint
 from .http.operations import Operations
 from .http.wire import Receive, Send
 from .keys.rotation import Policy
+from .service.appid_surface import appid_surface
 from .service.authenticate_client import AuthenticateClient
+from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
 from .service.follow_revocations import FollowRevocations
@@ -86,6 +95,10 @@ class Services(Struct, frozen=True, kw_only=True):
     def issuer_of(self, slug: str) -> str:
         """A tenant's issuer identifier."""
         return f"{self.settings.base_url}/t/{slug}"
+
+    def appid_issuer_of(self, slug: str) -> str:
+        """The same tenant's issuer identifier on the App ID surface."""
+        return f"{self.settings.base_url}/oauth/v4/{slug}"
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -169,16 +182,12 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         desk, services.keys, services.create_tenant, services.issuer_of,
         services.storage.store.secret_use, services.audit.recent, services.master, settings.max_old_secrets,
     )  # fmt: skip
-    admin = AdminApi(
-        handlers,
-        services.view,
-        services.tokens,
-        services.world.clock,
-        services.issuer_of,
-        base_path,
-        settings.body_timeout,
+    administration = Administration(
+        services.view, services.tokens, services.world.clock, services.issuer_of, settings.body_timeout
     )
+    admin = AdminApi(handlers, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
+        **appid(services, desk, administration, base_path),
         "/api/v1/": admin,
         "/health/": operations.health,
         "/metrics": operations.metrics,
@@ -194,6 +203,21 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         mounted,
         lifespan,  # type: ignore[arg-type]
     )
+
+
+def appid(services: Services, desk: Desk, administration: Administration, base_path: str) -> dict[str, Asgi]:
+    """The App ID surface: for applications and for those who manage them."""
+    settings, issuer_of = services.settings, services.appid_issuer_of
+    timeout, base = settings.body_timeout, settings.base_url
+    token = TokenEndpoint(services.issue, appid_surface(issuer_of), services.refusals, timeout, read_token_request)
+    check = CheckToken(services.view, services.tokens, services.world.clock, issuer_of)
+    questions = AppIdQuestions(services.who, check, services.revoke, services.refusals, timeout)
+    documents = AppIdDocuments(PublicDocuments(settings.key_publish_ahead), issuer_of, base)
+    handlers = AppIdHandlers(desk, services.keys, issuer_of, base)
+    return {
+        "/oauth/v4/": AppIdRuntime(services.view, base_path, token, questions, documents),
+        "/management/v4/": AppIdManagement(handlers, administration, services.view, base_path),
+    }
 
 
 class Application:

@@ -19,6 +19,8 @@ class Credentials(Struct, frozen=True):
     method: Literal["client_secret_basic", "client_secret_post", "none"]
     unverified_client_id: str
     unverified_secret: str
+    interchangeable: bool = False
+    """Whether it counts the same in header and body: the App ID surface never told its applications to choose."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.method}, ...)"

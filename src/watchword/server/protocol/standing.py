@@ -16,6 +16,8 @@ class Standing(Struct, frozen=True):
     application: Application
     apis: Mapping[str, Api]
     granted: Mapping[str, frozenset[str]]
+    roles: tuple[str, ...] = ()
+    """The names of its roles."""
 
 
 def granted_scopes(

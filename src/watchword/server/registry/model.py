@@ -116,6 +116,19 @@ class Role(Struct, frozen=True, kw_only=True):
     version: int = 1
 
 
+class ClaimMapping(Struct, frozen=True, kw_only=True):
+    """A claim of the App ID surface's tokens: what it is made of, and its name (by default the source's)."""
+
+    source: str
+    source_claim: str = ""
+    destination_claim: str = ""
+
+    @property
+    def claim(self) -> str:
+        """The claim's name in the token."""
+        return self.destination_claim or self.source_claim or self.source
+
+
 class Tenant(Struct, frozen=True, kw_only=True):
     """One isolated issuer."""
 
@@ -125,6 +138,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     enabled: bool = True
     not_before_ms: int = 0
     appid_lifetime: int = DEFAULT_LIFETIME
+    """Seconds that a token of the App ID surface lives."""
+    appid_claims: tuple[ClaimMapping, ...] = ()
     created_at: int
     version: int = 1
     deleted_at: int | None = None

@@ -12,7 +12,8 @@ from ..registry.errors import Conflict
 from ..registry.model import Application, AuthMethod, Grant, Kind
 from ..registry.revocation import of_application
 from .create_application import check_application
-from .desk import Caller, Desk, changed_fields, check_version, found
+from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
+from .ports import Transaction
 
 _NOT_ITSELF = "an administrator cannot disable, delete or disarm itself; use another one's token for that"
 
@@ -48,7 +49,7 @@ async def update_application(
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
-        after = replace(before, **given(change))
+        after = replace(await _still_there(tx, before), **given(change))
         fields = changed_fields(before, after)
         if not fields:
             return before
@@ -64,6 +65,21 @@ async def update_application(
             ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)),
         )
     return after
+
+
+async def _still_there(tx: Transaction, application: Application) -> Application:
+    """Without the APIs, scopes and roles that were deleted since: what gives nothing must not block a change."""
+    apis, roles = await apis_of(tx, application.tenant_id), await roles_of(tx, application.tenant_id)
+    return replace(
+        application,
+        grants=tuple(
+            replace(grant, scopes=tuple(name for name in grant.scopes if name in apis[grant.api_id].scope_names()))
+            for grant in application.grants
+            if grant.api_id in apis
+        ),
+        role_ids=tuple(role_id for role_id in application.role_ids if role_id in roles),
+        default_api_id=application.default_api_id if application.default_api_id in apis else None,
+    )
 
 
 async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Application:
@@ -82,12 +98,17 @@ async def delete_application(desk: Desk, caller: Caller, client_id: str, expecte
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
-        if client_id == caller.actor:
-            raise Conflict(_NOT_ITSELF)
-        after = replace(before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1)
-        await tx.applications.remove(after)
-        tx.announce(caller.tenant_id, of_application(after, desk.clock()))
-        tx.record(
-            caller.tenant_id,
-            ApplicationDeleted(client_id=client_id, **desk.said(caller)),
-        )
+        await remove_application(desk, tx, caller, before)
+
+
+async def remove_application(desk: Desk, tx: Transaction, caller: Caller, before: Application) -> None:
+    """`delete_application` as a part of a larger change."""
+    if before.client_id == caller.actor:
+        raise Conflict(_NOT_ITSELF)
+    after = replace(before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1)
+    await tx.applications.remove(after)
+    tx.announce(caller.tenant_id, of_application(after, desk.clock()))
+    tx.record(
+        caller.tenant_id,
+        ApplicationDeleted(client_id=before.client_id, **desk.said(caller)),
+    )

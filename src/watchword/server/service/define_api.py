@@ -50,18 +50,23 @@ def _check(api: Api) -> None:
 
 async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
     """Makes the signing key of its algorithm, too, if the tenant has none. Raises `Invalid`, `Conflict`."""
+    async with desk.store.transaction() as tx:
+        return await add_api(desk, keys, tx, caller, wanted)
+
+
+async def add_api(desk: Desk, keys: RotateKey, tx: Transaction, caller: Caller, wanted: NewApi) -> Api:
+    """`create_api` as a part of a larger change."""
     api = Api(
         tenant_id=caller.tenant_id, api_id=desk.new_id(), identifier=wanted.identifier, name=wanted.name,
         scopes=wanted.scopes, tokens=wanted.tokens, introspectors=wanted.introspectors, created_at=int(desk.clock()),
     )  # fmt: skip
     _check(api)
-    async with desk.store.transaction() as tx:
-        await tx.apis.add(api)
-        tx.record(
-            caller.tenant_id,
-            ApiCreated(api_id=api.api_id, identifier=api.identifier, **desk.said(caller)),
-        )
-        await keys.ensure(tx, caller.tenant_id, api.tokens.algorithm, caller.actor)
+    await tx.apis.add(api)
+    tx.record(
+        caller.tenant_id,
+        ApiCreated(api_id=api.api_id, identifier=api.identifier, **desk.said(caller)),
+    )
+    await keys.ensure(tx, caller.tenant_id, api.tokens.algorithm, caller.actor)
     return api
 
 
@@ -77,19 +82,26 @@ async def update_api(
     async with desk.store.transaction() as tx:
         before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
         check_version(before, expected)
-        after = replace(before, **given(change))
-        fields = changed_fields(before, after)
-        if not fields:
-            return before
-        _check(after)
-        after = replace(after, version=before.version + 1)
-        await tx.apis.replace(after)
-        await _drop_from_roles(tx, after)
-        tx.record(
-            caller.tenant_id,
-            ApiUpdated(api_id=api_id, fields=fields, **desk.said(caller)),
-        )
-        await keys.ensure(tx, caller.tenant_id, after.tokens.algorithm, caller.actor)
+        return await change_api(desk, keys, tx, caller, before, change)
+
+
+async def change_api(
+    desk: Desk, keys: RotateKey, tx: Transaction, caller: Caller, before: Api, change: ApiChange
+) -> Api:
+    """`update_api` as a part of a larger change."""
+    after = replace(before, **given(change))
+    fields = changed_fields(before, after)
+    if not fields:
+        return before
+    _check(after)
+    after = replace(after, version=before.version + 1)
+    await tx.apis.replace(after)
+    await _drop_from_roles(tx, after)
+    tx.record(
+        caller.tenant_id,
+        ApiUpdated(api_id=after.api_id, fields=fields, **desk.said(caller)),
+    )
+    await keys.ensure(tx, caller.tenant_id, after.tokens.algorithm, caller.actor)
     return after
 
 
@@ -98,11 +110,16 @@ async def delete_api(desk: Desk, caller: Caller, api_id: str, expected: int | No
     async with desk.store.transaction() as tx:
         before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
         check_version(before, expected)
-        if before.identifier == ADMIN_API:
-            raise Conflict("Watchword's own API cannot be deleted")
-        await _drop_from_roles(tx, replace(before, scopes=()))
-        await tx.apis.remove(replace(before, version=before.version + 1))
-        tx.record(caller.tenant_id, ApiDeleted(api_id=api_id, **desk.said(caller)))
+        await remove_api(desk, tx, caller, before)
+
+
+async def remove_api(desk: Desk, tx: Transaction, caller: Caller, before: Api) -> None:
+    """`delete_api` as a part of a larger change."""
+    if before.identifier == ADMIN_API:
+        raise Conflict("Watchword's own API cannot be deleted")
+    await _drop_from_roles(tx, replace(before, scopes=()))
+    await tx.apis.remove(replace(before, version=before.version + 1))
+    tx.record(caller.tenant_id, ApiDeleted(api_id=before.api_id, **desk.said(caller)))
 
 
 async def _drop_from_roles(tx: Transaction, api: Api) -> None:

@@ -115,7 +115,8 @@ class View:
         if application is None:
             return None
         granted = granted_scopes(application, tenant.roles, tenant.apis)
-        standing = Standing(tenant.tenant, application, tenant.apis, granted)
+        roles = tuple(tenant.roles[id_].name for id_ in application.role_ids if id_ in tenant.roles)
+        standing = Standing(tenant.tenant, application, tenant.apis, granted, roles)
         if seq == self.seq:
             tenant.remember(standing)
         return standing

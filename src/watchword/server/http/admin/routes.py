@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from ...service.desk import Caller
+from .problems import Problem
 
 
 class Request(Struct, frozen=True):
@@ -54,6 +55,16 @@ class Table:
     def __init__(self, routes: list[Route]) -> None:
         self.routes = routes
         self._patterns = [(re.compile(_pattern(route.path)), route) for route in routes]
+
+    def route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route and its path parameters. Raises `Problem` 404 and 405."""
+        found, parameters, allowed = self.find(method, path)
+        if found is None and not allowed:
+            raise Problem(404, "not found", "there is nothing at this path")
+        if found is None:
+            listed = ", ".join(allowed)
+            raise Problem(405, "method not allowed", f"use {listed}", headers=((b"allow", listed.encode()),))
+        return found, parameters
 
     def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str], list[str]]:
         """The route, its path parameters, and the methods that the path has."""

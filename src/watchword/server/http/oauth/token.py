@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...protocol.errors import OAuthError
 from ...protocol.form import parse_form
-from ...protocol.request import token_request
+from ...protocol.request import TokenRequest, token_request
 from ...service.issue_token import IssueToken, Surface
 from ...service.refusals import Refusals
 from ..wire import (
@@ -21,10 +23,18 @@ from ..wire import (
 )
 
 _HEADERS = [JSON, *NO_STORE]
+Read = Callable[[Headers, bytes], TokenRequest]
+"""What differs between the surfaces' requests: which bodies are read, and how Basic is decoded."""
+
+
+def read_form(headers: Headers, body: bytes) -> TokenRequest:
+    """The native issuer's: a form and nothing else."""
+    headers.only_form()
+    return token_request(parse_form(body), headers.basic(), request_id=headers.request_id)
 
 
 class TokenEndpoint:
-    """The native issuer's token endpoint."""
+    """The token endpoint of one surface."""
 
     def __init__(
         self,
@@ -32,6 +42,7 @@ class TokenEndpoint:
         surface: Surface,
         refusals: Refusals,
         body_timeout: float,
+        read: Read = read_form,
     ) -> None:
         self._issue, self._surface, self._refusals, self._timeout = (
             issue,
@@ -39,6 +50,7 @@ class TokenEndpoint:
             refusals,
             body_timeout,
         )
+        self._read = read
 
     async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, one answer; the raw form is never seen again after this function."""
@@ -47,8 +59,7 @@ class TokenEndpoint:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
             body = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
-            headers.only_form()
-            request = token_request(parse_form(body), headers.basic(), request_id=request_id)
+            request = self._read(headers, body)
             client_id = request.unverified_credentials.unverified_client_id
             issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:

@@ -9,6 +9,7 @@ from ...registry.secret_text import digest
 from ..errors import InvalidClient
 from ..request import Credentials
 
+_METHODS = ("client_secret_basic", "client_secret_post")
 _NOBODY = Secret(id="", digest="hmac:" + "0" * 64, created_at=0)
 
 
@@ -22,6 +23,6 @@ def prove(application: Application | None, presented: Credentials, pepper: bytes
             found = secret
     if application is None or found is None or not presented.unverified_secret:
         raise InvalidClient(detail="unknown application or wrong secret")
-    if application.auth_method != presented.method:
+    if application.auth_method not in (_METHODS if presented.interchangeable else (presented.method,)):
         raise InvalidClient(detail=f"registered for {application.auth_method}, used {presented.method}")
     return found

@@ -1,0 +1,94 @@
+"""Client credentials as IBM Cloud App ID has them: its audience rule, its scopes, its claims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from ..registry.appid import DEFAULT_SCOPE, is_application
+from ..registry.model import Api, SigningAlgorithm, TokenSettings
+from .access import Access, allowed_scopes, asked_scopes
+from .errors import InvalidTarget
+from .request import TokenRequest
+from .standing import Standing
+
+AMR = ("appid_client_credentials",)
+ALGORITHM: SigningAlgorithm = "RS256"
+
+
+class AppIdAccess(Access, frozen=True):
+    """What was granted, and the claims that the tenant adds."""
+
+    custom: dict[str, Any]
+
+
+class AppIdClaims(Struct, frozen=True):
+    """The claims that App ID v4 writes, and `jti`, by which a token can be revoked. `aud` is always an array."""
+
+    iss: str
+    aud: tuple[str, ...]
+    sub: str
+    exp: int
+    iat: int
+    tenant: str
+    scope: str
+    amr: tuple[str, ...]
+    jti: str
+
+
+def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
+    """Without `audience` the token names the application itself and holds all that it may do anywhere.
+
+    `appid_default` is there in any case. A scope that is not granted is refused, never dropped.
+    """
+    if request.resources:
+        raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
+    targets = _targets(standing, request.audience)
+    asked = tuple(name for name in asked_scopes(request.scope) if name != DEFAULT_SCOPE)
+    given = allowed_scopes(asked, targets, standing.granted) if asked or not request.scope else ()
+    return AppIdAccess(
+        standing.application.client_id,
+        (request.audience or standing.application.client_id,),
+        (DEFAULT_SCOPE, *given),
+        TokenSettings(algorithm=ALGORITHM, type="JWT", lifetime=standing.tenant.appid_lifetime),
+        _custom_claims(standing),
+    )
+
+
+def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
+    """Unknown, disabled, not granted and native are one and the same answer."""
+    reachable = [standing.apis[api_id] for api_id, scopes in standing.granted.items() if scopes]
+    targets = tuple(api for api in reachable if api.enabled and is_application(api.identifier))
+    if not audience:
+        return targets
+    named = tuple(api for api in targets if api.identifier == audience)
+    if not named:
+        raise InvalidTarget("audience names no application that this one's roles reach")
+    return named
+
+
+def _custom_claims(standing: Standing) -> dict[str, Any]:
+    """An attribute that the application does not have makes no claim."""
+    found: dict[str, Any] = {}
+    for mapping in standing.tenant.appid_claims:
+        if mapping.source == "roles":
+            found[mapping.claim] = standing.roles
+        elif mapping.source_claim in standing.application.labels:
+            found[mapping.claim] = standing.application.labels[mapping.source_claim]
+    return found
+
+
+def claims(access: AppIdAccess, issuer: str, tenant: str, now: int, token_id: str) -> AppIdClaims:
+    """Pure: the same arguments give the same claims."""
+    return AppIdClaims(
+        issuer,
+        access.audience,
+        access.subject,
+        now + access.settings.lifetime,
+        now,
+        tenant,
+        " ".join(access.scopes),
+        AMR,
+        token_id,
+    )
