@@ -31,13 +31,17 @@ from .service.housekeeping import Housekeeping
 from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
 from .service.issue_token import IssueToken, Surface, rfc9068_mint
+from .service.key_schedule import KeySchedule
+from .service.prune_audit import PruneAudit
 from .service.read_token import TokenReader
 from .service.refusals import Refusals
 from .service.revoke_token import RevokeToken
 from .service.rotate_key import RotateKey
 from .service.secret_use import SecretUse
 from .service.view import View
-from .storage.audit import AuditLog, audit_key
+from .storage.audit import AuditLog
+from .storage.audit_pruning import AuditPruning
+from .storage.checkpoints import audit_key
 from .storage.migrate import migrate
 from .storage.open import (
     StartRefused,
@@ -77,6 +81,7 @@ class Services(Struct, frozen=True, kw_only=True):
     keys: RotateKey
     create_tenant: CreateTenant
     audit: AuditLog
+    prune_audit: PruneAudit
     housekeeping: Housekeeping
     pepper: bytes
 
@@ -105,10 +110,16 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     tokens = TokenReader(view)
     policy = policy_of(settings)
     keys = RotateKey(storage.store, master, policy, world.clock)
-    audit = AuditLog(storage.engine, await audit_key(storage.engine, master), world.clock)
+    signing = await audit_key(storage.engine, master)
+    audit = AuditLog(storage.engine, signing, world.clock)
+    prune_audit = PruneAudit(AuditPruning(storage.engine, storage.store, signing, world.clock), world.clock)
 
     async def bind_chains() -> None:
         await audit.bind({**commits.heads(), **storage.store.heads()})
+
+    async def prune_by_age() -> None:
+        if settings.audit_retention_days:
+            await prune_audit(world.clock() - settings.audit_retention_days * 86_400)
 
     base = settings.base_url
     return Services(
@@ -128,15 +139,17 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         keys=keys,
         create_tenant=CreateTenant(storage.store, keys, policy, pepper, world.clock, world.random_bytes),
         audit=audit,
+        prune_audit=prune_audit,
         housekeeping=Housekeeping(
             view,
             storage.store,
             commits,
-            keys,
+            KeySchedule(keys, policy, world.clock),
             refusals,
             uses,
             bind_chains,
             storage.store.purge,
+            prune_by_age,
             world.clock,
         ),
         pepper=pepper,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..audit.events import TokenRevoked
 from ..protocol.errors import InvalidRequest, Unavailable
+from .contention import again
 from .ports import StorageUnavailable, Store
 from .read_token import TokenReader
 from .view import TenantView, View
@@ -33,14 +34,12 @@ class RevokeToken:
                 return
             if claims["sub"] != caller_id:
                 raise InvalidRequest("this token was issued to another application; only that one may revoke it")
-            async with self._store.transaction() as tx:
-                if await tx.revoke_token(tenant.tenant.tenant_id, claims["jti"], int(claims["exp"])):
-                    event = TokenRevoked(
-                        at=now,
-                        actor=caller_id,
-                        request_id=request_id,
-                        token_id=claims["jti"],
-                    )
-                    tx.record(tenant.tenant.tenant_id, event)
+            event = TokenRevoked(at=now, actor=caller_id, request_id=request_id, token_id=claims["jti"])
+            await again(lambda: self._mark(tenant.tenant.tenant_id, event, int(claims["exp"])))
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
+
+    async def _mark(self, tenant_id: str, event: TokenRevoked, expires_at: int) -> None:
+        async with self._store.transaction() as tx:
+            if await tx.revoke_token(tenant_id, event.token_id, expires_at):
+                tx.record(tenant_id, event)

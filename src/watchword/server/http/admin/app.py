@@ -12,6 +12,7 @@ from ....jose.encoding import json_object
 from ...protocol.errors import OAuthError
 from ...registry.errors import RegistryError
 from ...registry.model import ADMIN_API
+from ...service.contention import again
 from ...service.create_tenant import DEFAULT
 from ...service.desk import Caller
 from ...service.ports import StorageUnavailable
@@ -82,7 +83,7 @@ class AdminApi:
             await self._body(headers, receive, route),
             _expected(scope["headers"]),
         )
-        await _send_reply(send, await route.handler(request))
+        await _send_reply(send, await again(lambda: route.handler(request)))
 
     async def _authorise(self, headers: Headers, route: Route) -> Caller:
         """A token for the admin API, of the tenant that issued it, with the route's scope."""
