@@ -7,6 +7,7 @@ import typer
 from .audit import audit
 from .demo import demo
 from .doctor import doctor
+from .instance import export, import_
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
 from .token import inspect, token
@@ -18,7 +19,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="An identity for applications: OAuth 2.0 client credentials.",
 )
-for verb in (init, serve, demo, token, inspect, doctor):
+for verb in (init, serve, demo, token, inspect, doctor, export):
     cli.command()(verb)
 for name, group in (
     ("app", app),
@@ -27,6 +28,7 @@ for name, group in (
     ("key", key),
     ("tenant", tenant),
     ("audit", audit),
+    ("import", import_),
 ):
     cli.add_typer(group, name=name)
 

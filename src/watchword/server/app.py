@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -26,8 +27,10 @@ from .keys.rotation import Policy
 from .service.authenticate_client import AuthenticateClient
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
+from .service.export_instance import ExportInstance
 from .service.group_commit import GroupCommit
 from .service.housekeeping import Housekeeping
+from .service.import_instance import ImportInstance, pieces_of
 from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
 from .service.issue_token import IssueToken, Surface, rfc9068_mint
@@ -42,7 +45,7 @@ from .service.view import View
 from .storage.audit import AuditLog
 from .storage.audit_pruning import AuditPruning
 from .storage.checkpoints import audit_key
-from .storage.migrate import migrate
+from .storage.migrate import migrate, newest_revision
 from .storage.open import (
     StartRefused,
     Storage,
@@ -50,6 +53,7 @@ from .storage.open import (
     make_engine,
     open_storage,
 )
+from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
 
@@ -82,6 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
     create_tenant: CreateTenant
     audit: AuditLog
     prune_audit: PruneAudit
+    export: ExportInstance
     housekeeping: Housekeeping
     pepper: bytes
 
@@ -140,6 +145,9 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         create_tenant=CreateTenant(storage.store, keys, policy, pepper, world.clock, world.random_bytes),
         audit=audit,
         prune_audit=prune_audit,
+        export=ExportInstance(
+            Transfer(storage.engine, storage.store), storage.store, master, world.clock, world.random_bytes
+        ),
         housekeeping=Housekeeping(
             view,
             storage.store,
@@ -272,4 +280,34 @@ async def initialise(settings: Settings, world: World = World()) -> FirstAdmin |
             return None
     finally:
         await services.housekeeping.finish()
+        await services.storage.close()
+
+
+async def import_instance(
+    settings: Settings,
+    file: BinaryIO,
+    progress: Callable[[int], None] = lambda records: None,
+    world: World = World(),  # noqa: B008 (frozen)
+) -> int:
+    """Create the database, if it is missing, and fill it; a file that is not whole is refused before.
+
+    Raises `DamagedExport`, `Conflict`, `StartRefused`.
+    """
+    master = load_master_key(Path(settings.master_key_file))
+    for _ in pieces_of(file, master, newest_revision()):
+        pass
+    file.seek(0)
+    await asyncio.to_thread(migrate, settings.database_url)
+    engine = make_engine(settings.database_url)
+    try:
+        await check_master_key(engine, master)
+    finally:
+        await engine.dispose()
+    services = await open_services(settings, world)
+    try:
+        load = ImportInstance(Transfer(services.storage.engine, services.storage.store), master, world.clock)
+        count = await load(file, progress)
+        await services.housekeeping.finish()
+        return count
+    finally:
         await services.storage.close()
