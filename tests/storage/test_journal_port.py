@@ -44,9 +44,7 @@ async def test_both_nodes_write_and_nothing_is_lost(pair: Pair) -> None:
         seq = await node.services.storage.reader.newest_change()
         submit = node.services.commits.submit
         rows = [OpaqueRow(node.tenant.tenant_id, f"hash-{n}", 9, b"{}") for n in range(first, first + 50)]
-        waiting = [
-            submit(node.tenant.tenant_id, client_id, issued(first + n), row, seq) for n, row in enumerate(rows)
-        ]
+        waiting = [submit(node.tenant.tenant_id, client_id, issued(first + n), row, seq) for n, row in enumerate(rows)]
         return list(await asyncio.gather(*waiting))
 
     results = await at_once(*(lambda k=k: write(pair[k % 2], k * 100) for k in range(4)))
@@ -88,9 +86,8 @@ async def test_issue_races_disable(pair: Pair) -> None:
     for number in range(10):
         client_id = await registered(a, f"app {number}")
         as_of = await b.services.storage.reader.newest_change()
-        submit: Any = b.services.commits.submit
         allowed, _ = await at_once(
-            lambda c=client_id, n=number, s=as_of: submit(b.tenant.tenant_id, c, issued(n), None, s),
+            lambda c=client_id, n=number, s=as_of: b.services.commits.submit(b.tenant.tenant_id, c, issued(n), None, s),
             lambda c=client_id: update_application(a.desk, a.caller, c, ApplicationChange(enabled=False)),
         )
         payloads, _ = await kept(a)

@@ -107,7 +107,7 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     await check_master_key(storage.engine, master)
     view = View(storage.reader, master, world.clock, world.monotonic)
     await view.start()
-    storage.store.heed = view.heed
+    storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
     refusals, uses = Refusals(world.clock), SecretUse(storage.store.save_secret_use)

@@ -7,7 +7,7 @@ own; whoever prunes next takes up what an interruption left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,20 +31,29 @@ _t = schema.audit
 class AuditPruning:
     """The port of `service/prune_audit.py`."""
 
-    def __init__(self, engine: AsyncEngine, store: RegistryStore, key: PrivateKey, clock: Callable[[], float]) -> None:
-        self._reading, self._store, self._clock = for_reading(engine), store, clock
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        store: RegistryStore,
+        key: PrivateKey,
+        clock: Callable[[], float],
+        batch: int = _BATCH,
+    ) -> None:
+        self._reading, self._store, self._clock, self._batch = for_reading(engine), store, clock, batch
         self._anchors, self._checkpoints = anchors(key), checkpoints(key)
 
     async def give_up(self, before: float, event: Callable[[int], Event]) -> int:
         """Sign away every row older than `before`; each tenant's log gets `event(rows)`. How many rows."""
-        newest, given_up = await self._given_up()
+        valid, given_up = await self._given_up()
         cuts, counts = await self._cuts(before, given_up)
         if not cuts:
             return 0
         async with self._store.transaction() as tx:
             if tx.dialect == "postgresql":
                 await tx.run(sa.select(sa.func.pg_advisory_xact_lock(_PRUNE_LOCK)))
-            if any(anchor is not None for _, anchor in await self._anchors.read(tx.connection, after=newest)):
+            if any(
+                anchor is not None for _, anchor in await self._anchors.read(tx.connection, after=max(valid, default=0))
+            ):
                 return 0  # another worker was first
             anchor = Anchor(self._clock(), before, newest_anchors(given_up, cuts))
             await self._anchors.write(tx.connection, anchor)
@@ -52,18 +61,20 @@ class AuditPruning:
                 tx.record(tenant_id, event(rows))
         return sum(counts.values())
 
-    async def remove(self) -> AsyncIterator[int]:
+    async def remove(self) -> AsyncGenerator[int, None]:
         """Delete what the newest anchor covers; the number of rows after each batch."""
-        newest, given_up = await self._given_up()
+        valid, given_up = await self._given_up()
         for name, (last, _) in given_up.items():
             tenant_id, _, chain = name.partition("/")
             of_chain = (_t.c.tenant_id == tenant_id, _t.c.chain == chain)
             while (first := await self._value(sa.select(sa.func.min(_t.c.seq)).where(*of_chain))) is not None:
                 if first > last:
                     break
-                end = min(first + _BATCH - 1, last)
+                end = min(first + self._batch - 1, last)
                 yield await self._delete(sa.delete(_t).where(*of_chain, _t.c.seq <= end))
-        await self._delete(sa.delete(schema.anchor).where(schema.anchor.c.id < newest))
+        await self._delete(
+            sa.delete(schema.anchor).where(schema.anchor.c.id.in_(valid[:-1]))
+        )  # a forged one is evidence
         await self._remove_checkpoints(given_up)
 
     async def _delete(self, statement: sa.Delete) -> int:
@@ -115,14 +126,15 @@ class AuditPruning:
                 return
             await self._delete(sa.delete(schema.checkpoint).where(schema.checkpoint.c.id <= spent))
 
-    async def _given_up(self) -> tuple[int, dict[str, Place]]:
-        """The newest valid anchor's id, and where each chain begins by all valid ones."""
-        newest, given_up = 0, dict[str, Place]()
+    async def _given_up(self) -> tuple[list[int], dict[str, Place]]:
+        """The ids of the valid anchors, and where each chain begins by them."""
+        valid, given_up = list[int](), dict[str, Place]()
         async with told_apart(), self._reading.connect() as connection:
             for id_, anchor in await self._anchors.read(connection):
                 if anchor is not None:
-                    newest, given_up = id_, newest_anchors(given_up, anchor.pruned)
-        return newest, given_up
+                    valid.append(id_)
+                    given_up = newest_anchors(given_up, anchor.pruned)
+        return valid, given_up
 
     async def _value(self, query: sa.Select[Any]) -> Any:
         async with told_apart(), self._reading.connect() as connection:

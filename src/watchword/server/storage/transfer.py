@@ -56,7 +56,7 @@ class Transfer:
                         query = query.where(sa.tuple_(*key) > sa.tuple_(*(sa.literal(each) for each in after)))
                     found = (await connection.execute(query)).mappings().fetchall()
                     if found:
-                        yield Piece(table.name, [_out(dict(row)) for row in found])
+                        yield Piece(str(table.name), [_out(dict(row)) for row in found])
                     if len(found) < _PIECE:
                         break
                     after = tuple(found[-1][column.name] for column in key)
@@ -85,7 +85,7 @@ class Transfer:
 
 def _out(row: Record) -> Record:
     return {
-        name: {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
+        str(name): {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
         for name, value in row.items()
     }
 
