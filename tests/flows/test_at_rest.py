@@ -102,7 +102,7 @@ async def test_one_active_key_for_each_algorithm(ww: Instance) -> None:
 
 
 async def test_a_lost_database_is_never_a_yes(tmp_path: Path) -> None:
-    """INT-017: introspection would go on saying active while a revocation cannot reach it."""
+    """INT-017 DBF-008: introspection would go on saying active while a revocation cannot reach it."""
     async with instance(tmp_path) as ww:
         token = (await ww.bearer())["authorization"][7:]
         (tmp_path / "watchword.db").rename(tmp_path / "elsewhere.db")
