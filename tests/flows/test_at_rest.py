@@ -41,12 +41,6 @@ async def tenant_id(ww: Instance) -> str:
     return found.tenant.tenant_id
 
 
-async def alter(ww: Instance, statement: sa.Executable) -> None:
-    """Change the database behind Watchword's back."""
-    async with ww.services.storage.engine.begin() as connection:
-        await connection.execute(statement)
-
-
 async def test_a_dump_opens_no_door(ww: Instance, tmp_path: Path) -> None:
     """CAU-039 ROT-010: whoever steals a backup would have every secret, token and signing key."""
     api = await ww.api("https://rs1.example/", "a:read", format="opaque")
@@ -81,30 +75,6 @@ async def test_the_flow_on_this_database(ww: Instance) -> None:
     assert (await ww.services.audit.verify(await tenant_id(ww)))[1] == []
 
 
-@pytest.mark.parametrize("damage", ["altered", "missing", "reordered", "truncated"], ids=lambda d: f"LOG-010 {d}")
-async def test_damage_to_the_audit_log_shows(ww: Instance, damage: str) -> None:
-    """An intruder could remove the traces."""
-    for _ in range(4):
-        await ww.bearer()
-    await ww.services.housekeeping.finish()
-    id_, t = await tenant_id(ww), schema.audit
-    assert (await ww.services.audit.verify(id_))[1] == []
-    chain = next(name for name in ww.services.commits.heads()).partition("/")[2]
-    mine = (t.c.tenant_id == id_, t.c.chain == chain)
-    if damage == "altered":
-        await alter(ww, sa.update(t).where(*mine, t.c.seq == 2).values(payload=b"[]"))
-    elif damage == "missing":
-        await alter(ww, sa.delete(t).where(*mine, t.c.seq == 2))
-    elif damage == "truncated":
-        await alter(ww, sa.delete(t).where(*mine, t.c.seq == 4))
-    else:
-        for old, new in ((2, 99), (3, 2), (99, 3)):
-            await alter(ww, sa.update(t).where(*mine, t.c.seq == old).values(seq=new))
-    _, breaks = await ww.services.audit.verify(id_)
-    expected = {"altered": 2, "missing": 3, "reordered": 2, "truncated": 4}[damage]
-    assert expected in [found.seq for found in breaks if found.chain == chain]
-
-
 async def test_a_change_that_comes_between_is_seen(ww: Instance) -> None:
     """RAC-001 SEC-003: another node's disabling would be overlooked by whoever judged just before it."""
     from watchword.server.audit.events import TokenIssued
@@ -114,7 +84,7 @@ async def test_a_change_that_comes_between_is_seen(ww: Instance) -> None:
     as_of = ww.services.view.seq
     ww.services.storage.store.heed = lambda changes: None  # as if another node had made the change
     assert (await ww.call("PATCH", f"/applications/{app['client_id']}", {"enabled": False})).status_code == 200
-    ww.services.storage.store.heed = ww.services.view.heed
+    ww.services.storage.store.heed = ww.services.view.forget
     event = TokenIssued(at=1.0, token_id="t" * 32, audience=(), scope="", expires_at=1)
     assert await ww.services.commits.submit(await tenant_id(ww), app["client_id"], event, None, as_of) is False
     assert (await ww.token(credentials_of(app))).status_code == 401
@@ -132,7 +102,7 @@ async def test_one_active_key_for_each_algorithm(ww: Instance) -> None:
 
 
 async def test_a_lost_database_is_never_a_yes(tmp_path: Path) -> None:
-    """INT-017: introspection would go on saying active while a revocation cannot reach it."""
+    """INT-017 DBF-008: introspection would go on saying active while a revocation cannot reach it."""
     async with instance(tmp_path) as ww:
         token = (await ww.bearer())["authorization"][7:]
         (tmp_path / "watchword.db").rename(tmp_path / "elsewhere.db")

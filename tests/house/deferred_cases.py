@@ -6,6 +6,12 @@ DEFERRED: dict[str, str] = {
     "TEP-016": "issue 4: token exchange",
     "CAU-024": "issue 4: the TLS listener that asks for client certificates",
     "DIS-006": "issue 4: private_key_jwt in the client library",
-    "ADM-025": "issue 2, still open: export and import of an instance",
+    "CRS-006": "issue 4: DPoP",
+    "CRS-008": "issue 2: kill -9 in every step of a key rotation; each rotation is one transaction (tests/storage)",
+    "CRS-011": "issue 2: a power cut needs a device that records writes",
+    "DBF-009": "issue 2: a full disk needs a small file system of its own",
+    "DBF-012": "Watchword uses no Redis",
+    "DBF-014": "issue 2: two versions on one database, when there is a second version",
+    "DBF-017": "issue 2: five hundred slow clients",
     **{f"ADM-{n:03}": "console issue: the web console" for n in (9, 12, 13, 15, 16, 18)},
 }

@@ -10,7 +10,25 @@ import yaml
 from tests.house.deferred_cases import DEFERRED
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = ["TEP", "CAU", "SCP", "RES", "INT", "REV", "DIS", "ROT", "SEC", "LOG", "TEN", "ADM", "SAS", "JWT", "CLK"]
+GROUPS = [
+    "TEP",
+    "CAU",
+    "SCP",
+    "RES",
+    "INT",
+    "REV",
+    "DIS",
+    "ROT",
+    "SEC",
+    "LOG",
+    "TEN",
+    "ADM",
+    "SAS",
+    "JWT",
+    "CLK",
+    "CRS",
+    "DBF",
+]
 CASE = re.compile(r"\b(?:" + "|".join(GROUPS) + r")-\d{3}\b")
 
 

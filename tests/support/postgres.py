@@ -35,8 +35,9 @@ class Postgres:
         self._made: list[str] = []
 
     @classmethod
-    def start(cls) -> "Postgres":
-        if given := os.environ.get("WATCHWORD_TEST_POSTGRES"):
+    def start(cls, *, own: bool = False) -> "Postgres":
+        """`own`: a cluster that the test may break, also when WATCHWORD_TEST_POSTGRES names one."""
+        if not own and (given := os.environ.get("WATCHWORD_TEST_POSTGRES")):
             return cls(given)
         binaries = _binaries()
         if binaries is None:
@@ -57,6 +58,22 @@ class Postgres:
             server.stop()
             raise
         return server
+
+    def restart(self) -> None:
+        """As an operator does it."""
+        self._run(
+            "pg_ctl", "-D", f"{self._directory}/data", "-w", "-l", f"{self._directory}/log", "-m", "fast", "restart"
+        )
+
+    def pids(self) -> list[int]:
+        """The postmaster first, then every process that it started."""
+        head = int(Path(f"{self._directory}/data/postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{head}/task/{head}/children").read_text().split()
+        return [head, *map(int, children)]
+
+    def backends(self) -> list[int]:
+        """The processes that serve Watchword's connections."""
+        return [pid for pid in self.pids()[1:] if b"127.0.0.1" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> None:
         assert self._binaries is not None

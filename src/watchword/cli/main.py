@@ -11,6 +11,7 @@ from .demo import demo
 from .doctor import doctor
 from .export import key_export
 from .inspect import inspect
+from .instance import export, import_
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
 from .token import token
@@ -22,9 +23,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="An identity for applications: OAuth 2.0 client credentials.",
 )
-import_ = typer.Typer(no_args_is_help=True, help="Bring something along: from IBM Cloud App ID.")
 import_.command("appid")(import_appid)
-for verb in (init, serve, demo, token, inspect, doctor):
+for verb in (init, serve, demo, token, inspect, doctor, export):
     cli.command()(verb)
 key.command("export")(key_export)
 for name, group in (

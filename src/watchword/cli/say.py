@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
@@ -44,6 +47,14 @@ def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
 def done(text: str) -> None:
     """A step that held."""
     err.print(f"[green]✓[/green] {text}")
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """How far long work has come, when a person looks on; call it with each step's number."""
+    with Progress(TextColumn("{task.completed} " + what), TimeElapsedColumn(), console=err, transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda count: shown.advance(task, count)
 
 
 def fail(text: str, hint: str = "") -> NoReturn:

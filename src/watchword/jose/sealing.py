@@ -65,12 +65,20 @@ def load_master_key(path: Path) -> MasterKey:
 
 
 def create_master_key(path: Path) -> MasterKey:
-    """Write a new key file with mode 0600, durably; an existing one is never replaced (FileExistsError)."""
+    """Write a new key file with mode 0600, durably; an existing one is never replaced (FileExistsError).
+
+    The file appears whole: a process that starts at the same moment never reads half a key.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = os.urandom(32)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(raw.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(raw.hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(unfinished, path)
+    finally:
+        unfinished.unlink()
     return MasterKey(raw)

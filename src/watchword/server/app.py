@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -36,21 +37,27 @@ from .service.authenticate_client import AuthenticateClient
 from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
+from .service.export_instance import ExportInstance
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.group_commit import GroupCommit
 from .service.housekeeping import Housekeeping
+from .service.import_instance import ImportInstance, pieces_of
 from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
 from .service.issue_token import IssueToken, Surface, rfc9068_mint
+from .service.key_schedule import KeySchedule
+from .service.prune_audit import PruneAudit
 from .service.read_token import TokenReader
 from .service.refusals import Refusals
 from .service.revoke_token import RevokeToken
 from .service.rotate_key import RotateKey
 from .service.secret_use import SecretUse
 from .service.view import View
-from .storage.audit import AuditLog, audit_key
-from .storage.migrate import migrate
+from .storage.audit import AuditLog
+from .storage.audit_pruning import AuditPruning
+from .storage.checkpoints import audit_key
+from .storage.migrate import migrate, newest_revision
 from .storage.open import (
     StartRefused,
     Storage,
@@ -58,6 +65,7 @@ from .storage.open import (
     make_engine,
     open_storage,
 )
+from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
 
@@ -89,6 +97,8 @@ class Services(Struct, frozen=True, kw_only=True):
     keys: RotateKey
     create_tenant: CreateTenant
     audit: AuditLog
+    prune_audit: PruneAudit
+    export: ExportInstance
     housekeeping: Housekeeping
     pepper: bytes
 
@@ -113,7 +123,7 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     await check_master_key(storage.engine, master)
     view = View(storage.reader, master, world.clock, world.monotonic)
     await view.start()
-    storage.store.heed = view.heed
+    storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
     refusals, uses = (
@@ -124,10 +134,16 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     tokens = TokenReader(view)
     policy = policy_of(settings)
     keys = RotateKey(storage.store, master, policy, world.clock)
-    audit = AuditLog(storage.engine, await audit_key(storage.engine, master), world.clock)
+    signing = await audit_key(storage.engine, master)
+    audit = AuditLog(storage.engine, signing, world.clock)
+    prune_audit = PruneAudit(AuditPruning(storage.engine, storage.store, signing, world.clock), world.clock)
 
     async def bind_chains() -> None:
         await audit.bind({**commits.heads(), **storage.store.heads()})
+
+    async def prune_by_age() -> None:
+        if settings.audit_retention_days:
+            await prune_audit(world.clock() - settings.audit_retention_days * 86_400)
 
     base = settings.base_url
     return Services(
@@ -147,15 +163,20 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         keys=keys,
         create_tenant=CreateTenant(storage.store, keys, policy, pepper, world.clock, world.random_bytes),
         audit=audit,
+        prune_audit=prune_audit,
+        export=ExportInstance(
+            Transfer(storage.engine, storage.store), storage.store, master, world.clock, world.random_bytes
+        ),
         housekeeping=Housekeeping(
             view,
             storage.store,
             commits,
-            keys,
+            KeySchedule(keys, policy, world.clock),
             refusals,
             uses,
             bind_chains,
             storage.store.purge,
+            prune_by_age,
             world.clock,
         ),
         pepper=pepper,
@@ -291,4 +312,34 @@ async def initialise(settings: Settings, world: World = World()) -> FirstAdmin |
             return None
     finally:
         await services.housekeeping.finish()
+        await services.storage.close()
+
+
+async def import_instance(
+    settings: Settings,
+    file: BinaryIO,
+    progress: Callable[[int], None] = lambda records: None,
+    world: World = World(),  # noqa: B008 (frozen)
+) -> int:
+    """Create the database, if it is missing, and fill it; a file that is not whole is refused before.
+
+    Raises `DamagedExport`, `Conflict`, `StartRefused`.
+    """
+    master = load_master_key(Path(settings.master_key_file))
+    for _ in pieces_of(file, master, newest_revision()):
+        pass
+    file.seek(0)
+    await asyncio.to_thread(migrate, settings.database_url)
+    engine = make_engine(settings.database_url)
+    try:
+        await check_master_key(engine, master)
+    finally:
+        await engine.dispose()
+    services = await open_services(settings, world)
+    try:
+        load = ImportInstance(Transfer(services.storage.engine, services.storage.store), master, world.clock)
+        count = await load(file, progress)
+        await services.housekeeping.finish()
+        return count
+    finally:
         await services.storage.close()

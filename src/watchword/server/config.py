@@ -55,6 +55,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds that a key is published before it signs; also the bound on caching the JWK set."""
     max_old_secrets: int = 1
     """How many older secrets a rotation leaves valid during its overlap."""
+    audit_retention_days: int = 0
+    """Days that audit events are kept; 0 keeps all of them."""
     body_timeout: float = 10.0
     """Seconds that a request's body may take to arrive."""
 
@@ -90,6 +92,8 @@ class Settings(Struct, frozen=True, kw_only=True):
                 f"plain HTTP is for loopback only, and {self.host} is not: "
                 "give --tls-cert and --tls-key, or --behind-proxy with --trusted-proxy"
             )
+        if self.audit_retention_days < 0:
+            raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")
         parts = urlsplit(self.base_url)
         if (
             parts.scheme not in ("http", "https")

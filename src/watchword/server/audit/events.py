@@ -197,6 +197,14 @@ class AuditPruned(Event, frozen=True, kw_only=True):
     rows: int
 
 
+class InstanceExported(Event, frozen=True, kw_only=True):
+    """All of the registry was written to a file, this tenant with it."""
+
+
+class InstanceImported(Event, frozen=True, kw_only=True):
+    """This tenant came from another instance's export."""
+
+
 AnyEvent = (
     TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
     | TenantCreated | TenantUpdated | TenantDeleted
@@ -205,5 +213,5 @@ AnyEvent = (
     | ApiCreated | ApiUpdated | ApiDeleted
     | RoleCreated | RoleUpdated | RoleDeleted
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
-    | AuditPruned
+    | AuditPruned | InstanceExported | InstanceImported
 )  # fmt: skip

@@ -22,6 +22,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     publish_ahead: int = 3_600
     keep_retired: int = 86_400 + 600
 
+    @property
+    def look_again(self) -> float:
+        """Whatever is done to keys now, none of them becomes due sooner than this many seconds from now."""
+        return float(min(self.period, self.keep_retired))
+
 
 class Step(Struct, frozen=True):
     """`kid` is empty for `publish` and `found`, which make a new key."""
@@ -66,6 +71,18 @@ def plan(
         if key.state == "retiring" and key.gone_at is not None and now >= key.gone_at
     )
     return steps
+
+
+def due(keys: Sequence[SigningKey], algorithms: Iterable[SigningAlgorithm], policy: Policy) -> float:
+    """When `plan` has something to do next, if nobody changes these keys before."""
+    times = [float(key.gone_at) for key in keys if key.state == "retiring" and key.gone_at is not None]
+    for algorithm in algorithms:
+        active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
+        if active is None or following is None:
+            return float("-inf")
+        turn_at = (active.activated_at or 0) + policy.period
+        times.append(float(max(turn_at, following.published_at + policy.publish_ahead)))
+    return min(times)
 
 
 def ready(following: SigningKey, now: float, policy: Policy) -> bool:

@@ -9,11 +9,11 @@ from msgspec import Struct
 T = TypeVar("T", bound=Struct)
 
 
-class Collection(Protocol[T]):
-    """The records of one kind in one tenant."""
+class Shelf(Protocol[T]):
+    """The records of one kind in one tenant, to look at."""
 
     async def get(self, tenant_id: str, id: str) -> T | None:
-        """The record, locked until the transaction ends; None when absent or deleted."""
+        """The record; None when absent or deleted. In a transaction that writes, locked until it ends."""
 
     async def find(self, tenant_id: str, sort: str) -> T | None:
         """By its sort column (slug, name, identifier)."""
@@ -26,6 +26,10 @@ class Collection(Protocol[T]):
         prefix: str = "",
     ) -> list[T]:
         """In order of (sort, id), beginning behind `after`."""
+
+
+class Collection(Shelf[T], Protocol[T]):
+    """The records of one kind in one tenant, to look at and to change."""
 
     async def add(self, record: T) -> None:
         """Insert; raises `Conflict` when the id or a unique column exists, also deleted."""

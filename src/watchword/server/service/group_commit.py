@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from ..audit.chain import Chain, Row
 from ..audit.events import Event
+from .contention import again
 from .ports import Change, Journal, OpaqueRow, StorageUnavailable
 
 _ATTEMPTS = 8
@@ -49,6 +50,7 @@ class GroupCommit:
         )
         self._chain_name = new_chain()
         self._chains: dict[str, Chain] = {}
+        self._ended: dict[str, tuple[int, str]] = {}
         self._waiting: list[Entry] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -71,8 +73,9 @@ class GroupCommit:
         return done
 
     def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, for a checkpoint: "tenant/chain" -> (seq, hash)."""
-        return {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
+        """The head of every chain, also of those that a failure ended: "tenant/chain" -> (seq, hash)."""
+        living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
+        return {**self._ended, **living}
 
     async def drain(self) -> None:
         """Wait until everything submitted so far is decided."""
@@ -92,6 +95,7 @@ class GroupCommit:
             durable = await self._write(batch)
         except Exception as error:
             self._forget_chains()
+            batch, self._waiting = [*batch, *self._waiting], []  # who waited behind it does not wait as long again
             failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
             for entry in batch:
                 if not entry.done.done():
@@ -108,7 +112,8 @@ class GroupCommit:
         rows = self._rows(batch)
         tokens = [entry.token for entry in batch if entry.token is not None]
         for _ in range(_ATTEMPTS):
-            changes = await self._journal.commit(rows, tokens, as_of)
+            since = as_of
+            changes = await again(lambda: self._journal.commit(rows, tokens, since))  # noqa: B023 (awaited here)
             if not changes:
                 for row in rows:
                     self._chains[row.tenant_id].advance(row)
@@ -134,6 +139,7 @@ class GroupCommit:
 
     def _forget_chains(self) -> None:
         """After a failure nobody knows whether the row is on disk, so its successor starts a new chain."""
+        self._ended.update(self.heads())
         self._chain_name = self._new_chain()
         self._chains.clear()
 

@@ -1,4 +1,4 @@
-"""What a worker does now and then: follow the feed, rotate keys on schedule, write sums, bind chains, purge."""
+"""What a worker does now and then: follow the feed, rotate keys on schedule, write sums, bind chains, purge, prune."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import structlog
 from .group_commit import GroupCommit
 from .ports import StorageUnavailable, Store
 from .refusals import Refusals
-from .rotate_key import RotateKey
 from .secret_use import SecretUse
 from .view import View
 
@@ -25,19 +24,21 @@ class Housekeeping:
         view: View,
         store: Store,
         commits: GroupCommit,
-        keys: RotateKey,
+        rotate_keys: Callable[[], Awaitable[None]],
         refusals: Refusals,
         uses: SecretUse,
         bind_chains: Callable[[], Awaitable[None]],
         purge: Callable[[float], Awaitable[None]],
+        prune_audit: Callable[[], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
-        self._view, self._store, self._commits, self._keys = view, store, commits, keys
-        self._refusals, self._uses, self._bind, self._purge, self._clock = (
+        self._view, self._store, self._commits, self.rotate_keys = view, store, commits, rotate_keys
+        self._refusals, self._uses, self._bind, self._purge, self.prune_audit, self._clock = (
             refusals,
             uses,
             bind_chains,
             purge,
+            prune_audit,
             clock,
         )
 
@@ -49,6 +50,7 @@ class Housekeeping:
             self._every(10, self._bind),
             self._every(30, self.rotate_keys),
             self._every(60, self.purge),
+            self._every(3_600, self.prune_audit),
         )
 
     async def write_sums(self) -> None:
@@ -61,13 +63,6 @@ class Housekeeping:
                     if tenant is not None:
                         tx.record(tenant.tenant.tenant_id, event)
         await self._uses.flush()
-
-    async def rotate_keys(self) -> None:
-        """Every tenant that exists, not only those this worker met."""
-        async with self._store.transaction() as tx:
-            tenants = await tx.tenants.page("", None, 10_000)
-        for tenant in tenants:
-            await self._keys.on_schedule(tenant.tenant_id)
 
     async def purge(self) -> None:
         """What expired."""

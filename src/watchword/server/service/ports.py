@@ -12,12 +12,16 @@ from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
-from ..registry.ports import Collection
+from ..registry.ports import Collection, Shelf
 from ..registry.revocation import Revocation
 
 
 class StorageUnavailable(Exception):
     """The database is away, or too slow to wait for. Whether a commit was taken is unknown."""
+
+
+class Contention(StorageUnavailable):
+    """The database gave another transaction the right of way; nothing of ours was written, so do it again."""
 
 
 class Change(Struct, frozen=True):
@@ -128,8 +132,35 @@ class Transaction(Protocol):
         """An audit event of this change."""
 
 
+class Snapshot(Protocol):
+    """The registry as it stood at one moment. Takes no lock; nothing can be changed through it."""
+
+    @property
+    def tenants(self) -> Shelf[Tenant]:
+        """Records of one kind."""
+
+    @property
+    def applications(self) -> Shelf[Application]:
+        """Records of one kind."""
+
+    @property
+    def apis(self) -> Shelf[Api]:
+        """Records of one kind."""
+
+    @property
+    def roles(self) -> Shelf[Role]:
+        """Records of one kind."""
+
+    @property
+    def keys(self) -> Shelf[SigningKey]:
+        """Records of one kind."""
+
+
 class Store(Protocol):
     """Opens transactions."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
+        """To look at; whoever changes what it found there asks again inside a transaction."""
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Commits on a clean exit, before it returns; rolls back on an exception."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ..audit.events import TokenRevoked
 from ..protocol.errors import InvalidRequest, Unavailable
 from ..registry.revocation import of_token
+from .contention import again
 from .ports import StorageUnavailable, Store
 from .read_token import TokenReader
 from .view import TenantView, View
@@ -34,16 +36,15 @@ class RevokeToken:
                 return
             if claims["sub"] != caller_id:
                 raise InvalidRequest("this token was issued to another application; only that one may revoke it")
-            async with self._store.transaction() as tx:
-                if await tx.revoke_token(tenant.tenant.tenant_id, claims["jti"], int(claims["exp"])):
-                    for revocation in of_token(claims["jti"], claims["aud"], int(claims["exp"])):
-                        tx.announce(tenant.tenant.tenant_id, revocation)
-                    event = TokenRevoked(
-                        at=now,
-                        actor=caller_id,
-                        request_id=request_id,
-                        token_id=claims["jti"],
-                    )
-                    tx.record(tenant.tenant.tenant_id, event)
+            event = TokenRevoked(at=now, actor=caller_id, request_id=request_id, token_id=claims["jti"])
+            await again(lambda: self._mark(tenant.tenant.tenant_id, event, claims))
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
+
+    async def _mark(self, tenant_id: str, event: TokenRevoked, claims: dict[str, Any]) -> None:
+        async with self._store.transaction() as tx:
+            expires_at = int(claims["exp"])
+            if await tx.revoke_token(tenant_id, event.token_id, expires_at):
+                for revocation in of_token(event.token_id, claims["aud"], expires_at):
+                    tx.announce(tenant_id, revocation)
+                tx.record(tenant_id, event)

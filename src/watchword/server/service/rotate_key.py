@@ -14,6 +14,7 @@ from ..keys import rotation
 from ..keys.model import SigningAlgorithm, SigningKey, State
 from ..keys.rotation import Policy, Step
 from ..registry.errors import Conflict, NotFound
+from .desk import EVERYTHING
 from .ports import Store, Transaction
 from .view import sealing_place
 
@@ -42,11 +43,20 @@ class RotateKey:
     async def on_schedule(self, tenant_id: str) -> list[Step]:
         """Do what is due; every worker may call it, and the second finds nothing to do."""
         async with self._store.transaction() as tx:
+            if await tx.tenants.get("", tenant_id) is None:  # also the lock that makes the second worker wait
+                return []
             keys = await tx.keys.page(tenant_id, None, _ALL)
-            algorithms = sorted({key.algorithm for key in keys if key.state != "gone"} | set(STANDARD))
-            steps = rotation.plan(keys, algorithms, self._clock(), self._policy)
+            steps = rotation.plan(keys, _in_use(keys), self._clock(), self._policy)
             await self.take(tx, tenant_id, keys, steps)
         return steps
+
+    async def due(self, tenant_ids: Sequence[str] | None = None) -> dict[str, float]:
+        """When the keys of these tenants, or of all, are due next; locks none."""
+        async with self._store.snapshot() as seen:
+            if tenant_ids is None:
+                tenant_ids = [each.tenant_id for each in await seen.tenants.page("", None, EVERYTHING)]
+            keys = {each: await seen.keys.page(each, None, _ALL) for each in tenant_ids}
+        return {tenant_id: rotation.due(found, _in_use(found), self._policy) for tenant_id, found in keys.items()}
 
     async def by_hand(
         self,
@@ -159,6 +169,10 @@ class RotateKey:
             published_at=at,
             activated_at=at if state == "active" else None,
         )
+
+
+def _in_use(keys: Sequence[SigningKey]) -> list[SigningAlgorithm]:
+    return sorted({key.algorithm for key in keys if key.state != "gone"} | set(STANDARD))
 
 
 def _next(key: SigningKey, **fields: object) -> SigningKey:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from .ports import StorageUnavailable
+
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
 
 
@@ -22,4 +24,8 @@ class SecretUse:
         """Write what is new."""
         if self._unsaved:
             unsaved, self._unsaved = self._unsaved, {}
-            await self._save(unsaved)
+            try:
+                await self._save(unsaved)
+            except StorageUnavailable:
+                self._unsaved = {**unsaved, **self._unsaved}
+                raise

@@ -76,6 +76,7 @@ class View:
         self.seq = 0
         self.listeners: list[Callable[[Change], None]] = []
         """Told of every change, after which the memory may still hold the old."""
+        self._forgotten = 0
         self._fresh_at = float("-inf")
         self._tenants: dict[str, TenantView] = {}
         self._slugs: dict[str, str] = {}
@@ -94,11 +95,11 @@ class View:
         async with self._loading:
             found = self._tenants.get(slug)
             while found is None:
-                seq = self.seq
+                forgotten = self._forgotten
                 state = await self._reader.tenant(slug, self._clock())
                 if state is None:
                     return None
-                if seq == self.seq:  # nothing changed while we read
+                if forgotten == self._forgotten:  # nothing changed while we read
                     found = self._tenants[slug] = TenantView(state, self._master)
                     self._slugs[found.tenant.tenant_id] = slug
             return found
@@ -110,14 +111,14 @@ class View:
             return found
         if not storable(unverified_client_id):
             return None
-        seq = self.seq
+        forgotten = self._forgotten
         application = await self._reader.application(tenant.tenant.tenant_id, unverified_client_id)
         if application is None:
             return None
         granted = granted_scopes(application, tenant.roles, tenant.apis)
         roles = tuple(tenant.roles[id_].name for id_ in application.role_ids if id_ in tenant.roles)
         standing = Standing(tenant.tenant, application, tenant.apis, granted, roles)
-        if seq == self.seq:
+        if forgotten == self._forgotten:
             tenant.remember(standing)
         return standing
 
@@ -126,10 +127,18 @@ class View:
         return await self._reader.opaque(tenant.tenant.tenant_id, hash)
 
     def heed(self, changes: Sequence[Change]) -> None:
-        """Forget what changed."""
+        """Forget what changed; `changes` are all there are between `seq` and the last of them."""
+        if changes and changes[-1].seq > self.seq:
+            self.seq = changes[-1].seq
+        self.forget(changes)
+
+    def forget(self, changes: Sequence[Change]) -> None:
+        """What this worker changed itself, at once.
+
+        `seq` stays: another node's change may stand before these in the feed, unread. The feed tells all of them.
+        """
+        self._forgotten += len(changes)
         for change in changes:
-            if change.seq > self.seq:
-                self.seq = change.seq
             for listener in self.listeners:
                 listener(change)
             slug = self._slugs.get(change.tenant_id)

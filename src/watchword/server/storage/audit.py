@@ -1,52 +1,39 @@
-"""The audit log in the database: checkpoints, reading, verifying, pruning."""
+"""The audit log in the database: binding, reading, verifying."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ...jose import Algorithm, BadSignature, PrivateKey
-from ...jose.sealing import MasterKey
-from ..audit.chain import GENESIS, Break, Row, row_hash
+from ...jose import PrivateKey
+from ..audit.chain import Break, Row
+from ..audit.verification import Place, Signed, Verification, newest_anchors
 from . import schema
+from .checkpoints import Checkpoint, anchors, checkpoints
+from .failures import told_apart
+from .open import for_reading
 
-_PLACE = "audit_key"
 _PAGE = 500
-
-
-async def audit_key(engine: AsyncEngine, master: MasterKey) -> PrivateKey:
-    """The key that signs checkpoints; made once, sealed under the master key."""
-    from .open import read_meta, write_meta
-
-    sealed = await read_meta(engine, _PLACE)
-    if sealed is None:
-        made = PrivateKey.generate(Algorithm.ES256)
-        await write_meta(engine, _PLACE, master.seal(made.to_pkcs8(), _PLACE))
-        sealed = await read_meta(engine, _PLACE)
-        assert sealed is not None
-    return PrivateKey.from_pkcs8(master.unseal(sealed, _PLACE), Algorithm.ES256, None)
 
 
 class AuditLog:
     """Reads whole tenants in bounded pages; writes checkpoints."""
 
     def __init__(self, engine: AsyncEngine, key: PrivateKey, clock: Callable[[], float]) -> None:
-        self._engine, self._key, self._clock = engine, key, clock
-        self._bound: dict[str, tuple[int, str]] = {}
+        self._engine, self._reading, self._clock = engine, for_reading(engine), clock
+        self._checkpoints, self._anchors = checkpoints(key), anchors(key)
+        self._bound: dict[str, Place] = {}
 
-    async def bind(self, heads: Mapping[str, tuple[int, str]]) -> None:
+    async def bind(self, heads: Mapping[str, Place]) -> None:
         """Sign where every chain of this process stands, if one moved since the last time."""
         moved = {name: head for name, head in heads.items() if self._bound.get(name) != head}
         if not moved:
             return
-        statement = msgspec.json.encode({"at": self._clock(), "heads": moved})
-        signature = self._key.sign(statement)
-        async with self._engine.begin() as connection:
-            await connection.execute(sa.insert(schema.checkpoint).values(statement=statement, signature=signature))
+        async with told_apart(), self._engine.begin() as connection:
+            await self._checkpoints.write(connection, Checkpoint(self._clock(), moved))
         self._bound.update(moved)
 
     async def rows(self, tenant_id: str, *, by_time: bool = False, since: float = 0.0) -> AsyncIterator[Row]:
@@ -58,7 +45,7 @@ class AuditLog:
             query = sa.select(t).where(t.c.tenant_id == tenant_id, t.c.at >= since).order_by(*order).limit(_PAGE)
             if after is not None:
                 query = query.where(sa.tuple_(*order) > sa.tuple_(*(sa.literal(value) for value in after)))
-            async with self._engine.connect() as connection:
+            async with told_apart(), self._reading.connect() as connection:
                 found = (await connection.execute(query)).fetchall()
             for row in found:
                 yield Row(*row)
@@ -71,77 +58,47 @@ class AuditLog:
         """The newest rows, newest first."""
         t = schema.audit
         query = sa.select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.at.desc(), t.c.seq.desc()).limit(limit)
-        async with self._engine.connect() as connection:
+        async with told_apart(), self._reading.connect() as connection:
             return [Row(*row) for row in (await connection.execute(query)).fetchall()]
 
     async def verify(self, tenant_id: str) -> tuple[int, list[Break]]:
-        """How many rows were read, and every break: altered, missing, reordered, or not as a checkpoint says."""
-        heads: dict[str, dict[int, str]] = await self._checkpointed(tenant_id)
-        breaks: list[Break] = []
-        count, chain, seq, head = 0, "", 0, GENESIS
-        last: dict[str, int] = {}
-        async for row in self.rows(tenant_id):
-            count += 1
-            if row.chain != chain:
-                chain, seq, head = (
-                    row.chain,
-                    row.seq - 1 if row.seq == 1 else 0,
-                    GENESIS,
-                )
-            if row.seq != seq + 1:
-                breaks.append(
-                    Break(
-                        chain=chain,
-                        seq=row.seq,
-                        why=f"missing: expected row {seq + 1}, found row {row.seq}",
-                    )
-                )
-            elif row_hash(head, row.tenant_id, row.chain, row.seq, row.at, row.payload) != row.hash:
-                breaks.append(
-                    Break(
-                        chain=chain,
-                        seq=row.seq,
-                        why="altered or reordered: the hash does not fit the row",
-                    )
-                )
-            signed = heads.get(chain, {}).get(row.seq)
-            if signed is not None and signed != row.hash:
-                breaks.append(
-                    Break(
-                        chain=chain,
-                        seq=row.seq,
-                        why="rewritten: the hash is not the one that was signed",
-                    )
-                )
-            seq, head = row.seq, row.hash
-            last[chain] = row.seq
-        for name, signed_rows in heads.items():
-            newest = max(signed_rows) if signed_rows else 0
-            if newest > last.get(name, 0):
-                breaks.append(
-                    Break(
-                        chain=name,
-                        seq=newest,
-                        why=f"missing: row {newest} was signed and is not here",
-                    )
-                )
-        return count, breaks
+        """How many rows were read, and every break: altered, missing, reordered, or not as a checkpoint says.
 
-    async def _checkpointed(self, tenant_id: str) -> dict[str, dict[int, str]]:
-        heads: dict[str, dict[int, str]] = {}
-        t = schema.checkpoint
-        async with self._engine.connect() as connection:
-            found = (
-                await connection.execute(sa.select(t.c.id, t.c.statement, t.c.signature).order_by(t.c.id))
-            ).fetchall()
-        for id_, statement, signature in found:
-            try:
-                self._key.public.verify(bytes(statement), bytes(signature))
-            except BadSignature:
-                heads.setdefault(f"checkpoint {id_}", {})[1] = "its signature is wrong"
-                continue
-            for name, (seq, digest) in msgspec.json.decode(statement)["heads"].items():
-                tenant, _, chain = name.partition("/")
-                if tenant == tenant_id:
-                    heads.setdefault(chain, {})[seq] = digest
-        return heads
+        Events that are written meanwhile are not missing: the checkpoints are read first. Rows that are
+        pruned meanwhile would be, so a verification that found breaks looks again at the anchors, once.
+        """
+        signed, forged = await self._signed(tenant_id)
+        count, breaks = await self._walk(tenant_id, signed)
+        if breaks:
+            again, forged = await self._signed(tenant_id)
+            if again.anchors != signed.anchors:
+                count, breaks = await self._walk(tenant_id, again)
+        return count, [*forged, *breaks]
+
+    async def _walk(self, tenant_id: str, signed: Signed) -> tuple[int, list[Break]]:
+        found = Verification(signed)
+        async for row in self.rows(tenant_id):
+            found.read(row)
+        return found.count, found.finish()
+
+    async def _signed(self, tenant_id: str) -> tuple[Signed, list[Break]]:
+        """What the valid statements say, and a break for each that is not valid."""
+        signed = Signed({}, {})
+        async with told_apart(60), self._reading.connect() as connection:
+            bound = await self._checkpoints.read(connection)
+            pruned = await self._anchors.read(connection)
+        for _, checkpoint in bound:
+            for chain, (seq, digest) in _of(checkpoint.heads if checkpoint else {}, tenant_id).items():
+                signed.heads.setdefault(chain, {})[seq] = digest
+        for _, anchor in pruned:
+            signed.anchors.update(newest_anchors(signed.anchors, _of(anchor.pruned if anchor else {}, tenant_id)))
+        forged = [("checkpoint", id_) for id_, said in bound if said is None]
+        forged += [("anchor", id_) for id_, said in pruned if said is None]
+        why = "its signature is wrong: it is forged, or was changed"
+        return signed, [Break(chain=f"{kind} {id_}", seq=id_, why=why) for kind, id_ in forged]
+
+
+def _of(places: Mapping[str, Place], tenant_id: str) -> dict[str, Place]:
+    """Those of one tenant, by chain."""
+    prefix = f"{tenant_id}/"
+    return {name.removeprefix(prefix): place for name, place in places.items() if name.startswith(prefix)}

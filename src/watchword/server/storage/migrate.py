@@ -7,6 +7,14 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def newest_revision() -> str:
+    """The schema that this version of Watchword works on."""
+    return str(ScriptDirectory(str(_MIGRATIONS)).get_current_head())
 
 
 def migrate(url: str, revision: str = "head") -> None:
@@ -19,7 +27,7 @@ def migrate(url: str, revision: str = "head") -> None:
             connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["url"] = url
     if revision == "head" or not revision.startswith("-"):
         command.upgrade(config, revision)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Journal, Reader, RevocationReader, StorageUnavailable
+from ..service.ports import Journal, Reader, RevocationReader
 from . import postgres, schema, sqlite
+from .failures import told_apart
 from .registry import RegistryStore
 
-SCHEMA_VERSION = "0004"
 _KEY_CHECK = b"watchword master key check v1"
 
 
@@ -45,6 +47,11 @@ def make_engine(url: str) -> AsyncEngine:
     return sqlite.engine(sqlite_path(url)) if url.startswith("sqlite:") else postgres.engine(url)
 
 
+def for_reading(writing: AsyncEngine) -> AsyncEngine:
+    """The same connections, for transactions that only look."""
+    return sqlite.for_reading(writing) if writing.dialect.name == "sqlite" else postgres.for_reading(writing)
+
+
 def sqlite_path(url: str) -> Path:
     """The file of a sqlite URL."""
     return Path(url.removeprefix("sqlite:///"))
@@ -61,27 +68,24 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
     else:
         # PostgreSQL has many writers: no turns are needed beyond one for each connection.
         reader, journal = postgres.PostgresReader(url), postgres.PostgresJournal(url)
-    store = RegistryStore(engine, turn, clock, new_chain)
+    store = RegistryStore(engine, for_reading(engine), turn, clock, new_chain)
     return Storage(engine, store, reader, journal, reader)
 
 
 async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:
     """One value of the meta table."""
-    try:
-        async with engine.connect() as connection:
-            found = await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.key == key))
-            row = found.first()
-    except SQLAlchemyError as error:
-        raise StorageUnavailable(str(error).split("\n")[0]) from None
+    async with told_apart(), for_reading(engine).connect() as connection:
+        found = await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.key == key))
+        row = found.first()
     return bytes(row[0]) if row else None
 
 
 async def write_meta(engine: AsyncEngine, key: str, value: bytes) -> None:
-    """Set one value once; an existing one stays."""
-    async with engine.begin() as connection:
-        exists = await connection.execute(sa.select(schema.meta.c.key).where(schema.meta.c.key == key))
-        if exists.first() is None:
-            await connection.execute(sa.insert(schema.meta).values(key=key, value=value))
+    """Set one value once; an existing one stays. Of several writers at once, the first one's value stays."""
+    insert: Any = pg_insert if engine.dialect.name == "postgresql" else sqlite_insert
+    statement = insert(schema.meta).values(key=key, value=value).on_conflict_do_nothing()
+    async with told_apart(), engine.begin() as connection:
+        await connection.execute(statement)
 
 
 async def check_master_key(engine: AsyncEngine, master: MasterKey) -> None:
@@ -90,7 +94,8 @@ async def check_master_key(engine: AsyncEngine, master: MasterKey) -> None:
     mark = master.mac(_KEY_CHECK, b"check")
     if stored is None:
         await write_meta(engine, "master_key_check", mark)
-    elif stored != mark:
+        stored = await read_meta(engine, "master_key_check")
+    if stored != mark:
         raise StartRefused(
             "the master key is not the one this database was made with: restore the right key file "
             "(WATCHWORD_MASTER_KEY_FILE); nothing was changed"

@@ -14,7 +14,7 @@ from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
-from ..service.ports import Change, OpaqueRow, StorageUnavailable, TenantState
+from ..service.ports import Change, Contention, OpaqueRow, StorageUnavailable, TenantState
 
 R = TypeVar("R")
 _TIMEOUT = 4.0
@@ -50,6 +50,11 @@ def engine(url: str) -> AsyncEngine:
     )
 
 
+def for_reading(writing: AsyncEngine) -> AsyncEngine:
+    """The same connections; a transaction sees one snapshot and cannot write."""
+    return writing.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
+
+
 class Connection:
     """One asyncpg connection that comes back by itself. Uses are serialised: asyncpg allows one at a time."""
 
@@ -65,6 +70,8 @@ class Connection:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await asyncpg.connect(self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
                 return await work(self._connection)
+        except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
+            raise Contention(f"{type(error).__name__}: {error}") from None
         except (
             OSError,
             TimeoutError,

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..audit.chain import Chain, Row
@@ -29,6 +29,7 @@ from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
 from ..service.ports import Change, StorageUnavailable
 from . import schema
+from .failures import PATIENCE, told_apart
 
 T = TypeVar("T", bound=Struct)
 _FEED_LOCK = 0x7761746368
@@ -52,8 +53,8 @@ class Table(Generic[T]):
     async def get(self, tenant_id: str, id: str) -> T | None:
         """The record, locked until the transaction ends."""
         t = self._table
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted).with_for_update()
-        return await self._one(query)
+        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted)
+        return await self._one(query.with_for_update() if self._tx.writes else query)
 
     async def find(self, tenant_id: str, sort: str) -> T | None:
         """By the column that lists are ordered by."""
@@ -128,8 +129,9 @@ class Table(Generic[T]):
 class RegistryTransaction:
     """One change: everything in it or nothing."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, *, writes: bool = True) -> None:
+        self.connection, self.writes = connection, writes
+        self.dialect = connection.dialect.name
         self.events: dict[str, list[Event]] = {}
         self.feed: dict[tuple[str, str, str], None] = {}
         self.revocations: list[tuple[str, Revocation]] = []
@@ -149,12 +151,12 @@ class RegistryTransaction:
 
     async def run(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:
         """Execute; the rows, if it has any."""
-        result = await self._connection.execute(statement)
+        result = await self.connection.execute(statement)
         return result.fetchall() if result.returns_rows else []
 
     async def count(self, statement: sa.Update | sa.Delete | sa.Insert) -> int:
         """Execute; how many rows it touched."""
-        return int((await self._connection.execute(statement)).rowcount)
+        return int((await self.connection.execute(statement)).rowcount)
 
     def changed(self, tenant_id: str, kind: str, id: str) -> None:
         """Tell the caches."""
@@ -167,7 +169,7 @@ class RegistryTransaction:
 
     async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
         """One atomic statement decides who revoked it."""
-        insert: Any = pg_insert if self._connection.dialect.name == "postgresql" else sqlite_insert
+        insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
         values = {
             "tenant_id": tenant_id,
             "token_id": token_id,
@@ -186,17 +188,17 @@ class RegistryTransaction:
     async def finish(self, rows: Sequence[Row]) -> list[Change]:
         """Write the audit rows and the feed; the last statements before the commit."""
         if rows:
-            await self._connection.execute(sa.insert(schema.audit), [msgspec.structs.asdict(row) for row in rows])
+            await self.connection.execute(sa.insert(schema.audit), [msgspec.structs.asdict(row) for row in rows])
         if not self.feed:
             return []
-        if self._connection.dialect.name == "postgresql":
-            await self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK)))
+        if self.dialect == "postgresql":
+            await self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK)))
         for tenant_id, revocation in self.revocations:
             await self._announce(tenant_id, revocation)
         changes = []
         for tenant_id, kind, ref in self.feed:
             statement = sa.insert(schema.change).values(tenant_id=tenant_id, kind=kind, ref=ref)
-            result = await self._connection.execute(statement)
+            result = await self.connection.execute(statement)
             key = result.inserted_primary_key
             assert key is not None
             changes.append(Change(key[0], tenant_id, kind, ref))
@@ -215,47 +217,57 @@ class RegistryStore:
     def __init__(
         self,
         engine: AsyncEngine,
+        reading: AsyncEngine,
         turn: asyncio.Lock,
         clock: Callable[[], float],
         new_chain: Callable[[], str],
     ) -> None:
-        self._engine, self._turn, self._clock, self._new_chain = (
+        self._engine, self._reading, self._turn, self._clock, self._new_chain = (
             engine,
+            reading,
             turn,
             clock,
             new_chain,
         )
         self._chain_name = new_chain()
         self._chains: dict[str, Chain] = {}
+        self._ended: dict[str, tuple[int, str]] = {}
         self.heed: Callable[[Sequence[Change]], None] = lambda changes: None
         """The worker's own view, told at once; set by the composition root."""
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[RegistryTransaction]:
-        """Commits before it returns. Raises `StorageUnavailable` when the database is away."""
+    async def transaction(self, patience: float = PATIENCE) -> AsyncIterator[RegistryTransaction]:
+        """Commits before it returns, within `patience` seconds.
+
+        Raises `StorageUnavailable` when the database is away, `Contention` when it is enough to do it again.
+        """
         changes: list[Change] = []
         rows: list[Row] = []
         try:
-            async with (
-                self._turn,
-                asyncio.timeout(5),
-                self._engine.begin() as connection,
-            ):
+            async with told_apart(patience), self._turn, self._engine.begin() as connection:
                 tx = RegistryTransaction(connection)
                 yield tx
                 rows = self._rows(tx)
                 changes = await tx.finish(rows)
-        except (DBAPIError, SQLAlchemyError, OSError, TimeoutError) as error:
+        except StorageUnavailable:
+            self._ended.update(self.heads())
             self._chain_name = self._new_chain()
             self._chains.clear()
-            raise StorageUnavailable(f"{type(error).__name__}: {error}".split("\n")[0]) from None
+            raise
         for row in rows:
             self._chains[row.tenant_id].advance(row)
         self.heed(changes)
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[RegistryTransaction]:
+        """To look at. Waits for no writer and holds none up. Raises `StorageUnavailable`."""
+        async with told_apart(), self._reading.connect() as connection:
+            yield RegistryTransaction(connection, writes=False)
+
     def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, for a checkpoint."""
-        return {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
+        """The head of every chain, for a checkpoint; also of those that a failure ended."""
+        living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
+        return {**self._ended, **living}
 
     def _rows(self, tx: RegistryTransaction) -> list[Row]:
         now = self._clock()
@@ -268,15 +280,16 @@ class RegistryStore:
         return rows
 
     async def save_secret_use(self, used: Mapping[tuple[str, str], int]) -> None:
-        """Remember when secrets were last used."""
+        """Remember when secrets were last used; never goes back, whichever worker is late."""
         insert: Any = pg_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
         statement = insert(schema.secret_use)
+        ours, theirs = statement.excluded.last_used_at, schema.secret_use.c.last_used_at
         statement = statement.on_conflict_do_update(
             index_elements=["tenant_id", "secret_id"],
-            set_={"last_used_at": statement.excluded.last_used_at},
+            set_={"last_used_at": sa.case((ours > theirs, ours), else_=theirs)},
         )
-        values = [{"tenant_id": t, "secret_id": s, "last_used_at": at} for (t, s), at in used.items()]
-        async with self._turn, self._engine.begin() as connection:
+        values = [{"tenant_id": t, "secret_id": s, "last_used_at": at} for (t, s), at in sorted(used.items())]
+        async with told_apart(), self._turn, self._engine.begin() as connection:
             await connection.execute(statement, values)
 
     async def secret_use(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
@@ -285,7 +298,7 @@ class RegistryStore:
         query = sa.select(t.c.secret_id, t.c.last_used_at).where(
             t.c.tenant_id == tenant_id, t.c.secret_id.in_(secret_ids)
         )
-        async with self._engine.connect() as connection:
+        async with told_apart(), self._reading.connect() as connection:
             return {row[0]: row[1] for row in (await connection.execute(query)).fetchall()}
 
     async def purge(self, now: float) -> None:
@@ -297,5 +310,5 @@ class RegistryStore:
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
-            async with self._turn, self._engine.begin() as connection:
+            async with told_apart(), self._turn, self._engine.begin() as connection:
                 await connection.execute(statement)

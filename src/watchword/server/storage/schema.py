@@ -114,3 +114,11 @@ checkpoint = sa.Table(
     sa.Column("signature", sa.LargeBinary, nullable=False),
     sqlite_autoincrement=True,
 )
+anchor = sa.Table(
+    "anchor",
+    metadata,
+    sa.Column("id", _big, primary_key=True, autoincrement=True),
+    sa.Column("statement", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
@@ -32,6 +32,7 @@ _PRAGMAS = (
     "PRAGMA busy_timeout=4000",
     "PRAGMA foreign_keys=ON",
 )
+_READS = "watchword_reads"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
 
 _REVOCATIONS = (
@@ -57,8 +58,13 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def engine(path: Path) -> AsyncEngine:
-    """The admin side's engine. Write transactions begin as such, so none fails half-way for the lock."""
-    made = create_async_engine(f"sqlite+aiosqlite:///file:{path}?mode=rw&uri=true", pool_size=1, max_overflow=0)
+    """The admin side's engine. Write transactions begin as such, so none fails half-way for the lock.
+
+    Transactions of `for_reading` take no lock: in WAL mode they neither wait for the writer nor hold it up.
+    """
+    made = create_async_engine(
+        f"sqlite+aiosqlite:///file:{path}?mode=rw&uri=true", pool_size=4, max_overflow=0, pool_timeout=4
+    )
 
     @event.listens_for(made.sync_engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -67,10 +73,16 @@ def engine(path: Path) -> AsyncEngine:
             connection.execute(pragma)
 
     @event.listens_for(made.sync_engine, "begin")
-    def begin(connection: object) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
+    def begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get(_READS, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return made
+
+
+def for_reading(writing: AsyncEngine) -> AsyncEngine:
+    """The same connections; a transaction sees one snapshot and takes no lock."""
+    return writing.execution_options(**{_READS: True})
 
 
 class SqliteReader:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ...protocol.errors import OAuthError
 from ...registry.errors import RegistryError
+from ...service.contention import again
 from ...service.create_tenant import DEFAULT
 from ...service.ports import StorageUnavailable
 from ..administration import Administration
@@ -45,7 +46,7 @@ class AdminApi:
     async def _serve(self, path: str, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         route, parameters = self._table.route(scope["method"], path)
         request = await self._administration.request(route, parameters, scope, headers, receive)
-        await _send_reply(send, await route.handler(request))
+        await _send_reply(send, await again(lambda: route.handler(request)))
 
 
 async def _send_reply(send: Send, reply: Reply) -> None:

@@ -130,7 +130,7 @@ class AdminHandlers:
 
     async def show_application(self, request: Request) -> Reply:
         """With an ETag."""
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.store.snapshot() as tx:
             a = found(
                 await tx.applications.get(request.caller.tenant_id, request.path["client_id"]),
                 "application",
@@ -203,7 +203,7 @@ class AdminHandlers:
 
     async def show_api(self, request: Request) -> Reply:
         """With an ETag."""
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.store.snapshot() as tx:
             a = found(
                 await tx.apis.get(request.caller.tenant_id, request.path["api_id"]),
                 "API",
@@ -239,7 +239,7 @@ class AdminHandlers:
 
     async def show_role(self, request: Request) -> Reply:
         """With an ETag."""
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.store.snapshot() as tx:
             r = found(
                 await tx.roles.get(request.caller.tenant_id, request.path["role_id"]),
                 "role",
@@ -294,7 +294,7 @@ class AdminHandlers:
 
     async def list_tenants(self, request: Request) -> Reply:
         """By slug."""
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.store.snapshot() as tx:
             tenants = await tx.tenants.page("", None, EVERYTHING)
         return Reply(shapes.Page(items=[shapes.TenantShape(**shapes.tenant_fields(t)) for t in tenants]))  # type: ignore[arg-type]
 
@@ -319,7 +319,7 @@ class AdminHandlers:
         return Reply(shapes.application_shape(a, used), version=a.version)
 
     async def _keys_of(self, request: Request) -> list[shapes.KeyShape]:
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.store.snapshot() as tx:
             keys = await tx.keys.page(request.caller.tenant_id, None, EVERYTHING)
         return [shapes.key_shape(key) for key in sorted(keys, key=lambda k: (k.algorithm, -k.published_at))]
 
@@ -330,7 +330,7 @@ class AdminHandlers:
         name = request.query.get("name", "")
         cursor = request.query.get("cursor")
         after = self._cursors.read(cursor, tenant_id, kind, name) if cursor else None
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.store.snapshot() as tx:
             page = await getattr(tx, kind).page(tenant_id, after, limit + 1, name)
         following = self._cursors.write(key(page[limit - 1]), tenant_id, kind, name) if len(page) > limit else None
         return page[:limit], following

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...protocol.errors import OAuthError
 from ...registry.errors import RegistryError
+from ...service.contention import again
 from ...service.ports import StorageUnavailable
 from ...service.view import View
 from ..admin.problems import Problem, problem_of
@@ -45,7 +46,7 @@ class AppIdManagement:
             raise Problem(404, "not found", "there is no such tenant")
         route, parameters = self._table.route(scope["method"], path.removesuffix("/"))
         request = await self._administration.request(route, parameters, scope, headers, receive, tenant)
-        await _send_reply(send, await route.handler(request))
+        await _send_reply(send, await again(lambda: route.handler(request)))
 
 
 async def _refuse(send: Send, problem: Problem, request_id: str) -> None:

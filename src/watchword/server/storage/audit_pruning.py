@@ -1,0 +1,141 @@
+"""Old rows of the audit log leave in two steps, so that no lock is held long and an interruption does no harm.
+
+First one short transaction signs the anchors (where each chain begins from now on) and records
+`AuditPruned`. Then the rows that the anchors cover are deleted in batches, each a transaction of its
+own; whoever prunes next takes up what an interruption left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from ...jose import PrivateKey
+from ..audit.events import Event
+from ..audit.verification import Place, newest_anchors
+from . import schema
+from .checkpoints import Anchor, anchors, checkpoints
+from .failures import told_apart
+from .open import for_reading
+from .registry import RegistryStore
+
+_BATCH = 1_000
+_CHECKPOINTS = 100  # a signature each, on the event loop
+_PRUNE_LOCK = 0x7072756E65
+_t = schema.audit
+
+
+class AuditPruning:
+    """The port of `service/prune_audit.py`."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        store: RegistryStore,
+        key: PrivateKey,
+        clock: Callable[[], float],
+        batch: int = _BATCH,
+    ) -> None:
+        self._reading, self._store, self._clock, self._batch = for_reading(engine), store, clock, batch
+        self._anchors, self._checkpoints = anchors(key), checkpoints(key)
+
+    async def give_up(self, before: float, event: Callable[[int], Event]) -> int:
+        """Sign away every row older than `before`; each tenant's log gets `event(rows)`. How many rows."""
+        valid, given_up = await self._given_up()
+        cuts, counts = await self._cuts(before, given_up)
+        if not cuts:
+            return 0
+        async with self._store.transaction() as tx:
+            if tx.dialect == "postgresql":
+                await tx.run(sa.select(sa.func.pg_advisory_xact_lock(_PRUNE_LOCK)))
+            if any(
+                anchor is not None for _, anchor in await self._anchors.read(tx.connection, after=max(valid, default=0))
+            ):
+                return 0  # another worker was first
+            anchor = Anchor(self._clock(), before, newest_anchors(given_up, cuts))
+            await self._anchors.write(tx.connection, anchor)
+            for tenant_id, rows in counts.items():
+                tx.record(tenant_id, event(rows))
+        return sum(counts.values())
+
+    async def remove(self) -> AsyncGenerator[int, None]:
+        """Delete what the newest anchor covers; the number of rows after each batch."""
+        valid, given_up = await self._given_up()
+        for name, (last, _) in given_up.items():
+            tenant_id, _, chain = name.partition("/")
+            of_chain = (_t.c.tenant_id == tenant_id, _t.c.chain == chain)
+            while (first := await self._value(sa.select(sa.func.min(_t.c.seq)).where(*of_chain))) is not None:
+                if first > last:
+                    break
+                end = min(first + self._batch - 1, last)
+                yield await self._delete(sa.delete(_t).where(*of_chain, _t.c.seq <= end))
+        await self._delete(
+            sa.delete(schema.anchor).where(schema.anchor.c.id.in_(valid[:-1]))
+        )  # a forged one is evidence
+        await self._remove_checkpoints(given_up)
+
+    async def _delete(self, statement: sa.Delete) -> int:
+        async with self._store.transaction() as tx:
+            return await tx.count(statement)
+
+    async def _cuts(self, before: float, anchors: dict[str, Place]) -> tuple[dict[str, Place], dict[str, int]]:
+        """The new anchors, and how many rows each tenant loses."""
+        cuts: dict[str, Place] = {}
+        counts: dict[str, int] = {}
+        async with told_apart(60), self._reading.connect() as connection:
+            for (tenant_id,) in (await connection.execute(sa.select(schema.tenant.c.id))).fetchall():
+                old = (
+                    sa.select(_t.c.chain, sa.func.max(_t.c.seq))
+                    .where(_t.c.tenant_id == tenant_id, _t.c.at < before)
+                    .group_by(_t.c.chain)
+                )
+                for chain, newest in (await connection.execute(old)).fetchall():
+                    name = f"{tenant_id}/{chain}"
+                    found = await self._cut(connection, tenant_id, chain, newest, before)
+                    if found is not None and found[0] > anchors.get(name, (0, ""))[0]:
+                        cuts[name] = found
+                        covered = (_t.c.tenant_id == tenant_id, _t.c.chain == chain, _t.c.seq <= found[0])
+                        rows = sa.select(sa.func.count()).select_from(_t).where(*covered)
+                        counts[tenant_id] = counts.get(tenant_id, 0) + ((await connection.scalar(rows)) or 0)
+        return cuts, counts
+
+    @staticmethod
+    async def _cut(connection: AsyncConnection, tenant_id: str, chain: str, newest: int, before: float) -> Place | None:
+        """The last row of a chain that is old and has only old ones before it: a clock may have been set back."""
+        of_chain = (_t.c.tenant_id == tenant_id, _t.c.chain == chain)
+        young = sa.select(sa.func.min(_t.c.seq)).where(*of_chain, _t.c.seq < newest, _t.c.at >= before)
+        first_young = await connection.scalar(young)
+        last = newest if first_young is None else first_young - 1
+        row = (await connection.execute(sa.select(_t.c.seq, _t.c.hash).where(*of_chain, _t.c.seq == last))).first()
+        return (row[0], row[1]) if row is not None else None
+
+    async def _remove_checkpoints(self, given_up: dict[str, Place]) -> None:
+        """Statements about nothing but rows that are gone, from the oldest to the first that says more."""
+        while True:
+            async with told_apart(), self._reading.connect() as connection:
+                found = await self._checkpoints.read(connection, limit=_CHECKPOINTS)
+            spent = 0
+            for id_, said in found:
+                if said is None or any(seq > given_up.get(name, (0, ""))[0] for name, (seq, _) in said.heads.items()):
+                    break
+                spent = id_
+            if not spent:
+                return
+            await self._delete(sa.delete(schema.checkpoint).where(schema.checkpoint.c.id <= spent))
+
+    async def _given_up(self) -> tuple[list[int], dict[str, Place]]:
+        """The ids of the valid anchors, and where each chain begins by them."""
+        valid, given_up = list[int](), dict[str, Place]()
+        async with told_apart(), self._reading.connect() as connection:
+            for id_, anchor in await self._anchors.read(connection):
+                if anchor is not None:
+                    valid.append(id_)
+                    given_up = newest_anchors(given_up, anchor.pruned)
+        return valid, given_up
+
+    async def _value(self, query: sa.Select[Any]) -> Any:
+        async with told_apart(), self._reading.connect() as connection:
+            return await connection.scalar(query)

@@ -1,0 +1,28 @@
+"""What a failing database becomes: the two errors of the port, in one place for both drivers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..service.ports import Contention, StorageUnavailable
+
+PATIENCE = 3.5
+"""Seconds for one transaction of a request: with what comes before and after it, less than the promised five."""
+_CONTENTION = ("40001", "40P01")
+"""Serialization failure and deadlock: PostgreSQL rolled back and asks us to begin again."""
+
+
+@asynccontextmanager
+async def told_apart(patience: float = PATIENCE) -> AsyncIterator[None]:
+    """Raises `StorageUnavailable` for a database that is away or too slow, `Contention` for a lost race."""
+    try:
+        async with asyncio.timeout(patience):
+            yield
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        text = f"{type(error).__name__}: {error}".split("\n")[0]
+        lost_a_race = getattr(getattr(error, "orig", None), "sqlstate", None) in _CONTENTION
+        raise (Contention(text) if lost_a_race else StorageUnavailable(text)) from None
