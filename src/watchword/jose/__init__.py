@@ -12,6 +12,7 @@ from .compact import (
     check_claims,
     decode_unverified,
     verify_signature,
+    verify_with_one_of,
 )
 from .errors import (
     BadSignature,
@@ -46,4 +47,5 @@ __all__ = [
     "symmetric",
     "thumbprint",
     "verify_signature",
+    "verify_with_one_of",
 ]

@@ -16,7 +16,7 @@ from ..service.ports import Journal, Reader, StorageUnavailable
 from . import postgres, schema, sqlite
 from .registry import RegistryStore
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0003"
 _KEY_CHECK = b"watchword master key check v1"
 
 
