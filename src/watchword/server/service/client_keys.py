@@ -108,12 +108,13 @@ class ClientKeys:
         return age if age >= 0 else float("inf")
 
     async def _ask(self, application: Application, uri: str, remote: _Remote) -> None:
-        remote.asked_at = self._clock()
         try:
             remote.keys = client_keys.acceptable(await self._fetch(uri))
             remote.fetched_at = self._clock()
         except (FetchFailed, JoseError) as error:
             _log.warning("an application's keys cannot be fetched", client_id=application.client_id, why=str(error))
+        finally:
+            remote.asked_at = self._clock()  # not before: who comes meanwhile is to wait for this answer
 
 
 def _bound(
