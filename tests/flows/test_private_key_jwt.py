@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
+import re
+import stat
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -183,7 +187,7 @@ async def test_two_methods_burn_nothing(w: World) -> None:
 
 
 async def test_one_method_for_each_application(w: World) -> None:
-    """CAU-024: a secret would work for a private_key_jwt application, or a key for one of secrets."""
+    """DESIGN 5.5: a secret would work for a private_key_jwt application, or a key for one of secrets."""
     data = {"grant_type": "client_credentials", "client_id": w.pkj.client_id, "client_secret": "x"}
     refused(await w.ww.http.post(f"{ISSUER}/token", data=data))
     basic = await w.ww.application("c_basic", w.api, "a:read")
@@ -479,3 +483,19 @@ async def test_the_schema_tells_of_keys(w: World) -> None:
     told = (await w.ww.http.get(f"{BASE}/api/v1/openapi.json")).json()
     assert {"jwks", "jwks_uri"} <= told["components"]["schemas"]["NewApplication"]["properties"].keys()
     assert "post" in told["paths"]["/api/v1/applications/{client_id}/keys"]
+
+
+async def test_the_documentation_leads_there(w: World, tmp_path: Path) -> None:
+    """Whoever copies the two snippets of the documentation would be refused by what it describes."""
+    text = (Path(__file__).parents[2] / "docs" / "keys-instead-of-secrets.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    names: dict[str, Any] = {}
+    with contextlib.chdir(tmp_path):
+        for block in blocks:
+            exec(compile(block, "keys-instead-of-secrets.md", "exec"), names)
+    assert stat.S_IMODE((tmp_path / "payroll.pkcs8").stat().st_mode) == 0o600
+    public = json.loads((tmp_path / "payroll.jwk").read_text())
+    made = await w.ww.application("payroll", w.api, "a:read", auth_method="private_key_jwt", jwks={"keys": [public]})
+    names["time"] = SimpleNamespace(time=w.ww.clock)
+    caller = Caller(w.ww, made["client_id"], names["key"])
+    assert (await caller.send(names["assertion"](names["key"], ISSUER, made["client_id"]))).status_code == 200
