@@ -115,6 +115,18 @@ async def test_an_answer_that_does_not_count(w: World, broken: dict[str, Any]) -
     assert w.network.connected == [(PUBLIC, 443)]
 
 
+async def test_too_many_keys_to_try(w: World) -> None:
+    """PKJ-039: an assertion without a kid would cost as many verifications as its owner likes."""
+    caller = await w.c_uri()
+    more = [PrivateKey.generate(Algorithm.ES256) for _ in range(10)]
+    w.server.publish(*more[:9], w.key)
+    assert (await caller.token(header={"alg": "ES256"})).status_code == 200
+    w.server.publish(*more, w.key)
+    w.ww.clock.now += client_keys.CACHED + 1
+    refused(await caller.token(header={"alg": "ES256"}))
+    assert (await caller.token()).status_code == 200
+
+
 async def test_the_address_is_down(w: World) -> None:
     """PKJ-053: an outage of somebody's web server would be an outage of their callers at once."""
     caller = await w.c_uri()

@@ -460,6 +460,19 @@ async def test_a_secret_that_signs(w: World, tmp_path: Path) -> None:
     assert (await w.ww.call("POST", "/applications", body)).status_code == 201
 
 
+async def test_nothing_of_an_assertion_is_kept(w: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """N3: whoever reads logs or a backup could send what stands there, or learn what nobody should."""
+    good, bad = w.pkj.assertion(jti="canary-jti"), w.pkj.assertion(aud="https://canary.example")
+    assert (await w.pkj.send(good)).status_code == 200
+    refused(await w.pkj.send(good))
+    refused(await w.pkj.send(bad))
+    spoken = capsys.readouterr()
+    written = b"".join(path.read_bytes() for path in tmp_path.glob("watchword.db*"))
+    for needle in (good, bad, *good.split(".")[1:], *bad.split(".")[1:], "canary-jti"):
+        assert needle not in spoken.out + spoken.err
+        assert needle.encode() not in written
+
+
 async def test_unknown_and_wrong_look_alike(w: World) -> None:
     """CAU-005 PKJ-011: the answers would tell which applications exist."""
     wrong = await w.pkj.token(sign=w.other.key.sign)

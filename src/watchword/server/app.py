@@ -118,8 +118,10 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     async def bind_chains() -> None:
         await audit.bind({**commits.heads(), **storage.store.heads()})
 
+    base = settings.base_url
+
     def issuer_of(slug: str) -> str:
-        return f"{settings.base_url}/t/{slug}"
+        return f"{base}/t/{slug}"
 
     fetch = OutgoingFetch(
         world.network, world.resolve, loopback=settings.fetch_from_loopback, ca_file=settings.fetch_ca_file

@@ -24,7 +24,6 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 TIMEOUT = 3.0
 MAX_BYTES = 256 * 1024
 MAX_AT_ONCE = 20
-_FAILED = "the address cannot be used"
 
 
 async def system_resolver(host: str, port: int) -> list[str]:
@@ -45,7 +44,7 @@ class PinnedNetwork(httpcore.AsyncNetworkBackend):
         texts = [str(literal)] if literal is not None else await self._resolve(host, port)
         addresses = [address_of(text) for text in texts]
         if not addresses or not all(a is not None and may_connect(a, loopback=self._loopback) for a in addresses):
-            raise FetchFailed(_FAILED)
+            raise FetchFailed("the name leads to an address that is not public")
         return texts[0]
 
     async def connect_tcp(
@@ -88,9 +87,11 @@ class OutgoingFetch:
             check_jwks_uri(uri, loopback=self._loopback)
             async with asyncio.timeout(TIMEOUT), self._turns:
                 return await self._get(uri)
-        except Exception:
+        except FetchFailed:
+            raise
+        except Exception as error:
             # httpcore's errors have no common ancestor, and somebody else's address must never be a 500 of ours.
-            raise FetchFailed(_FAILED) from None
+            raise FetchFailed(f"{type(error).__name__}: {error}") from None
 
     async def _get(self, uri: str) -> bytes:
         headers = [("accept", "application/jwk-set+json, application/json"), ("accept-encoding", "identity")]
@@ -102,12 +103,12 @@ class OutgoingFetch:
         ):
             coded = any(name.lower() == b"content-encoding" for name, _ in response.headers)
             if response.status != 200 or coded:
-                raise FetchFailed(_FAILED)
+                raise FetchFailed(f"status {response.status}" + (", with a content coding" if coded else ""))
             body = bytearray()
             async for piece in response.aiter_stream():
                 body += piece
                 if len(body) > MAX_BYTES:
-                    raise FetchFailed(_FAILED)
+                    raise FetchFailed(f"more than {MAX_BYTES} bytes")
             return bytes(body)
 
 

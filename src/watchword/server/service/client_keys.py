@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -30,7 +31,11 @@ _log = structlog.get_logger("watchword.client_keys")
 
 
 class FetchFailed(Exception):
-    """The address gave no answer that counts; why is for the operator's log, never for the caller."""
+    """The address gave no answer that counts. One text, whatever was wrong; `detail` is for the operator's log."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("the address cannot be used")
+        self.detail = detail
 
 
 class _Remote(Struct):
@@ -112,14 +117,11 @@ class ClientKeys:
             remote.keys = client_keys.acceptable(await self._fetch(uri))
             remote.fetched_at = self._clock()
         except (FetchFailed, JoseError) as error:
-            _log.warning("an application's keys cannot be fetched", client_id=application.client_id, why=str(error))
-        finally:
-            remote.asked_at = self._clock()  # not before: who comes meanwhile is to wait for this answer
+            _log.warning("an application's keys cannot be fetched", client_id=application.client_id, why=error.detail)
+        remote.asked_at = self._clock()  # not before: who comes meanwhile is to wait for this answer
 
 
-def _bound(
-    cache: OrderedDict[tuple[str, str], tuple[int, KeySet]] | OrderedDict[tuple[str, str, str], _Remote],
-) -> None:
+def _bound(cache: OrderedDict[Any, Any]) -> None:
     if len(cache) > MAX_APPLICATIONS:
         cache.popitem(last=False)
 
