@@ -163,6 +163,7 @@ async def test_purge_beside_use(ww: Instance, pkj: Caller) -> None:
 
 async def test_all_or_nothing(ww: Instance, pkj: Caller) -> None:
     """A group commit with one used proof in it would write half of itself, or refuse those that came with it."""
+    await ww.services.view.refresh()
     journal, seq = ww.services.storage.journal, ww.services.view.seq
     first, second, third = (MarkRow("t", bytes([n]) * 32, 2**33) for n in range(3))
     assert list(await journal.commit([], [], seq, [first])) == []
@@ -176,6 +177,7 @@ async def test_all_or_nothing(ww: Instance, pkj: Caller) -> None:
 
 async def test_a_twin_in_another_tenant(ww: Instance) -> None:
     """Two tenants would share one room of marks, and the one could use up the other's."""
+    await ww.services.view.refresh()
     journal, seq = ww.services.storage.journal, ww.services.view.seq
     for tenant_id in ("here", "elsewhere"):
         assert list(await journal.commit([], [], seq, [MarkRow(tenant_id, b"\0" * 32, 2**33)])) == []
