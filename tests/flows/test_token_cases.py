@@ -308,7 +308,11 @@ async def test_metadata_has_three_forms_and_says_what_holds(w: World) -> None:
     assert told[0] == told[1] == told[2]
     assert told[0]["issuer"] == ISSUER
     assert told[0]["grant_types_supported"] == ["client_credentials"]
-    assert told[0]["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
+    for endpoint in ("token", "introspection", "revocation"):
+        assert told[0][f"{endpoint}_endpoint_auth_methods_supported"] == methods
+        algorithms = told[0][f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
+        assert algorithms == ["ES256", "PS256", "EdDSA", "RS256", "HS256"]
     for name in ("token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint"):
         assert told[0][name].startswith(ISSUER)
     assert (await w.ww.http.get(f"{BASE}/admin")).status_code == 404  # ADM-024

@@ -11,24 +11,9 @@ from tests.house.deferred_cases import DEFERRED
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = [
-    "TEP",
-    "CAU",
-    "SCP",
-    "RES",
-    "INT",
-    "REV",
-    "DIS",
-    "ROT",
-    "SEC",
-    "LOG",
-    "TEN",
-    "ADM",
-    "SAS",
-    "JWT",
-    "CLK",
-    "CRS",
-    "DBF",
-]
+    "TEP", "CAU", "SCP", "RES", "INT", "REV", "DIS", "ROT", "SEC", "LOG", "TEN", "ADM",
+    "SAS", "JWT", "CLK", "CRS", "DBF", "PKJ", "SSR", "RAC",
+]  # fmt: skip
 CASE = re.compile(r"\b(?:" + "|".join(GROUPS) + r")-\d{3}\b")
 
 

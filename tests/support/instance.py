@@ -76,10 +76,12 @@ def credentials_of(application: dict[str, Any]) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def instance(folder: Path, database_url: str = "", **settings: Any) -> AsyncIterator[Instance]:
+async def instance(
+    folder: Path, database_url: str = "", world_of: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[Instance]:
     """A running instance; its database is SQLite in `folder` unless a URL is given."""
     clock = Clock()
-    world = World(clock=clock, monotonic=clock, random_bytes=os.urandom)
+    world = World(clock=clock, monotonic=clock, random_bytes=os.urandom, **(world_of or {}))
     made = Settings(
         database_url=database_url or f"sqlite:///{folder / 'watchword.db'}",
         master_key_file=str(folder / "watchword.key"),
@@ -87,8 +89,17 @@ async def instance(folder: Path, database_url: str = "", **settings: Any) -> Asy
     )
     first = await initialise(made, world)
     assert first is not None
-    application = Application(made, world)
+    async with node(made, clock, (first.client_id, first.client_secret), world) as running:
+        yield running
+
+
+@asynccontextmanager
+async def node(
+    settings: Settings, clock: Clock, admin: tuple[str, str], world: World | None = None
+) -> AsyncIterator[Instance]:
+    """One more worker on a database that exists, or the same one after a restart."""
+    application = Application(settings, world or World(clock=clock, monotonic=clock, random_bytes=os.urandom))
     async with application.running() as services:
         transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport) as http:
-            yield Instance(http, services, clock, (first.client_id, first.client_secret))
+            yield Instance(http, services, clock, admin)

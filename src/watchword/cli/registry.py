@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import say
 from .api_client import AdminClient
+from .client_keys import keys, read_jwks
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
+app.add_typer(keys, name="keys")
 api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
@@ -47,13 +50,28 @@ def app_create(
     name: str,
     kind: Annotated[str, typer.Option(help="service, job or device")] = "service",
     grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope; repeatable")] = None,
-    auth_method: Annotated[str, typer.Option(help="client_secret_basic or client_secret_post")] = "client_secret_basic",
+    auth: Annotated[
+        str,
+        typer.Option(
+            "--auth",
+            "--auth-method",
+            help="client_secret_basic, client_secret_post, private_key_jwt or client_secret_jwt",
+        ),
+    ] = "client_secret_basic",
+    jwks: Annotated[Path | None, typer.Option(help="A file with its public keys, for private_key_jwt")] = None,
+    jwks_uri: Annotated[str | None, typer.Option(help="Where its public keys stand, for private_key_jwt")] = None,
     json: Json = False,
 ) -> None:
-    """Register an application; its secret is printed once."""
+    """Register an application; its secret, if it has one, is printed once."""
+    body: dict[str, Any] = {"name": name, "kind": kind, "auth_method": auth}
+    if jwks is not None:
+        body["jwks"] = read_jwks(jwks)
+    if jwks_uri is not None:
+        body["jwks_uri"] = jwks_uri
     client = AdminClient()
-    body = {"name": name, "kind": kind, "auth_method": auth_method, "grants": _grants(client, grant or [])}
-    _show(client.call("POST", "/applications", body), json, "client_id", "client_secret", "name")
+    body["grants"] = _grants(client, grant or [])
+    made = client.call("POST", "/applications", body)
+    _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
 
 
 @app.command("list")

@@ -13,6 +13,7 @@ from .compact import (
     check_claims,
     decode_unverified,
     verify_signature,
+    verify_with_one_of,
 )
 from .errors import (
     BadSignature,
@@ -48,4 +49,5 @@ __all__ = [
     "symmetric",
     "thumbprint",
     "verify_signature",
+    "verify_with_one_of",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,13 +13,14 @@ from msgspec import Struct
 
 from .algorithms import Algorithm
 from .encoding import b64url, json_object, unb64url
-from .errors import ClaimRefused, MalformedToken, UnacceptableHeader, UnknownKey
+from .errors import BadSignature, ClaimRefused, MalformedToken, UnacceptableHeader, UnknownKey
 from .keys import KeySet, PrivateKey, PublicKey
 
 MAX_TOKEN = 16_384
 MAX_HEADERS = 100
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_ALLOWED = frozenset({"alg", "kid", "typ", "cty", "ver"})
+ACCESS_TOKEN_HEADER = frozenset({"alg", "kid", "typ", "cty", "ver"})
+"""What may stand in an access token's header; every other use brings its own list."""
 
 
 class Unverified(Struct, frozen=True):
@@ -51,10 +53,12 @@ def decode_unverified(unverified_token: str, max_size: int = MAX_TOKEN) -> Unver
 
 
 def check_header(
-    unverified_header: Mapping[str, Any], algorithms: Collection[Algorithm]
+    unverified_header: Mapping[str, Any],
+    algorithms: Collection[Algorithm],
+    members: Collection[str] = ACCESS_TOKEN_HEADER,
 ) -> tuple[Algorithm, str | None]:
-    """Only known members; no embedded or remote keys, no `crit`, no `b64`, no `zip`."""
-    foreign = unverified_header.keys() - _ALLOWED
+    """Only the members listed; no embedded or remote keys, no `crit`, no `b64`, no `zip`."""
+    foreign = unverified_header.keys() - set(members)
     if foreign:
         raise UnacceptableHeader("a header member that is not allowed (RFC 8725 section 3.1, RFC 7515 section 4.1.11)")
     name, kid = unverified_header.get("alg"), unverified_header.get("kid")
@@ -79,18 +83,50 @@ def verify_bytes(
     algorithms: Collection[Algorithm],
     typ: Collection[str] | None,
     kid_required: bool = True,
+    members: Collection[str] = ACCESS_TOKEN_HEADER,
 ) -> tuple[dict[str, Any], bytes]:
     """Header and payload of a token that a key of the set signed, whatever the payload is.
 
     Everything that `verify_signature` checks but for the payload's JSON.
     """
     token = decode_unverified(unverified_token)
-    algorithm, kid = check_header(token.unverified_header, algorithms)
+    algorithm, kid = check_header(token.unverified_header, algorithms, members)
     if typ is not None:
         check_type(token.unverified_header, typ)
     key = _key_for(keys, kid, algorithm, kid_required)
     key.verify(token.signing_input, token.signature)
     return token.unverified_header, token.unverified_payload
+
+
+def verify_with_one_of(
+    unverified_token: str,
+    keys: KeySet,
+    *,
+    algorithms: Collection[Algorithm],
+    members: Collection[str],
+    typ: Collection[str],
+    tries: int,
+) -> tuple[Verified, PublicKey]:
+    """For proofs of callers whose own keys are known: like `verify_signature`, and says which key it was.
+
+    `typ` counts when it is there. Without a `kid`, the set's keys of the header's algorithm are tried, at
+    most `tries` of them. Raises a `JoseError`.
+    """
+    token = decode_unverified(unverified_token)
+    algorithm, kid = check_header(token.unverified_header, algorithms, members)
+    if "typ" in token.unverified_header:
+        check_type(token.unverified_header, typ)
+    if kid is not None:
+        candidates = [_key_for(keys, kid, algorithm, kid_required=True)]
+    else:
+        candidates = [key for key in keys.values() if key.algorithm == algorithm]
+    if not 1 <= len(candidates) <= tries:
+        raise UnknownKey("the token names no key, and none or too many could be meant")
+    for key in candidates:
+        with suppress(BadSignature):
+            key.verify(token.signing_input, token.signature)
+            return Verified(token.unverified_header, json_object(token.unverified_payload)), key
+    raise BadSignature("the signature fits none of the keys")
 
 
 def verify_signature(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+import httpcore
 from msgspec import Struct
 
 from ..jose.sealing import MasterKey, create_master_key, load_master_key
@@ -32,9 +33,12 @@ from .http.oauth.token import TokenEndpoint
 from .http.operations import Operations
 from .http.wire import Receive, Send
 from .keys.rotation import Policy
+from .outgoing.fetch import OutgoingFetch, Resolve, system_resolver
+from .protocol.proof_jwt import Window
 from .service.appid_surface import appid_surface
 from .service.authenticate_client import AuthenticateClient
 from .service.check_token import CheckToken
+from .service.client_keys import ClientKeys
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
 from .service.export_instance import ExportInstance
@@ -47,6 +51,7 @@ from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
 from .service.issue_token import IssueToken, Surface, rfc9068_mint
 from .service.key_schedule import KeySchedule
+from .service.prove_client import ProveClient
 from .service.prune_audit import PruneAudit
 from .service.read_token import TokenReader
 from .service.refusals import Refusals
@@ -71,11 +76,13 @@ PEPPER = b"watchword client secrets v1"
 
 
 class World(Struct, frozen=True, kw_only=True):
-    """What enters from outside: time and chance. Tests bring their own."""
+    """What enters from outside: time, chance, and whom we may ask. Tests bring their own."""
 
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     random_bytes: Callable[[int], bytes] = os.urandom
+    network: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+    resolve: Resolve = system_resolver
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -95,6 +102,7 @@ class Services(Struct, frozen=True, kw_only=True):
     introspect: IntrospectToken
     revoke: RevokeToken
     keys: RotateKey
+    fetch: OutgoingFetch
     create_tenant: CreateTenant
     audit: AuditLog
     prune_audit: PruneAudit
@@ -146,6 +154,17 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
             await prune_audit(world.clock() - settings.audit_retention_days * 86_400)
 
     base = settings.base_url
+
+    def issuer_of(slug: str) -> str:
+        return f"{base}/t/{slug}"
+
+    fetch = OutgoingFetch(
+        world.network, world.resolve, loopback=settings.fetch_from_loopback, ca_file=settings.fetch_ca_file
+    )
+    prove = ProveClient(
+        view, imported, ClientKeys(fetch, master, world.clock), issuer_of, pepper,
+        Window(settings.clock_tolerance, settings.assertion_life),
+    )  # fmt: skip
     return Services(
         settings=settings,
         world=world,
@@ -154,13 +173,14 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         view=view,
         commits=commits,
         refusals=refusals,
-        issue=IssueToken(view, commits, uses, imported, pepper, world.clock, world.random_bytes),
-        native=Surface("oauth", rfc9068_mint(lambda slug: f"{base}/t/{slug}", world.random_bytes)),
-        who=AuthenticateClient(view, imported, pepper, world.clock),
+        issue=IssueToken(view, commits, uses, prove, world.clock, world.random_bytes),
+        native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes)),
+        who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,
         introspect=IntrospectToken(view, tokens, world.clock),
         revoke=RevokeToken(storage.store, view, tokens, world.clock),
         keys=keys,
+        fetch=fetch,
         create_tenant=CreateTenant(storage.store, keys, policy, pepper, world.clock, world.random_bytes),
         audit=audit,
         prune_audit=prune_audit,
@@ -198,6 +218,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         services.pepper,
         services.world.clock,
         services.world.random_bytes,
+        services.master.seal,
+        services.fetch.check,
     )
     handlers = AdminHandlers(
         desk, services.keys, services.create_tenant, services.issuer_of,

@@ -57,6 +57,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How many older secrets a rotation leaves valid during its overlap."""
     audit_retention_days: int = 0
     """Days that audit events are kept; 0 keeps all of them."""
+    clock_tolerance: float = 10.0
+    """Seconds by which a caller's clock may differ from ours, in either direction."""
+    assertion_life: float = 600.0
+    """The longest life, in seconds, of a JWT by which an application proves itself."""
+    fetch_from_loopback: bool = False
+    """Let `jwks_uri` name this machine, also over plain HTTP. For development, on loopback only."""
+    fetch_ca_file: str = ""
+    """Certificate authorities (PEM) to trust for `jwks_uri` in place of the system's."""
     body_timeout: float = 10.0
     """Seconds that a request's body may take to arrive."""
 
@@ -87,6 +95,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             )
         if self.host not in LOOPBACK and self.debug:
             raise SettingsError("debug is for loopback only: bind 127.0.0.1 or drop --debug")
+        if self.host not in LOOPBACK and self.fetch_from_loopback:
+            raise SettingsError("fetch_from_loopback is for loopback only: bind 127.0.0.1 or drop it")
+        if not 0 <= self.clock_tolerance <= 300 or not 10 <= self.assertion_life <= 3600:
+            raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "

@@ -26,6 +26,8 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     scope: str
     expires_at: int
     secret_id: str = ""
+    key_id: str = ""
+    """The application's own key, when it proved itself with one."""
     surface: str = "oauth"
 
 
@@ -122,6 +124,21 @@ class SecretUpgraded(Event, frozen=True, kw_only=True):
     secret_id: str
 
 
+class ClientKeyAdded(Event, frozen=True, kw_only=True):
+    """An application may prove itself with one more public key."""
+
+    client_id: str
+    kid: str
+    algorithm: str
+
+
+class ClientKeyRemoved(Event, frozen=True, kw_only=True):
+    """A public key of an application proves nothing any more."""
+
+    client_id: str
+    kid: str
+
+
 class ApiCreated(Event, frozen=True, kw_only=True):
     """An API was registered."""
 
@@ -210,6 +227,7 @@ AnyEvent = (
     | TenantCreated | TenantUpdated | TenantDeleted
     | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
+    | ClientKeyAdded | ClientKeyRemoved
     | ApiCreated | ApiUpdated | ApiDeleted
     | RoleCreated | RoleUpdated | RoleDeleted
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn

@@ -20,15 +20,18 @@ from typing import ClassVar
 
 
 class OAuthError(Exception):
-    """Base. `public` goes on the wire; `detail` is for the operator and never does."""
+    """Base. `public` goes on the wire; `detail` is for the operator and never does.
+
+    `rule` is a word of ours, from a closed list, by which refusals are added up.
+    """
 
     status: ClassVar[int] = 400
     error: ClassVar[str] = "invalid_request"
     retry_after: ClassVar[int | None] = None
 
-    def __init__(self, public: str, *, detail: str = "") -> None:
+    def __init__(self, public: str, *, detail: str = "", rule: str = "") -> None:
         super().__init__(public)
-        self.public, self.detail = public, detail
+        self.public, self.detail, self.rule = public, detail, rule
 
 
 class InvalidRequest(OAuthError):
@@ -40,8 +43,8 @@ class InvalidClient(OAuthError):
 
     status, error = 401, "invalid_client"
 
-    def __init__(self, public: str = "client authentication failed", *, detail: str = "") -> None:
-        super().__init__(public, detail=detail)
+    def __init__(self, public: str = "client authentication failed", *, detail: str = "", rule: str = "") -> None:
+        super().__init__(public, detail=detail, rule=rule)
 
 
 class UnauthorizedClient(OAuthError):

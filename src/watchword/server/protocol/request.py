@@ -6,21 +6,26 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ...jose import JoseError, decode_unverified
+from ...jose.encoding import json_object
 from .errors import InvalidRequest
 
 SECRET_MARKS = ("client_secret",)
 ASSERTION_MARKS = ("client_assertion", "client_assertion_type")
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 Form = dict[str, str | list[str]]
 
 
 class Credentials(Struct, frozen=True):
     """What the caller says that it is, and how it tries to prove it."""
 
-    method: Literal["client_secret_basic", "client_secret_post", "none"]
+    method: Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
     unverified_client_id: str
     unverified_secret: str
     interchangeable: bool = False
     """Whether it counts the same in header and body: the App ID surface never told its applications to choose."""
+    unverified_assertion: str = ""
+    """A JWT of RFC 7523 section 2.2."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.method}, ...)"
@@ -56,7 +61,25 @@ def credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
         return Credentials("client_secret_basic", *basic)
     if in_body:
         return Credentials("client_secret_post", client_id, text(form, "client_secret"))
-    return Credentials("none", client_id, "")
+    return _asserted(form, client_id) if asserted else Credentials("none", client_id, "")
+
+
+def _asserted(form: Form, client_id: str) -> Credentials:
+    """RFC 7521 section 4.2. What is no assertion proves nothing, and so is every other that contradicts itself."""
+    unverified_assertion = text(form, "client_assertion")
+    nothing = Credentials("none", client_id, "")
+    if text(form, "client_assertion_type") != ASSERTION_TYPE:
+        return nothing
+    try:
+        token = decode_unverified(unverified_assertion)
+        unverified_subject = json_object(token.unverified_payload).get("sub")
+    except JoseError:
+        return nothing
+    if not isinstance(unverified_subject, str) or client_id not in ("", unverified_subject):
+        return nothing
+    by_secret = str(token.unverified_header.get("alg")).startswith("HS")
+    method: Literal["client_secret_jwt", "private_key_jwt"] = "client_secret_jwt" if by_secret else "private_key_jwt"
+    return Credentials(method, unverified_subject, "", unverified_assertion)
 
 
 def token_request(form: Form, basic: tuple[str, str] | None, source: str = "", request_id: str = "") -> TokenRequest:

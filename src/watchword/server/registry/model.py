@@ -8,17 +8,19 @@ within one second must still be told apart.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 Kind = Literal["service", "job", "device"]
-AuthMethod = Literal["client_secret_basic", "client_secret_post"]
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
 TokenType = Literal["at+jwt", "JWT"]
 
 CLIENT_CREDENTIALS = "client_credentials"
+SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
+KEY_METHODS = ("private_key_jwt",)
 ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60
@@ -33,10 +35,20 @@ class Secret(Struct, frozen=True, kw_only=True):
     """`hmac:<hex>` of ours and of imported text; `bcrypt:<hash>`, `pbkdf2_sha256$...` until first use."""
     created_at: int
     expires_at: int | None = None
+    sealed: bytes = b""
+    """The text, sealed under the master key: for client_secret_jwt only, whose HMAC needs it (decision 0021)."""
 
     def live(self, now: float) -> bool:
         """Whether the secret may still be used at `now`."""
         return self.expires_at is None or now < self.expires_at
+
+
+class ClientKey(Struct, frozen=True, kw_only=True):
+    """A public key that an application signs with; `jwk` has public members only."""
+
+    kid: str
+    jwk: dict[str, Any]
+    created_at: int
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -58,6 +70,9 @@ class Application(Struct, frozen=True, kw_only=True):
     auth_method: AuthMethod = "client_secret_basic"
     grant_types: tuple[str, ...] = (CLIENT_CREDENTIALS,)
     secrets: tuple[Secret, ...] = ()
+    keys: tuple[ClientKey, ...] = ()
+    jwks_uri: str | None = None
+    """Where the keys stand, when they are not given by value."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None

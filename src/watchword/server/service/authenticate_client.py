@@ -4,41 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..protocol import access as rules
-from ..protocol.client_auth import authenticate
+from ..protocol.errors import InvalidClient, Unavailable
 from ..protocol.request import Credentials
 from ..registry.model import Application
-from .imported_secrets import ImportedSecrets
+from .group_commit import GroupCommit
+from .ports import Replayed, StorageUnavailable
+from .prove_client import ProveClient
 from .view import TenantView, View
+
+_ATTEMPTS = 5
 
 
 class AuthenticateClient:
-    """Raises `InvalidClient` for unknown, wrong, expired and disabled alike."""
+    """Raises `InvalidClient` for unknown, wrong, expired, disabled and replayed alike."""
 
-    def __init__(
-        self,
-        view: View,
-        imported: ImportedSecrets,
-        pepper: bytes,
-        clock: Callable[[], float],
-    ) -> None:
-        self._view, self._imported, self._pepper, self._clock = (
-            view,
-            imported,
-            pepper,
-            clock,
-        )
+    def __init__(self, view: View, prove: ProveClient, commits: GroupCommit, clock: Callable[[], float]) -> None:
+        self._view, self._prove, self._commits, self._clock = view, prove, commits, clock
 
     async def __call__(self, tenant: TenantView, presented: Credentials) -> Application:
-        """The application that proved itself."""
-        now = self._clock()
-        standing = await self._view.standing(tenant, presented.unverified_client_id)
-        application = standing.application if standing is not None else None
-        if application is not None and self._imported.concern(application):
-            await self._imported.upgrade(application, presented, now)
-            standing = await self._view.standing(tenant, presented.unverified_client_id)
-            application = standing.application if standing is not None else None
-        authenticate(application, presented, self._pepper, now)
-        assert application is not None
-        rules.check_may_act(tenant.tenant, application)
-        return application
+        """The application that proved itself; its proof is used up, on disk, before anything is answered for it."""
+        try:
+            for _ in range(_ATTEMPTS):
+                current = await self._view.tenant(tenant.tenant.slug)
+                if current is None:
+                    raise Unavailable("the tenant was deleted meanwhile")
+                client = await self._prove(current, presented, self._clock())
+                application, mark = client.standing.application, client.proven.mark
+                if mark is None:
+                    return application
+                used = self._commits.submit(
+                    application.tenant_id, application.client_id, None, None, client.as_of, mark
+                )
+                if await used:
+                    return application
+        except Replayed:
+            raise used_before() from None
+        except StorageUnavailable as error:
+            raise Unavailable("the database is away; try again", detail=str(error)) from None
+        raise Unavailable("the registry is changing too fast; try again")
+
+
+def used_before() -> InvalidClient:
+    """RFC 7523 section 3, point 7."""
+    return InvalidClient(detail="client assertion: jti was used before", rule="jti")

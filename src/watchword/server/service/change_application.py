@@ -8,13 +8,17 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
+from ..registry.client_keys import read_keys
 from ..registry.errors import Conflict
-from ..registry.model import Application, AuthMethod, Grant, Kind
+from ..registry.model import KEY_METHODS, Application, AuthMethod, Grant, Kind
 from ..registry.revocation import of_application
+from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
 from .ports import Transaction
 
+_ARMS = {"enabled", "grants", "role_ids", "auth_method", "grant_types", "keys", "jwks_uri", "secrets"}
+_ONE_SECRET = {"client_secret_basic", "client_secret_post"}
 _NOT_ITSELF = "an administrator cannot disable, delete or disarm itself; use another one's token for that"
 
 
@@ -31,6 +35,8 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     role_ids: tuple[str, ...] | UnsetType = UNSET
     default_api_id: str | UnsetType | None = UNSET
     labels: dict[str, str] | UnsetType = UNSET
+    jwks: dict[str, Any] | UnsetType = UNSET
+    jwks_uri: str | UnsetType = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:
@@ -46,14 +52,16 @@ async def update_application(
     expected: int | None = None,
 ) -> Application:
     """Judged on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
+    if isinstance(change.jwks_uri, str):
+        await desk.check_address(change.jwks_uri)
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
-        after = replace(await _still_there(tx, before), **given(change))
+        after = _changed(await _still_there(tx, before), change, int(desk.clock()))
         fields = changed_fields(before, after)
         if not fields:
             return before
-        if client_id == caller.actor and {"enabled", "grants", "role_ids", "auth_method", "grant_types"} & set(fields):
+        if client_id == caller.actor and _ARMS & set(fields):
             raise Conflict(_NOT_ITSELF)
         after = replace(after, version=before.version + 1)
         await check_application(tx, after)
@@ -64,6 +72,7 @@ async def update_application(
             caller.tenant_id,
             ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)),
         )
+        record_keys(tx, desk, caller, before, after)
     return after
 
 
@@ -80,6 +89,24 @@ async def _still_there(tx: Transaction, application: Application) -> Application
         role_ids=tuple(role_id for role_id in application.role_ids if role_id in roles),
         default_api_id=application.default_api_id if application.default_api_id in apis else None,
     )
+
+
+def _changed(before: Application, change: ApplicationChange, at: int) -> Application:
+    """Credentials follow the method: a new one begins without those of the old."""
+    fields = given(change)
+    if "jwks" in fields:
+        known = {key.kid: key for key in before.keys}
+        read = read_keys(fields.pop("jwks"), at)
+        fields["keys"] = tuple(known[k.kid] if k.kid in known and known[k.kid].jwk == k.jwk else k for k in read)
+        fields.setdefault("jwks_uri", None)
+    elif "jwks_uri" in fields:
+        fields["keys"] = ()
+    after = replace(before, **fields)
+    if after.auth_method == before.auth_method or {after.auth_method, before.auth_method} <= _ONE_SECRET:
+        return after
+    if after.auth_method not in KEY_METHODS and not {"keys", "jwks_uri"} & fields.keys():
+        after = replace(after, keys=(), jwks_uri=None)
+    return replace(after, secrets=())
 
 
 async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Application:
@@ -105,7 +132,7 @@ async def remove_application(desk: Desk, tx: Transaction, caller: Caller, before
     """`delete_application` as a part of a larger change."""
     if before.client_id == caller.actor:
         raise Conflict(_NOT_ITSELF)
-    after = replace(before, secrets=(), deleted_at=int(desk.clock()), version=before.version + 1)
+    after = replace(before, secrets=(), keys=(), deleted_at=int(desk.clock()), version=before.version + 1)
     await tx.applications.remove(after)
     tx.announce(caller.tenant_id, of_application(after, desk.clock()))
     tx.record(

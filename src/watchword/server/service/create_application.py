@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..audit.events import ApplicationCreated, SecretCreated
-from ..registry import rules
+from ..registry import client_keys, rules
 from ..registry.errors import Conflict, Invalid
 from ..registry.model import (
     CLIENT_CREDENTIALS,
+    SECRET_METHODS,
     Application,
     AuthMethod,
     Grant,
@@ -16,13 +20,17 @@ from ..registry.model import (
     Secret,
 )
 from ..registry.secret_text import digest
+from .client_key_changes import record_keys
 from .desk import Caller, Desk, apis_of, roles_of
 from .imported_secrets import check_imported_digest
 from .ports import Transaction
 
 
 class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said at registration. `client_id`, `secret` and `secret_hash` are for imports only."""
+    """What may be said at registration. `client_id`, `secret` and `secret_hash` are for imports only.
+
+    `jwks` (a JWK set, RFC 7517 section 5) or `jwks_uri` is for private_key_jwt, which has no secret.
+    """
 
     name: str
     kind: Kind = "service"
@@ -37,12 +45,16 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     client_id: str | None = None
     secret: str | None = None
     secret_hash: str | None = None
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
-    """The application and its secret's text (None when the secret was imported). Raises `Invalid`, `Conflict`."""
+    """The application and its secret's text (None when imported, or when it has keys). Raises `Invalid`, `Conflict`."""
     imported = wanted.client_id is not None or wanted.secret is not None or wanted.secret_hash is not None
-    kept, text = _secret(desk, wanted)
+    if wanted.jwks_uri is not None:
+        await desk.check_address(wanted.jwks_uri)
+    now = int(desk.clock())
     application = Application(
         tenant_id=caller.tenant_id,
         client_id=desk.new_id() if wanted.client_id is None else wanted.client_id,
@@ -51,13 +63,20 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         description=wanted.description,
         auth_method=wanted.auth_method,
         grant_types=wanted.grant_types,
-        secrets=(kept,),
+        keys=client_keys.read_keys(wanted.jwks, now) if wanted.jwks is not None else (),
+        jwks_uri=wanted.jwks_uri,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
         labels=wanted.labels,
-        created_at=int(desk.clock()),
+        created_at=now,
     )
+    text = None
+    if wanted.auth_method in SECRET_METHODS:
+        kept, text = _secret(desk, wanted, application)
+        application = replace(application, secrets=(kept,))
+    elif wanted.secret is not None or wanted.secret_hash is not None:
+        raise Invalid(f"{wanted.auth_method} uses keys: there is no secret", field="secret")
     said = desk.said(caller)
     async with desk.store.transaction() as tx:
         await check_application(tx, application)
@@ -71,19 +90,16 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
                 **said,
             ),
         )
-        tx.record(
-            caller.tenant_id,
-            SecretCreated(
-                client_id=application.client_id,
-                secret_id=kept.id,
-                expires_at=kept.expires_at,
-                **said,
-            ),
-        )
+        for secret in application.secrets:
+            event = SecretCreated(
+                client_id=application.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said
+            )
+            tx.record(caller.tenant_id, event)
+        record_keys(tx, desk, caller, replace(application, keys=()), application)
     return application, text
 
 
-def _secret(desk: Desk, wanted: NewApplication) -> tuple[Secret, str | None]:
+def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tuple[Secret, str | None]:
     fresh, text = desk.new_secret(wanted.secret_expires_at)
     if wanted.secret is not None and wanted.secret_hash is not None:
         raise Invalid("give secret or secret_hash, not both", field="secret_hash")
@@ -95,14 +111,13 @@ def _secret(desk: Desk, wanted: NewApplication) -> tuple[Secret, str | None]:
     if wanted.secret is not None:
         if not 1 <= len(wanted.secret) <= 1024:
             raise Invalid("an imported secret has 1 to 1024 characters", field="secret")
-        kept = digest(desk.pepper, wanted.secret.encode("utf-8", "surrogatepass"))
-        return Secret(
-            id=fresh.id,
-            digest=kept,
-            created_at=fresh.created_at,
-            expires_at=fresh.expires_at,
-        ), None
+        if wanted.auth_method == "client_secret_jwt" and len(wanted.secret.encode("utf-8", "surrogatepass")) < 32:
+            raise Invalid("a secret that signs has at least 32 bytes (RFC 7518 section 3.2)", field="secret")
+        kept = replace(fresh, digest=digest(desk.pepper, wanted.secret.encode("utf-8", "surrogatepass")))
+        return desk.kept_for(application, kept, wanted.secret), None
     if wanted.secret_hash is not None:
+        if wanted.auth_method == "client_secret_jwt":
+            raise Invalid("a secret that signs is needed itself; a hash of it verifies nothing", field="secret_hash")
         check_imported_digest(wanted.secret_hash)
         return Secret(
             id=fresh.id,
@@ -110,7 +125,7 @@ def _secret(desk: Desk, wanted: NewApplication) -> tuple[Secret, str | None]:
             created_at=fresh.created_at,
             expires_at=fresh.expires_at,
         ), None
-    return fresh, text
+    return desk.kept_for(application, fresh, text), text
 
 
 async def check_application(tx: Transaction, application: Application) -> None:
@@ -119,6 +134,7 @@ async def check_application(tx: Transaction, application: Application) -> None:
     rules.check_text(application.description, "description")
     rules.check_client_id(application.client_id)
     rules.check_grant_types(application.grant_types)
+    client_keys.check_credentials(application)
     for name, value in application.labels.items():
         rules.check_name(name, "labels", 64)
         rules.check_text(value, "labels", 200)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..registry.errors import NotFound, VersionMismatch
-from ..registry.model import Api, Role, Secret
+from ..registry.model import Api, Application, Role, Secret
 from ..registry.secret_text import digest, generate
+from .client_keys import sealed_place
 from .ports import Store, Transaction
 
 EVERYTHING = 100_000
@@ -31,6 +33,10 @@ class Desk(Struct, frozen=True):
     pepper: bytes
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
+    seal: Callable[[bytes, str], bytes]
+    """Encrypts for a place, under the master key."""
+    check_address: Callable[[str], Awaitable[None]]
+    """Raises `Invalid` for an address that we would not fetch keys from."""
 
     def new_id(self) -> str:
         """A lower-case UUID, never reused: the row of a deleted thing stays."""
@@ -54,6 +60,13 @@ class Desk(Struct, frozen=True):
             expires_at=expires_at,
         )
         return kept, text
+
+    def kept_for(self, application: Application, secret: Secret, text: str) -> Secret:
+        """The secret as this application needs it: with its sealed text when it signs with it (decision 0021)."""
+        if application.auth_method != "client_secret_jwt":
+            return secret
+        place = sealed_place(application.tenant_id, application.client_id, secret.id)
+        return replace(secret, sealed=self.seal(text.encode(), place))
 
 
 async def apis_of(tx: Transaction, tenant_id: str) -> dict[str, Api]:

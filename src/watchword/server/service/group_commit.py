@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from ..audit.chain import Chain, Row
 from ..audit.events import Event
+from ..protocol.proof_jwt import ReplayMark
 from .contention import again
-from .ports import Change, Journal, OpaqueRow, StorageUnavailable
+from .ports import Change, Journal, MarkRow, OpaqueRow, Replayed, StorageUnavailable
 
 _ATTEMPTS = 8
 
@@ -26,8 +27,9 @@ class Entry(Struct):
 
     tenant_id: str
     client_id: str
-    event: Event
+    event: Event | None
     token: OpaqueRow | None
+    mark: MarkRow | None
     as_of: int
     done: asyncio.Future[bool]
 
@@ -58,16 +60,18 @@ class GroupCommit:
         self,
         tenant_id: str,
         client_id: str,
-        event: Event,
+        event: Event | None,
         token: OpaqueRow | None,
         as_of: int,
+        mark: ReplayMark | None = None,
     ) -> asyncio.Future[bool]:
         """Resolves to True once the event is on disk, to False when the request must be judged again.
 
-        Raises `StorageUnavailable` when the database is away.
+        Raises `Replayed` when the mark was consumed before, `StorageUnavailable` when the database is away.
         """
+        row = MarkRow(tenant_id, mark.key, mark.expires_at) if mark is not None else None
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Entry(tenant_id, client_id, event, token, as_of, done))
+        self._waiting.append(Entry(tenant_id, client_id, event, token, row, as_of, done))
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         return done
@@ -91,8 +95,14 @@ class GroupCommit:
             self._running = None
 
     async def _commit(self, batch: list[Entry]) -> None:
+        batch = _without_twins(batch)
         try:
             durable = await self._write(batch)
+        except Replayed as used:
+            rest = _without(batch, used.keys)
+            if rest:
+                await self._commit(rest)
+            return
         except Exception as error:
             self._forget_chains()
             batch, self._waiting = [*batch, *self._waiting], []  # who waited behind it does not wait as long again
@@ -111,9 +121,10 @@ class GroupCommit:
         tenants = {entry.tenant_id for entry in batch}
         rows = self._rows(batch)
         tokens = [entry.token for entry in batch if entry.token is not None]
+        marks = sorted(entry.mark for entry in batch if entry.mark is not None)
         for _ in range(_ATTEMPTS):
             since = as_of
-            changes = await again(lambda: self._journal.commit(rows, tokens, since))  # noqa: B023 (awaited here)
+            changes = await again(lambda: self._journal.commit(rows, tokens, since, marks))  # noqa: B023 (awaited here)
             if not changes:
                 for row in rows:
                     self._chains[row.tenant_id].advance(row)
@@ -127,7 +138,8 @@ class GroupCommit:
     def _rows(self, batch: list[Entry]) -> list[Row]:
         by_tenant: dict[str, list[Event]] = {}
         for entry in batch:
-            by_tenant.setdefault(entry.tenant_id, []).append(entry.event)
+            if entry.event is not None:
+                by_tenant.setdefault(entry.tenant_id, []).append(entry.event)
         now = self._clock()
         return [self._chain(tenant_id).next_row(events, now) for tenant_id, events in by_tenant.items()]
 
@@ -142,6 +154,40 @@ class GroupCommit:
         self._ended.update(self.heads())
         self._chain_name = self._new_chain()
         self._chains.clear()
+
+
+def _key(mark: MarkRow) -> tuple[str, bytes]:
+    return mark.tenant_id, mark.key
+
+
+def _without_twins(batch: list[Entry]) -> list[Entry]:
+    """Of requests that came together with one and the same proof, the first."""
+    seen: set[tuple[str, bytes]] = set()
+    first: list[Entry] = []
+    for entry in batch:
+        if entry.mark is not None and _key(entry.mark) in seen:
+            _refuse(entry, _key(entry.mark))
+            continue
+        if entry.mark is not None:
+            seen.add(_key(entry.mark))
+        first.append(entry)
+    return first
+
+
+def _without(batch: list[Entry], used: frozenset[tuple[str, bytes]]) -> list[Entry]:
+    """Those whose proof is good; when nobody can say which was used, none is."""
+    rest: list[Entry] = []
+    for entry in batch:
+        if entry.mark is not None and (not used or _key(entry.mark) in used):
+            _refuse(entry, _key(entry.mark))
+        else:
+            rest.append(entry)
+    return rest
+
+
+def _refuse(entry: Entry, key: tuple[str, bytes]) -> None:
+    if not entry.done.done():
+        entry.done.set_exception(Replayed(frozenset({key})))
 
 
 def _concerns(change: Change, tenants: set[str], concerned: set[tuple[str, str]]) -> bool:

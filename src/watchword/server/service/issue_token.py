@@ -11,15 +11,15 @@ from ..audit.events import TokenIssued
 from ..protocol import access as rules
 from ..protocol.access import Access
 from ..protocol.claims import access_token_claims, encode, token_id
-from ..protocol.client_auth import authenticate
+from ..protocol.client_auth.grounds import Proven
 from ..protocol.errors import Unavailable
 from ..protocol.grants import grant_for
 from ..protocol.request import TokenRequest
-from ..registry.model import Secret
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
+from .authenticate_client import used_before
 from .group_commit import GroupCommit
-from .imported_secrets import ImportedSecrets
-from .ports import OpaqueRow, StorageUnavailable
+from .ports import OpaqueRow, Replayed, StorageUnavailable
+from .prove_client import ProveClient
 from .secret_use import SecretUse
 from .view import TenantView, View
 
@@ -63,18 +63,12 @@ class IssueToken:
         view: View,
         commits: GroupCommit,
         uses: SecretUse,
-        imported: ImportedSecrets,
-        pepper: bytes,
+        prove: ProveClient,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self._view, self._commits, self._uses, self._imported = (
-            view,
-            commits,
-            uses,
-            imported,
-        )
-        self._pepper, self._clock, self._random = pepper, clock, random_bytes
+        self._view, self._commits, self._uses, self._prove = view, commits, uses, prove
+        self._clock, self._random = clock, random_bytes
 
     async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
         """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
@@ -83,37 +77,30 @@ class IssueToken:
                 issued = await self._attempt(slug, request, surface)
                 if issued is not None:
                     return issued
+        except Replayed:
+            raise used_before() from None
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
         raise Unavailable("the registry is changing too fast; try again")
 
     async def _attempt(self, slug: str, request: TokenRequest, surface: Surface) -> Issued | None:
-        now, as_of = self._clock(), self._view.seq
+        now = self._clock()
         tenant = await self._view.tenant(slug)
         if tenant is None:
             raise Unavailable("the tenant was deleted meanwhile")
-        presented = request.unverified_credentials
-        standing = await self._view.standing(tenant, presented.unverified_client_id)
-        application = standing.application if standing is not None else None
-        if application is not None and self._imported.concern(application):
-            await self._imported.upgrade(application, presented, now)
-            as_of = self._view.seq
-            standing = await self._view.standing(tenant, presented.unverified_client_id)
-            application = standing.application if standing is not None else None
-        secret = authenticate(application, presented, self._pepper, now)
-        assert standing is not None and application is not None
-        rules.check_may_act(tenant.tenant, application)
+        client = await self._prove(tenant, request.unverified_credentials, now)
+        standing = client.standing
         grant = grant_for(request.grant_type)
-        rules.check_grant_allowed(application, request.grant_type)
+        rules.check_grant_allowed(standing.application, request.grant_type)
         access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
-        return await self._record(tenant, request, secret, minted, surface, now, as_of)
+        return await self._record(tenant, request, client.proven, minted, surface, now, client.as_of)
 
     async def _record(
         self,
         tenant: TenantView,
         request: TokenRequest,
-        secret: Secret,
+        proven: Proven,
         minted: Minted,
         surface: Surface,
         now: float,
@@ -131,12 +118,14 @@ class IssueToken:
             audience=minted.audience,
             scope=minted.scope,
             expires_at=minted.expires_at,
-            secret_id=secret.id,
+            secret_id=proven.secret_id,
+            key_id=proven.key_id,
             surface=surface.name,
         )
-        if not await self._commits.submit(tenant_id, client_id, event, minted.row, as_of):
+        if not await self._commits.submit(tenant_id, client_id, event, minted.row, as_of, proven.mark):
             return None
-        self._uses.note(tenant_id, secret.id, now)
+        if proven.secret_id:
+            self._uses.note(tenant_id, proven.secret_id, now)
         return Issued(minted.token, minted.expires_at - int(now), minted.scope)
 
 

@@ -24,6 +24,14 @@ class Contention(StorageUnavailable):
     """The database gave another transaction the right of way; nothing of ours was written, so do it again."""
 
 
+class Replayed(Exception):
+    """Nothing was written: of the marks that were to be consumed, `keys` had been consumed before."""
+
+    def __init__(self, keys: frozenset[tuple[str, bytes]]) -> None:
+        super().__init__("a proof was used before")
+        self.keys = keys
+
+
 class Change(Struct, frozen=True):
     """One entry of the change feed: what caches must forget.
 
@@ -43,6 +51,14 @@ class OpaqueRow(Struct, frozen=True):
     hash: str
     expires_at: int
     claims: bytes
+
+
+class MarkRow(Struct, frozen=True, order=True):
+    """A proof that is used up; see `protocol/proof_jwt.py`."""
+
+    tenant_id: str
+    key: bytes
+    expires_at: int
 
 
 class TenantState(Struct, frozen=True):
@@ -90,10 +106,15 @@ class RevocationReader(Protocol):
 
 
 class Journal(Protocol):
-    """Writes audit rows and opaque tokens in one durable transaction, if nothing has changed."""
+    """Writes audit rows and opaque tokens, and consumes marks, in one durable transaction, if nothing has changed."""
 
-    async def commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
-        """Empty: committed and on disk. Otherwise nothing was written, and these changes came first."""
+    async def commit(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow] = ()
+    ) -> Sequence[Change]:
+        """Empty: committed and on disk. Otherwise nothing was written, and these changes came first.
+
+        All marks are consumed or, with `Replayed`, nothing is written: one statement decides (decision 0020).
+        """
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -46,11 +46,12 @@ class Refusals:
         source = peer[0] if peer else "unknown"
         now = self._clock()
         self.total += 1
-        key = (slug, error.error, source)
+        what = f"{error.error} ({error.rule})" if error.rule else error.error
+        key = (slug, what, source)
         found = self._sums.get(key)
         if found is None:
             if len(self._sums) >= _MAX_KINDS:
-                key = (slug, error.error, "elsewhere")
+                key = (slug, what, "elsewhere")
             found = self._sums.setdefault(key, _Sum(0, now, now))
         found.count += 1
         found.last = now

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ..audit.events import SecretRevoked, SecretRotated
 from ..registry.errors import Conflict, Invalid, NotFound
-from ..registry.model import Application, Secret
+from ..registry.model import SECRET_METHODS, Application, Secret
 from .desk import Caller, Desk, found
 
 MAX_OVERLAP = 90 * 86_400
@@ -29,7 +29,10 @@ async def rotate_secret(
     async with desk.store.transaction() as tx:
         now = desk.clock()
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        if before.auth_method not in SECRET_METHODS:
+            raise Conflict(f"this application proves itself by {before.auth_method}: it has keys and no secret")
         fresh, text = desk.new_secret(expires_at)
+        fresh = desk.kept_for(before, fresh, text)
         ends = int(now) + overlap
         living = [secret for secret in before.secrets if secret.live(now)]
         kept = living[-keep_old:] if overlap and keep_old else []

@@ -14,7 +14,7 @@ from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
-from ..service.ports import Change, Contention, OpaqueRow, StorageUnavailable, TenantState
+from ..service.ports import Change, Contention, MarkRow, OpaqueRow, Replayed, StorageUnavailable, TenantState
 
 R = TypeVar("R")
 _TIMEOUT = 4.0
@@ -27,8 +27,16 @@ written AS (
 kept AS (
   INSERT INTO opaque_token (tenant_id, hash, expires_at, claims)
   SELECT * FROM unnest($9::text[], $10::text[], $11::bigint[], $12::bytea[])
+  WHERE NOT EXISTS (SELECT 1 FROM changed)),
+consumed AS (
+  INSERT INTO replay_mark (tenant_id, key, expires_at)
+  SELECT * FROM unnest($13::text[], $14::bytea[], $15::bigint[])
   WHERE NOT EXISTS (SELECT 1 FROM changed))
 SELECT seq, tenant_id, kind, ref FROM changed ORDER BY seq
+"""
+_CONSUMED = """
+SELECT tenant_id, key FROM replay_mark
+JOIN unnest($1::text[], $2::bytea[]) AS wanted (t, k) ON tenant_id = t AND key = k
 """
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000"
 
@@ -167,19 +175,36 @@ class PostgresReader:
         await self._connection.close()
 
 
+def _columns(records: Sequence[msgspec.Struct], width: int) -> list[list[Any]]:
+    """For unnest."""
+    found = [list(column) for column in zip(*(msgspec.structs.astuple(record) for record in records), strict=True)]
+    return found or [[] for _ in range(width)]
+
+
 class PostgresJournal:
     """The group commit: one statement, one round trip, its own transaction."""
 
     def __init__(self, url: str) -> None:
         self._connection = Connection(url)
 
-    async def commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
-        """Empty: on disk. Otherwise nothing was written, and these changes came first."""
-        audit = [list(column) for column in zip(*(msgspec.structs.astuple(row) for row in rows), strict=True)]
-        kept = [list(column) for column in zip(*(msgspec.structs.astuple(token) for token in tokens), strict=True)]
-        arguments = (*(audit or [[]] * 7), *(kept or [[]] * 4))
-        found = await self._connection.use(lambda c: c.fetch(_COMMIT, as_of, *arguments))
-        return [Change(*row) for row in found]
+    async def commit(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow] = ()
+    ) -> Sequence[Change]:
+        """Empty: on disk. Otherwise, or with `Replayed`, nothing was written."""
+        consumed = _columns(marks, 3)
+        arguments = (*_columns(rows, 7), *_columns(tokens, 4), *consumed)
+
+        async def write(c: asyncpg.Connection[Any]) -> list[Any]:
+            try:
+                return list(await c.fetch(_COMMIT, as_of, *arguments))
+            except asyncpg.UniqueViolationError as error:
+                # The insert decided; what is read now only says whose key was there.
+                if error.constraint_name != "replay_mark_pkey":
+                    raise
+                used = await c.fetch(_CONSUMED, *consumed[:2])
+                raise Replayed(frozenset((row[0], row[1]) for row in used)) from None
+
+        return [Change(*row) for row in await self._connection.use(write)]
 
     async def close(self) -> None:
         """Let go of the connection."""

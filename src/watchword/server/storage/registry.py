@@ -33,6 +33,8 @@ from .failures import PATIENCE, told_apart
 
 T = TypeVar("T", bound=Struct)
 _FEED_LOCK = 0x7761746368
+KEEP_MARKS = 3_600
+"""Seconds that a mark stays after its time, so that a clock that is set back revives no proof (decision 0020)."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -308,6 +310,7 @@ class RegistryStore:
             sa.delete(schema.revoked).where(schema.revoked.c.expires_at < int(now) - 60),
             sa.delete(schema.revocation).where(schema.revocation.c.expires_at < int(now) - 60),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
+            sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

@@ -85,6 +85,13 @@ opaque_token = sa.Table(
     sa.Column("expires_at", _big, nullable=False, index=True),
     sa.Column("claims", sa.LargeBinary, nullable=False),
 )
+replay_mark = sa.Table(
+    "replay_mark",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("expires_at", _big, nullable=False, index=True),
+)
 change = sa.Table(
     "change",
     metadata,

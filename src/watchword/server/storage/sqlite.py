@@ -23,7 +23,7 @@ from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
-from ..service.ports import Change, OpaqueRow, StorageUnavailable, TenantState
+from ..service.ports import Change, MarkRow, OpaqueRow, Replayed, StorageUnavailable, TenantState
 
 R = TypeVar("R")
 _PRAGMAS = (
@@ -33,6 +33,8 @@ _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
 )
 _READS = "watchword_reads"
+_CONSUME = "INSERT INTO replay_mark (tenant_id, key, expires_at) VALUES (?,?,?)"
+_CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
 
 _REVOCATIONS = (
@@ -194,10 +196,12 @@ class SqliteJournal:
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
-    async def commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
-        """Empty: on disk. Otherwise nothing was written, and these changes came first."""
+    async def commit(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow] = ()
+    ) -> Sequence[Change]:
+        """Empty: on disk. Otherwise, or with `Replayed`, nothing was written."""
         async with self._turn:
-            return await self._on_thread(lambda: self._commit(rows, tokens, as_of))
+            return await self._on_thread(lambda: self._commit(rows, tokens, as_of, marks))
 
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
@@ -205,7 +209,9 @@ class SqliteJournal:
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
 
-    def _commit(self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int) -> Sequence[Change]:
+    def _commit(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow]
+    ) -> Sequence[Change]:
         db = self._connection
         try:
             if not self._path.exists():
@@ -215,6 +221,7 @@ class SqliteJournal:
             if changes:
                 db.execute("ROLLBACK")
                 return changes
+            self._consume(marks)
             for row in rows:
                 db.execute(
                     "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) VALUES (?,?,?,?,?,?,?)",
@@ -239,6 +246,16 @@ class SqliteJournal:
                 db.execute("ROLLBACK")
             raise StorageUnavailable(str(error)) from None
         return ()
+
+    def _consume(self, marks: Sequence[MarkRow]) -> None:
+        """The insert decides: a key that is there makes it fail. What is read after that only says whose it was."""
+        db = self._connection
+        try:
+            db.executemany(_CONSUME, [(mark.tenant_id, mark.key, mark.expires_at) for mark in marks])
+        except sqlite3.IntegrityError:
+            db.execute("ROLLBACK")
+            used = [mark for mark in marks if db.execute(_CONSUMED, (mark.tenant_id, mark.key)).fetchone()]
+            raise Replayed(frozenset((mark.tenant_id, mark.key) for mark in used)) from None
 
     def _on_thread(self, work: Callable[[], R]) -> asyncio.Future[R]:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,7 @@ MOVES = (
     schema.signing_key,
     schema.secret_use,
     schema.revoked,
+    schema.replay_mark,
     schema.opaque_token,
     schema.revocation,
 )

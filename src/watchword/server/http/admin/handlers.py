@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ....jose.sealing import MasterKey
 from ...audit.chain import Row, events_of
@@ -17,6 +18,7 @@ from ...service.change_application import (
     delete_application,
     update_application,
 )
+from ...service.client_key_changes import NewClientKey, add_client_key, remove_client_key
 from ...service.create_application import NewApplication, create_application
 from ...service.create_tenant import DEFAULT, CreateTenant
 from ...service.define_api import ApiChange, NewApi, create_api, delete_api, update_api
@@ -96,6 +98,8 @@ class AdminHandlers:
             Route(method="DELETE", path=one_app, scope="applications:write", summary="Delete an application", handler=self.delete_application, status=204),
             Route(method="POST", path=f"{one_app}/secrets", scope="applications:write", summary="Rotate the secret; the new one is shown once", handler=self.rotate_secret, body=Rotation, reply=shapes.NewSecretShape, status=201),
             Route(method="DELETE", path=f"{one_app}/secrets/{{secret_id}}", scope="applications:write", summary="End one secret now", handler=self.revoke_secret, status=204),
+            Route(method="POST", path=f"{one_app}/keys", scope="applications:write", summary="Add a public key; it works beside the others", handler=self.add_client_key, body=NewClientKey, reply=shapes.ApplicationShape, status=201),
+            Route(method="DELETE", path=f"{one_app}/keys/{{kid}}", scope="applications:write", summary="Remove a public key now", handler=self.remove_client_key, status=204),
             Route(method="POST", path=f"{one_app}/cut-off", scope="applications:write", summary="Make every token issued so far inactive", handler=self.cut_off, reply=shapes.ApplicationShape),
             Route(method="GET", path=_P, scope="apis:read", summary="List APIs", handler=self.list_apis, reply=shapes.ApiShape, query=_LIST),
             Route(method="POST", path=_P, scope="apis:write", summary="Create an API", handler=self.create_api, body=NewApi, reply=shapes.ApiShape, status=201),
@@ -182,6 +186,16 @@ class AdminHandlers:
             request.path["client_id"],
             request.path["secret_id"],
         )
+        return Reply(status=204)
+
+    async def add_client_key(self, request: Request) -> Reply:
+        """201 with the application."""
+        a = await add_client_key(self._desk, request.caller, request.path["client_id"], request.body)
+        return replace(await self._application(request, a), status=201)
+
+    async def remove_client_key(self, request: Request) -> Reply:
+        """204."""
+        await remove_client_key(self._desk, request.caller, request.path["client_id"], request.path["kid"])
         return Reply(status=204)
 
     async def cut_off(self, request: Request) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -28,6 +29,12 @@ class SecretShape(Struct, frozen=True, kw_only=True):
     last_used_at: int | None
 
 
+class KeySetShape(Struct, frozen=True, kw_only=True):
+    """An application's public keys (RFC 7517 section 5)."""
+
+    keys: list[dict[str, Any]]
+
+
 class ApplicationShape(Struct, frozen=True, kw_only=True):
     """An application."""
 
@@ -43,12 +50,14 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     default_api_id: str | None
     labels: dict[str, str]
     secrets: list[SecretShape]
+    jwks: KeySetShape | None
+    jwks_uri: str | None
     created_at: int
     version: int
 
 
 class NewApplicationShape(ApplicationShape, frozen=True, kw_only=True):
-    """An application at its creation: the secret is shown here and never again."""
+    """An application at its creation: the secret, if it has one, is shown here and never again."""
 
     client_secret: str | None
 
@@ -139,6 +148,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "client_id": a.client_id, "name": a.name, "kind": a.kind, "description": a.description, "enabled": a.enabled,
         "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
+        "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 

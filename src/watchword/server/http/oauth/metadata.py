@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from ...protocol.client_auth import METHODS
+from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
 from ...service.view import TenantView
 from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json
@@ -25,8 +25,11 @@ def metadata(issuer: str) -> bytes:
                 "response_types_supported": [],
                 "grant_types_supported": list(GRANTS),
                 "token_endpoint_auth_methods_supported": list(METHODS),
+                "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
                 "introspection_endpoint_auth_methods_supported": list(METHODS),
+                "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
                 "revocation_endpoint_auth_methods_supported": list(METHODS),
+                "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
             }
         )
     )

@@ -1,29 +1,35 @@
 """How an application proves itself: one module per way, and one table.
 
-The unknown costs what the wrong costs: an unknown application is checked against a secret that
-nothing matches, by the same code.
+The unknown costs what the wrong costs: an unknown application is checked against a secret or a key
+that nothing matches, by the same code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...registry.model import Application, Secret
+from ...registry.client_keys import ALGORITHMS
+from ...registry.model import Application
 from ..errors import InvalidClient
 from ..request import Credentials
-from . import shared_secret
+from . import client_secret_jwt, private_key_jwt, shared_secret
+from .grounds import Grounds, Proven
 
-Proof = Callable[[Application | None, Credentials, bytes, float], Secret]
+Proof = Callable[[Application | None, Credentials, Grounds], Proven]
 
 METHODS: dict[str, Proof] = {
     "client_secret_basic": shared_secret.prove,
     "client_secret_post": shared_secret.prove,
+    "private_key_jwt": private_key_jwt.prove,
+    "client_secret_jwt": client_secret_jwt.prove,
 }
+SIGNING_ALGORITHMS = (*ALGORITHMS, *(algorithm.value for algorithm in client_secret_jwt.ALGORITHMS))
+"""Of the assertions (RFC 8414 section 2)."""
 
 
-def authenticate(application: Application | None, presented: Credentials, pepper: bytes, now: float) -> Secret:
-    """The secret that matched, or `InvalidClient`: always the same one, whatever was wrong."""
+def authenticate(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
+    """The credential that fits, or `InvalidClient`: always the same one, whatever was wrong."""
     proof = METHODS.get(presented.method)
     if proof is None:
         raise InvalidClient(detail="no client authentication in the request")
-    return proof(application, presented, pepper, now)
+    return proof(application, presented, grounds)

@@ -1,0 +1,1 @@
+"""How we reach others: fetches to addresses that somebody else chose."""

@@ -1,0 +1,116 @@
+"""One GET to an address that somebody else chose (DESIGN 5.10, rfc8725bis section 3.10).
+
+https only, resolved once, every answer of the resolver public, connected to the address that was checked, TLS for the
+name that was asked, no redirect, no proxy, no content coding, size and time capped. Every failure is one and the same
+error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import httpcore
+
+from ..registry.client_keys import address_of, check_jwks_uri, may_connect
+from ..registry.errors import Invalid
+from ..service.client_keys import FetchFailed
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a name, for a port. Raises OSError."""
+
+TIMEOUT = 3.0
+MAX_BYTES = 256 * 1024
+MAX_AT_ONCE = 20
+
+
+async def system_resolver(host: str, port: int) -> list[str]:
+    """The operating system's."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, proto=6)
+    return [str(entry[4][0]) for entry in found]
+
+
+class PinnedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects to the address that it checked: between check and use nobody is asked again (DNS rebinding)."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend, resolve: Resolve, *, loopback: bool) -> None:
+        self._network, self._resolve, self._loopback = network, resolve, loopback
+
+    async def checked(self, host: str, port: int) -> str:
+        """One address of the host. Raises `FetchFailed` unless each of them may be connected to."""
+        literal = address_of(host)
+        texts = [str(literal)] if literal is not None else await self._resolve(host, port)
+        addresses = [address_of(text) for text in texts]
+        if not addresses or not all(a is not None and may_connect(a, loopback=self._loopback) for a in addresses):
+            raise FetchFailed("the name leads to an address that is not public")
+        return texts[0]
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """httpcore goes on to ask TLS for the name, and sends it as Host."""
+        address = await self.checked(host, port)
+        return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+
+
+class OutgoingFetch:
+    """One per worker."""
+
+    def __init__(
+        self, network: httpcore.AsyncNetworkBackend, resolve: Resolve, *, loopback: bool, ca_file: str = ""
+    ) -> None:
+        self._pinned = PinnedNetwork(network, resolve, loopback=loopback)
+        self._loopback = loopback
+        self._trust = ssl.create_default_context(cadata=Path(ca_file).read_text() if ca_file else None)
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def check(self, uri: str) -> None:
+        """At registration: spelling, scheme, and where the name leads today. Raises `Invalid`."""
+        check_jwks_uri(uri, loopback=self._loopback)
+        url = httpcore.URL(uri)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._pinned.checked(_host(url), url.port or 443)
+        except (FetchFailed, OSError, TimeoutError, UnicodeError):
+            raise Invalid("the address does not lead to a public host", field="jwks_uri") from None
+
+    async def __call__(self, uri: str) -> bytes:
+        """The body of a 200. Raises `FetchFailed`, whatever was wrong, within `TIMEOUT` seconds."""
+        try:
+            check_jwks_uri(uri, loopback=self._loopback)
+            async with asyncio.timeout(TIMEOUT), self._turns:
+                return await self._get(uri)
+        except FetchFailed:
+            raise
+        except Exception as error:
+            # httpcore's errors have no common ancestor, and somebody else's address must never be a 500 of ours.
+            raise FetchFailed(f"{type(error).__name__}: {error}") from None
+
+    async def _get(self, uri: str) -> bytes:
+        headers = [("accept", "application/jwk-set+json, application/json"), ("accept-encoding", "identity")]
+        async with (
+            httpcore.AsyncConnectionPool(
+                ssl_context=self._trust, network_backend=self._pinned, max_keepalive_connections=0
+            ) as pool,
+            pool.stream("GET", uri, headers=headers) as response,
+        ):
+            coded = any(name.lower() == b"content-encoding" for name, _ in response.headers)
+            if response.status != 200 or coded:
+                raise FetchFailed(f"status {response.status}" + (", with a content coding" if coded else ""))
+            body = bytearray()
+            async for piece in response.aiter_stream():
+                body += piece
+                if len(body) > MAX_BYTES:
+                    raise FetchFailed(f"more than {MAX_BYTES} bytes")
+            return bytes(body)
+
+
+def _host(url: httpcore.URL) -> str:
+    return url.host.decode("ascii").strip("[]")

@@ -1,0 +1,20 @@
+"""client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9): an HMAC under the client secret."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ....jose import Algorithm
+from ...registry.model import Application
+from ..request import Credentials
+from . import assertion
+from .grounds import Grounds, Proven
+
+ALGORITHMS = (Algorithm.HS256,)
+HEADER = frozenset({"alg", "typ"})
+
+
+def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
+    """By one of the live secrets, or `InvalidClient`."""
+    key, proven = assertion.prove(application, presented, grounds, ALGORITHMS, HEADER)
+    return replace(proven, secret_id=key.kid)

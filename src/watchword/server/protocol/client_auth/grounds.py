@@ -1,0 +1,31 @@
+"""What a proof is judged by, and what comes out of it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ....jose import KeySet
+from ..proof_jwt import ReplayMark, Window
+
+
+class Grounds(Struct, frozen=True):
+    """Everything that is not in the request: none of it comes from the caller."""
+
+    pepper: bytes
+    now: float
+    issuer: str
+    """The only audience that an assertion may have."""
+    keys: KeySet = KeySet([])
+    """The application's own keys, or its secrets as HMAC keys; empty for an unknown one."""
+    window: Window = Window()
+
+    def __repr__(self) -> str:
+        return "Grounds(...)"
+
+
+class Proven(Struct, frozen=True):
+    """Which credential it was, and the mark that has to be consumed before anything is given for it."""
+
+    secret_id: str = ""
+    key_id: str = ""
+    mark: ReplayMark | None = None

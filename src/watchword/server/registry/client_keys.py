@@ -1,0 +1,127 @@
+"""The public keys that an application signs its assertions with: by value, or an address where they stand."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...jose import Algorithm, JoseError, KeySet, PublicKey, UnacceptableKey
+from ...jose.jwk import PRIVATE_MEMBERS
+from .errors import Invalid
+from .model import KEY_METHODS, SECRET_METHODS, Application, ClientKey
+
+ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256")
+MAX_KEYS = 10
+"""As many as are tried for an assertion that names none."""
+
+NOT_REACHABLE = "use an https address that answers from a public network; nothing else is said about why not"
+_NUMBERISH = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def read_keys(jwks: Mapping[str, Any], at: int) -> tuple[ClientKey, ...]:
+    """A JWK set (RFC 7517 section 5) as given by an administrator. Raises `Invalid`; keeps public members only."""
+    listed = jwks.get("keys")
+    if not isinstance(listed, Sequence) or isinstance(listed, str) or not 1 <= len(listed) <= MAX_KEYS:
+        raise Invalid(f"give a JWK set of 1 to {MAX_KEYS} keys: {{'keys': [...]}}", field="jwks")
+    keys = tuple(read_key(jwk, at) for jwk in listed)
+    if len({key.kid for key in keys}) != len(keys):
+        raise Invalid("two keys have one kid", field="jwks")
+    return keys
+
+
+def read_key(jwk: object, at: int) -> ClientKey:
+    """One public JWK, strictly. Raises `Invalid`, which never quotes the key."""
+    if not isinstance(jwk, Mapping):
+        raise Invalid("a key is a JSON object", field="jwks")
+    if PRIVATE_MEMBERS & jwk.keys():
+        raise Invalid("this key has private members: register its public half, and make a new key", field="jwks")
+    try:
+        key = PublicKey.from_jwk(jwk)
+    except JoseError as error:
+        raise Invalid(f"a key is not acceptable: {error.rule}", field="jwks") from None
+    if key.algorithm not in ALGORITHMS or not 1 <= len(key.kid) <= 255 or not key.kid.isprintable():
+        raise Invalid(
+            f"a key is for one of {', '.join(ALGORITHMS)}, and its kid has 1 to 255 printable characters", field="jwks"
+        )
+    return ClientKey(kid=key.kid, jwk=key.to_jwk(), created_at=at)
+
+
+def key_set(keys: Sequence[ClientKey]) -> KeySet:
+    """What verifies an assertion."""
+    return KeySet(PublicKey.from_jwk(key.jwk) for key in keys)
+
+
+def acceptable(unverified_jwks: bytes) -> KeySet:
+    """A fetched set, only the keys that we could have registered. Raises a `JoseError`."""
+    found = KeySet.parse(unverified_jwks)
+    keys = [key for key in found.values() if key.algorithm in [Algorithm(name) for name in ALGORITHMS]]
+    if not keys:
+        raise UnacceptableKey("the set has no key that is acceptable here")
+    return KeySet(keys)
+
+
+def check_credentials(application: Application) -> None:
+    """An application has what its one method needs, and nothing that another would need."""
+    by_key = application.auth_method in KEY_METHODS
+    if by_key and bool(application.keys) == bool(application.jwks_uri):
+        raise Invalid("private_key_jwt needs either jwks or jwks_uri", field="jwks")
+    if not by_key and (application.keys or application.jwks_uri is not None):
+        raise Invalid(f"{application.auth_method} uses a secret: leave out jwks and jwks_uri", field="jwks")
+    if application.secrets and application.auth_method not in SECRET_METHODS:
+        raise Invalid(f"{application.auth_method} uses keys: there is no secret", field="auth_method")
+
+
+def check_jwks_uri(uri: str, *, loopback: bool) -> None:
+    """What can be said without asking anybody; where the name leads is checked when it is resolved.
+
+    https only; no user, no fragment; a host that is a name, or a public address in its usual spelling. `loopback`
+    also lets http and this machine pass: for development.
+    """
+    wrong = Invalid(NOT_REACHABLE, field="jwks_uri")
+    if not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri or len(uri) > 2000:
+        raise wrong
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.fragment or port == 0:
+        raise wrong
+    local = host == "localhost" or host.endswith(".localhost")
+    if not local:
+        address = address_of(host)
+        if address is None and _NUMBERISH.fullmatch(host.rpartition(".")[2]):
+            raise wrong  # decimal, octal and hexadecimal spellings of an address
+        if address is not None and not may_connect(address, loopback=loopback):
+            raise wrong
+        local = address is not None and address.is_loopback
+    if (local or parts.scheme == "http") and not (loopback and local):
+        raise wrong
+
+
+def address_of(host: str) -> Address | None:
+    """The address that a text is, in its one canonical spelling; None for a name."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def may_connect(address: Address, *, loopback: bool) -> bool:
+    """Public, and nothing that leads to an inner one: no mapped, translated or tunnelled IPv4."""
+    if address.is_loopback:
+        return loopback
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped or address.sixtofour or address.teredo or address in _TRANSLATED:
+            return False
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")

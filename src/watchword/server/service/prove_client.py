@@ -1,0 +1,55 @@
+"""Prove an application: what /token, /introspect and /revoke do first, and in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ..protocol import access as rules
+from ..protocol.client_auth import authenticate
+from ..protocol.client_auth.grounds import Grounds, Proven
+from ..protocol.proof_jwt import Window
+from ..protocol.request import Credentials
+from ..protocol.standing import Standing
+from .client_keys import ClientKeys
+from .imported_secrets import ImportedSecrets
+from .view import TenantView, View
+
+
+class Client(Struct, frozen=True):
+    """An application that proved itself; a mark in `proven` is not consumed yet."""
+
+    standing: Standing
+    proven: Proven
+    as_of: int
+    """The view's place in the change feed before anything was looked at."""
+
+
+class ProveClient:
+    """Raises `InvalidClient` for unknown, wrong, expired and disabled alike; `StorageUnavailable`."""
+
+    def __init__(
+        self, view: View, imported: ImportedSecrets, keys: ClientKeys, issuer_of: Callable[[str], str], pepper: bytes,
+        window: Window,
+    ) -> None:  # fmt: skip
+        self._view, self._imported, self._keys = view, imported, keys
+        self._issuer_of, self._pepper, self._window = issuer_of, pepper, window
+
+    async def __call__(self, tenant: TenantView, presented: Credentials, now: float) -> Client:
+        """The application, and by what it proved itself."""
+        as_of = self._view.seq
+        standing = await self._view.standing(tenant, presented.unverified_client_id)
+        if standing is not None and self._imported.concern(standing.application):
+            await self._imported.upgrade(standing.application, presented, now)
+            as_of = self._view.seq
+            standing = await self._view.standing(tenant, presented.unverified_client_id)
+        application = standing.application if standing is not None else None
+        grounds = Grounds(self._pepper, now, self._issuer_of(tenant.tenant.slug), window=self._window)
+        if application is not None and presented.unverified_assertion:
+            keys = await self._keys.of(application, presented, now)
+            grounds = Grounds(grounds.pepper, now, grounds.issuer, keys, self._window)
+        proven = authenticate(application, presented, grounds)
+        assert standing is not None and application is not None
+        rules.check_may_act(tenant.tenant, application)
+        return Client(standing, proven, as_of)
