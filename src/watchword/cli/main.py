@@ -7,6 +7,8 @@ import typer
 from .audit import audit
 from .demo import demo
 from .doctor import doctor
+from .job import curl, run
+from .profiles import profiles
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
 from .token import inspect, token
@@ -20,6 +22,8 @@ cli = typer.Typer(
 )
 for verb in (init, serve, demo, token, inspect, doctor):
     cli.command()(verb)
+for program in (run, curl):
+    cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(program)
 for name, group in (
     ("app", app),
     ("api", api),
@@ -27,6 +31,7 @@ for name, group in (
     ("key", key),
     ("tenant", tenant),
     ("audit", audit),
+    ("profile", profiles),
 ):
     cli.add_typer(group, name=name)
 
