@@ -239,7 +239,9 @@ def _plain(record: Record) -> dict[str, Any]:
     return {"failure": told}
 
 
-def _parse(document: dict[str, Any]) -> Record:
+def _parse(document: object) -> Record:
+    if not isinstance(document, dict):
+        raise ValueError("not what we wrote")
     told = document.get("failure")
     if told is None:
         token = AccessToken(str(document["value"]), float(document["exp"]), document["scope"])
