@@ -10,7 +10,7 @@ import yaml
 from tests.house.deferred_cases import DEFERRED
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = ["TEP", "CAU", "SCP", "RES", "INT", "REV", "DIS", "ROT", "SEC", "LOG", "TEN", "ADM"]
+GROUPS = ["TEP", "CAU", "SCP", "RES", "INT", "REV", "DIS", "ROT", "SEC", "LOG", "TEN", "ADM", "CLI"]
 CASE = re.compile(r"\b(?:" + "|".join(GROUPS) + r")-\d{3}\b")
 
 
