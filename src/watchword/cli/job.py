@@ -76,7 +76,8 @@ def curl(
     os.write(writing, f'header = "Authorization: Bearer {_token(source).value}"\n'.encode())
     os.close(writing)
     os.set_inheritable(reading, True)
-    _become(["curl", "--config", f"/dev/fd/{reading}", *arguments], dict(os.environ))
+    # curl takes an address without a scheme for plain http; here it is https.
+    _become(["curl", "--proto-default", "https", "--config", f"/dev/fd/{reading}", *arguments], dict(os.environ))
 
 
 def _source(profile: str | None, resource: str | None, scope: str | None, cache: bool) -> ClientCredentials:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,29 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
         ClientCredentials(issuer.url, "an-id", "new", cache=DiskCache(folder)).token()
         assert old not in files(folder)
         assert len(files(folder)) == 1
+
+
+JOB = """
+import sys
+from watchword.client import ClientCredentials, DiskCache, from_keyring
+auth = ClientCredentials(sys.argv[1], "an-id", from_keyring("nightly", "an-id"), cache=DiskCache(sys.argv[2]))
+print(auth.token().value)
+"""
+
+
+def test_with_a_keyring_the_token_is_sealed(tmp_path: Path) -> None:
+    """A copied disk or a backup would hold tokens that work; and the key would be made anew by each process."""
+    folder, ring = tmp_path / "cache", tmp_path / "ring"
+    ring.write_text(json.dumps({"nightly/an-id": "a-secret"}))
+    with counting_issuer() as issuer:
+        command = [sys.executable, "-c", JOB, issuer.url, str(folder)]
+        backend = {"PYTHON_KEYRING_BACKEND": "tests.support.file_keyring.FileKeyring", "TEST_KEYRING": str(ring)}
+        here = {**os.environ, **backend, "PYTHONPATH": str(Path(__file__).parents[3])}
+        runs = [subprocess.run(command, env=here, capture_output=True, text=True, check=False) for _n in range(2)]
+        assert [(run.returncode, run.stdout) for run in runs] == [(0, "token-1\n")] * 2, runs[0].stderr
+        assert len(issuer.asked) == 1
+        assert len(json.loads(ring.read_text())["watchword/token-cache"]) == 64
+        assert b"token-1" not in files(folder)[0].read_bytes()
+        without = {**here, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+        failed = subprocess.run(command, env=without, capture_output=True, text=True, check=False)
+        assert "SecretMissing" in failed.stderr
