@@ -30,7 +30,6 @@ class Flight:
         self._pid = os.getpid()
         self._loop = running_loop()
         self._done: Future[AccessToken | TokenError | None] = Future()
-        self._done.set_running_or_notify_cancel()  # a waiter that is cancelled does not cancel it for the others
 
     def is_lost(self) -> bool:
         """Its leader is in the parent of a fork, or in a loop that stopped."""
@@ -57,7 +56,7 @@ class Flight:
 
         arrived = asyncio.wrap_future(self._done)
         while not self._done.done() and not self.is_lost():
-            await asyncio.wait([arrived], timeout=LOOK_UP)
+            await asyncio.wait([arrived], timeout=LOOK_UP)  # does not cancel it when its caller is cancelled
         return self._done.result() if self._done.done() else None
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 from tests.support.counting_issuer import counting_issuer
 
 from watchword.client import ClientCredentials, DiskCache, Secret
@@ -53,10 +53,10 @@ def test_another_secret_finds_nothing(tmp_path: Path) -> None:
     [
         pytest.param(lambda p: p.write_bytes(p.read_bytes()[:-1] + b"x"), KEY, id="one byte of a sealed file"),
         pytest.param(
-            lambda p: p.write_bytes(b'p{"value":"evil","exp":9e9,"scope":null,"renew":9e9}'), KEY, id="planted"
+            lambda p: p.write_bytes(b'{"value":"evil","exp":9e9,"scope":null,"renew":9e9}'), KEY, id="planted"
         ),
-        pytest.param(lambda p: p.write_bytes(b"p{"), None, id="half a file"),
-        pytest.param(lambda p: p.write_bytes(b"p[]"), None, id="not an object"),
+        pytest.param(lambda p: p.write_bytes(b"{"), None, id="half a file"),
+        pytest.param(lambda p: p.write_bytes(b"[]"), None, id="not an object"),
         pytest.param(lambda p: p.write_bytes(b""), None, id="empty"),
         pytest.param(lambda p: p.chmod(0o644), None, id="open to others"),
     ],
@@ -110,6 +110,21 @@ def test_a_stopped_holder_of_the_lock_stops_nobody(tmp_path: Path) -> None:
     assert sum(waited) == pytest.approx(30, abs=0.1)
     for lock in held:
         lock.release()
+
+
+def test_a_token_that_arrives_just_before_the_lock(tmp_path: Path) -> None:
+    """Who gets the lock right after another has written the token would ask once more."""
+    folder = tmp_path / "cache"
+    with counting_issuer() as issuer:
+        other = ClientCredentials(issuer.url, "an-id", "a-secret", cache=DiskCache(folder))
+
+        class Late(DiskCache):
+            def lock(self, name: str) -> BaseFileLock | None:
+                other.token()  # between our look at the file and our lock
+                return super().lock(name)
+
+        auth = ClientCredentials(issuer.url, "an-id", "a-secret", cache=Late(folder))
+        assert (auth.token().value, len(issuer.asked)) == ("token-1", 1)
 
 
 def test_a_refused_token_is_forgotten_on_disk_too(tmp_path: Path) -> None:

@@ -56,6 +56,25 @@ def test_threads_and_tasks_together(expired: bool) -> None:
         assert ({f"token-{before + 1}"}, before + 1) == (values, len(issuer.asked))
 
 
+@pytest.mark.parametrize("_", [pytest.param(0, id="CLI-002 between two looks")])
+def test_a_flight_that_has_just_landed(_: int) -> None:
+    """Who looks a moment before another's token arrives, and boards a moment after, would ask once more."""
+    clock, between = [1_000_000.0], [False]
+
+    def now() -> float:
+        if between[0]:  # the other thread renews here, after our look into the cache and before we board
+            between[0] = False
+            assert auth.token().value == "token-2"
+        return clock[0]
+
+    with counting_issuer() as issuer:
+        auth = credentials(issuer, now=now)
+        auth.token()
+        clock[0] += 1000
+        between[0] = True
+        assert (auth.token().value, len(issuer.asked)) == ("token-2", 2)
+
+
 @pytest.mark.parametrize("_", [pytest.param(0, id="CLI-002 processes")])
 def test_processes(tmp_path: Path, _: int) -> None:
     """Every cron job of the full hour would ask for a token of its own."""

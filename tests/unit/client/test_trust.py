@@ -135,11 +135,11 @@ class Dated:
 
 
 def strict_about_time(server_time: float, proof: Dated) -> httpx.MockTransport:
-    """An issuer that refuses a proof more than a minute away from its own clock."""
+    """An issuer that refuses a proof more than a minute away from its own clock, and every one after the third."""
 
     def answer(_request: httpx.Request) -> httpx.Response:
         headers = {"date": formatdate(server_time, usegmt=True)}
-        if abs(proof.made[-1] - server_time) > 60:
+        if abs(proof.made[-1] - server_time) > 60 or len(proof.made) > 3:
             return httpx.Response(401, json={"error": "invalid_client"}, headers=headers)
         return httpx.Response(
             200, json={"access_token": "token", "token_type": "Bearer", "expires_in": 300}, headers=headers
@@ -164,8 +164,11 @@ def test_a_clock_that_is_behind(_: int) -> None:
     assert proof.made == [1_000_000.0, 1_000_600.0]
     assert got.expires_at == 1_000_300.0  # by our own clock, which is what decides when to renew
     auth.drop(got)
-    auth.token()
+    auth.drop(auth.token())
     assert proof.made[2:] == [1_000_600.0]  # what was learned is kept
+    with pytest.raises(TokenRefused):
+        auth.token()
+    assert proof.made[3:] == [1_000_600.0]  # the clock is not the reason this time
 
 
 @pytest.mark.parametrize("_", [pytest.param(0, id="CLI-014 not for ever")])
