@@ -448,7 +448,13 @@ def test_an_api_cannot_choose_who_gets_the_secret(change: dict[str, Any], error:
 
 
 @pytest.mark.parametrize(
-    "place", ["https://evil/x", "http://payments.example/x", "https://payments.example@evil/x", "file:///x"]
+    "place",
+    [
+        "https://evil/.well-known/oauth-protected-resource",
+        "http://payments.example/x",
+        "https://payments.example@evil/x",
+        "file:///x",
+    ],
 )
 def test_an_api_cannot_send_us_elsewhere(place: str) -> None:
     """A hostile API would make its callers fetch from their internal networks."""
