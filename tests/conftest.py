@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.postgres import Postgres
 
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # never the keyring of whoever runs the tests
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:

@@ -20,7 +20,7 @@ class AdminClient:
     def __init__(self) -> None:
         known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
-        auth = ClientCredentials(known.issuer, known.client_id, known.client_secret, resource=ADMIN_API)
+        auth = ClientCredentials(known.issuer, known.client_id, known.secret(), resource=ADMIN_API)
         self._http = httpx.Client(base_url=self.base, auth=auth, timeout=10)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:

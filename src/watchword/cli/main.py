@@ -12,6 +12,8 @@ from .doctor import doctor
 from .export import key_export
 from .inspect import inspect
 from .instance import export, import_
+from .job import curl, run
+from .profiles import profiles
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
 from .token import token
@@ -27,6 +29,8 @@ import_.command("appid")(import_appid)
 for verb in (init, serve, demo, token, inspect, doctor, export):
     cli.command()(verb)
 key.command("export")(key_export)
+for program in (run, curl):
+    cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(program)
 for name, group in (
     ("app", app),
     ("api", api),
@@ -36,6 +40,7 @@ for name, group in (
     ("audit", audit),
     ("broker-config", broker_config),
     ("import", import_),
+    ("profile", profiles),
 ):
     cli.add_typer(group, name=name)
 

@@ -1,64 +1,171 @@
-"""Where the administrative verbs get their credentials: environment, else the profile that `init` wrote."""
+"""Whose credentials a command uses: the environment's, else those of a named profile.
+
+One file, mode 0600. What `init` writes at its top is the profile ``default``; others are tables::
+
+    current = "staging"
+    issuer = "http://127.0.0.1:8480/t/default"
+    client_id = "..."
+    client_secret = "..."
+
+    [profiles.staging]
+    issuer = "https://id.example/t/acme"
+    client_id = "..."
+    client_secret_file = "/run/secrets/nightly"
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from .say import fail
+from watchword.client import Secret, SecretMissing, from_file
+from watchword.client.sources import SYSTEMD_NAME, SecretSource
+
+from .say import fail, misuse
+
+DEFAULT = "default"
+_FIELDS = ("issuer", "client_id", "client_secret", "client_secret_file")
 
 
 class Profile(Struct, frozen=True):
-    """An issuer and the credentials of one application there."""
+    """An issuer and the credentials of one application there; the secret, or the file that holds it."""
 
-    issuer: str
-    client_id: str
-    client_secret: str
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    client_secret_file: str = ""
 
     def __repr__(self) -> str:
         return f"Profile({self.issuer!r}, {self.client_id!r}, ...)"
 
+    def secret(self) -> SecretSource:
+        """Where the secret is read for each request."""
+        if self.client_secret_file:
+            return from_file(self.client_secret_file)
+        kept = Secret(self.client_secret)
+        return lambda: kept
+
+
+class Profiles(Struct, frozen=True):
+    """All that the file holds."""
+
+    named: dict[str, Profile]
+    current: str = DEFAULT
+
 
 def path() -> Path:
     """WATCHWORD_PROFILE, else ~/.config/watchword/profile.toml."""
-    base = Path(os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")))
-    return Path(os.environ.get("WATCHWORD_PROFILE", str(base / "watchword" / "profile.toml")))
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return Path(os.environ.get("WATCHWORD_PROFILE") or base / "watchword" / "profile.toml")
 
 
-def write(profile: Profile) -> Path:
-    """Mode 0600 from its first byte."""
+def read() -> Profiles:
+    """Every profile. Exits with 1 when the file is not ours to read, or not TOML."""
+    try:
+        written = tomllib.loads(path().read_text())
+    except FileNotFoundError:
+        return Profiles({})
+    except (OSError, ValueError) as error:
+        fail(f"{path()} cannot be read: {error}")
+    tables = {str(name): _profile(table) for name, table in dict(written.get("profiles", {})).items()}
+    if any(name in written for name in _FIELDS):
+        tables[DEFAULT] = _profile(written)
+    return Profiles(tables, str(written.get("current", DEFAULT)))
+
+
+def keep(profiles: Profiles) -> Path:
+    """Write the file in one step, mode 0600 from its first byte."""
     target = path()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = target.with_suffix(f".{os.getpid()}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
-        for name in profile.__struct_fields__:
-            file.write(f'{name} = "{getattr(profile, name)}"\n')
+        file.write(_as_toml(profiles))
     fresh.replace(target)
     return target
 
 
-def issuer() -> str | None:
-    """The issuer alone, for whoever needs no credentials; None when none is set."""
-    return os.environ.get("WATCHWORD_ISSUER") or _written().get("issuer")
+def write(profile: Profile) -> Path:
+    """Make ``profile`` the default one; the others stay."""
+    known = read()
+    return keep(Profiles({**known.named, DEFAULT: profile}, known.current))
 
 
-def _written() -> dict[str, str]:
-    return tomllib.loads(path().read_text()) if path().exists() else {}
+def chosen(name: str | None = None) -> str:
+    """The profile that is meant: ``name``, else WATCHWORD_PROFILE_NAME, else the current one."""
+    return name or os.environ.get("WATCHWORD_PROFILE_NAME") or read().current
 
 
-def load() -> Profile:
-    """Environment first. Exits with 1 and says what to set."""
-    found = _written()
-    for name in Profile.__struct_fields__:
-        found[name] = os.environ.get(f"WATCHWORD_{name.upper()}", found.get(name, ""))
-    secret_file = os.environ.get("WATCHWORD_CLIENT_SECRET_FILE")
-    if secret_file:
-        found["client_secret"] = Path(secret_file).read_text().strip()
-    missing = [f"WATCHWORD_{name.upper()}" for name in Profile.__struct_fields__ if not found.get(name)]
+def load(name: str | None = None) -> Profile:
+    """The environment first, unless a profile is asked for by name. Exits with 1 and says what to set."""
+    known, wanted = read(), chosen(name)
+    asked = name is not None or "WATCHWORD_PROFILE_NAME" in os.environ
+    if asked and wanted not in known.named:
+        misuse(f"there is no profile {wanted}", "`watchword profile list` shows those there are")
+    found = known.named.get(wanted, Profile())
+    if not asked:
+        found = _with_environment(found)
+    missing = [f"WATCHWORD_{field.upper()}" for field in _FIELDS[:2] if not getattr(found, field)]
+    if not found.client_secret and not found.client_secret_file:
+        missing.append("WATCHWORD_CLIENT_SECRET")
     if missing:
         fail(f"not set: {', '.join(missing)}", f"set them, or let `watchword init` write {path()}")
-    return Profile(found["issuer"], found["client_id"], found["client_secret"])
+    if found.client_secret_file:
+        try:
+            found.secret()()
+        except SecretMissing as error:
+            fail(str(error))
+    return found
+
+
+def complete(incomplete: str) -> list[str]:
+    """Names of profiles, for the shell."""
+    return [name for name in sorted(read().named) if name.startswith(incomplete)]
+
+
+def issuer() -> str | None:
+    """The issuer alone, for whoever needs no credentials; None when none is set."""
+    return _with_environment(read().named.get(chosen(), Profile())).issuer or None
+
+
+def _with_environment(found: Profile) -> Profile:
+    one = Profile(
+        os.environ.get("WATCHWORD_ISSUER") or found.issuer,
+        os.environ.get("WATCHWORD_CLIENT_ID") or found.client_id,
+        found.client_secret,
+        found.client_secret_file,
+    )
+    if place := os.environ.get("WATCHWORD_CLIENT_SECRET_FILE"):
+        return replace(one, client_secret_file=place)
+    if secret := os.environ.get("WATCHWORD_CLIENT_SECRET"):
+        return replace(one, client_secret=secret, client_secret_file="")
+    systemd = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nowhere", SYSTEMD_NAME)
+    return replace(one, client_secret_file=str(systemd)) if systemd.exists() else one
+
+
+def _profile(table: dict[str, Any]) -> Profile:
+    return Profile(**{name: str(table[name]) for name in _FIELDS if name in table})
+
+
+def _as_toml(profiles: Profiles) -> str:
+    lines = [f"current = {_text(profiles.current)}"] if profiles.current != DEFAULT else []
+    lines += _lines(profiles.named.get(DEFAULT, Profile()))
+    for name, profile in sorted(profiles.named.items()):
+        if name != DEFAULT:
+            lines += ["", f"[profiles.{_text(name)}]", *_lines(profile)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(profile: Profile) -> list[str]:
+    return [f"{name} = {_text(getattr(profile, name))}" for name in _FIELDS if getattr(profile, name)]
+
+
+def _text(value: str) -> str:
+    """A TOML basic string; JSON's escapes are a part of TOML's."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

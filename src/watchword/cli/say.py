@@ -1,6 +1,7 @@
 """How the command line speaks: people get colours on stderr and tables, scripts get JSON on stdout and exit codes.
 
-Exit codes: 0 done, 1 failed, 2 wrong use.
+Exit codes: 0 done, 1 failed, 2 wrong use; `run` and `curl` have the program's (see `job.py`), and 75 (EX_TEMPFAIL
+of sysexits.h) says that nobody answered: try again later.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+FAILED, WRONG_USE, TRY_LATER = 1, 2, 75
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -57,9 +60,19 @@ def counting(what: str) -> Iterator[Callable[[int], None]]:
         yield lambda count: shown.advance(task, count)
 
 
-def fail(text: str, hint: str = "") -> NoReturn:
-    """Exit 1, saying what to do next."""
+def warn(text: str) -> None:
+    """What a person should know, and what stops nothing."""
+    err.print(f"[yellow]![/yellow] {_shown(text)}")
+
+
+def fail(text: str, hint: str = "", code: int = FAILED) -> NoReturn:
+    """Exit with ``code``, saying what to do next."""
     err.print(f"[red]✗[/red] {_shown(text)}")
     if hint:
         err.print(f"  {_shown(hint)}")
-    raise typer.Exit(1)
+    raise typer.Exit(code)
+
+
+def misuse(text: str, hint: str = "") -> NoReturn:
+    """Exit 2: the command line is wrong, not the world."""
+    fail(text, hint, WRONG_USE)

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import profile, say
+from . import say
+from .profile import complete as known_profiles
+from .profile import load
+
+if TYPE_CHECKING:
+    from watchword.client import ClientCredentials
+
+
+Resource = Annotated[str | None, typer.Option(help="The API")]
+Scope = Annotated[str | None, typer.Option(help="Scopes, space-separated")]
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", help="Whose credentials; the environment does not count then", autocompletion=known_profiles
+    ),
+]
+Cached = Annotated[bool, typer.Option("--cache/--no-cache", help="Share tokens with other runs, on disk")]
 
 
 def token(
-    resource: Annotated[str | None, typer.Option(help="The API")] = None,
-    scope: Annotated[str | None, typer.Option(help="Scopes, space-separated")] = None,
+    resource: Resource = None,
+    scope: Scope = None,
     header: Annotated[bool, typer.Option("--header", help="Print an Authorization header")] = False,
+    profile: ProfileName = None,
+    cache: Cached = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Get an access token for this job."""
-    from watchword.client import ClientCredentials
+    """Get an access token for this job. Exit 1: refused; 75: nobody answered, try again later."""
+    from watchword.client import TokenError, TokenUnavailable
 
-    known = profile.load()
     try:
-        got = ClientCredentials(
-            known.issuer, known.client_id, known.client_secret, resource=resource, scope=scope
-        ).token()
-    except Exception as error:
+        got = credentials(profile, resource, scope, cache).token()
+    except TokenUnavailable as error:
+        say.fail(f"no token: {error}", "is the issuer running? it is safe to try again", code=say.TRY_LATER)
+    except TokenError as error:
         say.fail(f"no token: {error}")
     if json:
         say.data(
@@ -37,3 +54,21 @@ def token(
         )
     else:
         sys.stdout.write(f"Authorization: Bearer {got.value}\n" if header else f"{got.value}\n")
+
+
+def credentials(name: str | None, resource: str | None, scope: str | None, cache: bool) -> ClientCredentials:
+    """The tokens of a profile, shared with other processes on disk. Exits when a URL is wrong."""
+    from watchword.client import ClientCredentials, DiskCache
+
+    known = load(name)
+    try:
+        return ClientCredentials(
+            known.issuer,
+            known.client_id,
+            known.secret(),
+            resource=resource,
+            scope=scope,
+            cache=DiskCache() if cache else None,
+        )
+    except ValueError as error:
+        say.fail(f"no token: {error}")

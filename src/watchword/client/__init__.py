@@ -4,20 +4,45 @@
 >>> auth
 ClientCredentials('https://id.example/t/acme', 'an-id')
 
-Give it to httpx as ``auth=``, to requests as ``auth=auth.for_requests()``, or take ``auth.token()``.
+Give it to httpx as ``auth=``; ``for_requests``, ``for_aiohttp``, ``for_urllib3`` and ``for_grpc`` serve other
+libraries; ``token()`` and ``atoken()`` everything else.
 """
 
 from watchword.client.credentials import ClientCredentials
-from watchword.client.errors import InvalidAnswer, TokenError, TokenRefused, TokenUnavailable
+from watchword.client.discovery import Discovered, adiscover, discover
+from watchword.client.disk import DiskCache
+from watchword.client.errors import (
+    InvalidAnswer,
+    IssuerNotAllowed,
+    SecretMissing,
+    TokenError,
+    TokenRefused,
+    TokenUnavailable,
+)
+from watchword.client.proof import Proof, Proven, SharedSecret
 from watchword.client.secret import Secret
+from watchword.client.sources import from_environment, from_file, from_keyring, from_systemd
 from watchword.client.token import AccessToken
 
 __all__ = [
     "AccessToken",
     "ClientCredentials",
+    "Discovered",
+    "DiskCache",
     "InvalidAnswer",
+    "IssuerNotAllowed",
+    "Proof",
+    "Proven",
     "Secret",
+    "SecretMissing",
+    "SharedSecret",
     "TokenError",
     "TokenRefused",
     "TokenUnavailable",
+    "adiscover",
+    "discover",
+    "from_environment",
+    "from_file",
+    "from_keyring",
+    "from_systemd",
 ]

@@ -6,6 +6,8 @@
      +- TokenRefused       the server answered with an OAuth error (RFC 6749 section 5.2); not retried
      +- TokenUnavailable   no answer, or 429/5xx, after the bounded retries
      +- InvalidAnswer      an answer that is not what the RFCs say; a redirect is one of them
+     +- SecretMissing      the place that should hold the client secret has none
+     +- IssuerNotAllowed   an API names issuers of which the caller has allowed none (RFC 9728)
 
 A wrong argument (a URL with userinfo, plain http to another machine) is a ``ValueError``: the
 program is wrong, not the world. No message ever holds the secret, the token or the answer's body.
@@ -19,13 +21,21 @@ class TokenError(Exception):
 
 
 class TokenRefused(TokenError):
-    """The token endpoint said no: ``error`` is its RFC 6749 section 5.2 word, ``status`` is 400 to 499."""
+    """The token endpoint said no: ``error`` is its RFC 6749 section 5.2 word, ``status`` is 400 to 499.
 
-    def __init__(self, error: str, description: str | None, status: int) -> None:
-        super().__init__(f"{error} ({status})" + (f": {description}" if description else ""))
+    ``behind`` is how many seconds this machine's clock is behind the issuer's, when that is a lot.
+    """
+
+    def __init__(self, error: str, description: str | None, status: int, behind: float | None = None) -> None:
+        told = f"{error} ({status})" + (f": {description}" if description else "")
+        if behind is not None:
+            side = "behind" if behind > 0 else "ahead of"
+            told += f"; this machine's clock is {abs(behind):.0f} s {side} the issuer's: set it right"
+        super().__init__(told)
         self.error = error
         self.description = description
         self.status = status
+        self.behind = behind
 
 
 class TokenUnavailable(TokenError):
@@ -38,3 +48,11 @@ class TokenUnavailable(TokenError):
 
 class InvalidAnswer(TokenError):
     """The answer cannot be trusted: a redirect, HTML, too large, wrong types, another issuer."""
+
+
+class SecretMissing(TokenError):
+    """No client secret where one was promised; the message names the place."""
+
+
+class IssuerNotAllowed(TokenError):
+    """The API's authorization servers are not among those that the caller trusts with its secret."""

@@ -1,70 +1,86 @@
 """One request over httpx, with the caps that an unknown server needs: size, time, no redirect.
 
 A client is opened for each fetch and closed after it: tokens are fetched rarely, and so no socket is
-ever shared between threads, event loops or a parent and its forked child.
+ever shared between threads, event loops or a parent and its forked child. httpx itself is imported by
+the first fetch: a program that finds its token in the cache never pays for it.
 """
 
 from __future__ import annotations
 
-import ssl
-import time
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Final
-
-import httpx
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from watchword.client.errors import InvalidAnswer
 from watchword.client.flow import NoAnswer
 from watchword.client.wire import Answer, Ask
 
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+    Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
+
 BIGGEST_ANSWER: Final = 65_536
 """Bytes of body that are read before the answer is refused."""
 
-Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
-
 
 class Exchange:
-    """Sends an `Ask`, reads at most 64 KiB in at most ``timeout`` seconds of reading.
+    """Sends an `Ask`, reads at most 64 KiB, and ends within ``timeout`` seconds of being connected.
 
     ``transport`` replaces the network; it stays the caller's and is not closed.
     """
 
+    __slots__ = ("_timeout", "_transport")
+
     def __init__(self, timeout: float, transport: Transport | None) -> None:
         self._timeout = timeout
         self._transport = transport
-        self._tls: ssl.SSLContext | None = None
 
     def send(self, ask: Ask) -> Answer | NoAnswer:
         """The answer, or why there is none. Raises `InvalidAnswer` for one that is too large or encoded."""
-        deadline = time.monotonic() + self._timeout
+        import httpx
+
         try:
-            with self._client() as client:
-                request = client.build_request(ask.method, ask.url, headers=dict(ask.headers), content=ask.body)
+            with _Deadline(self._timeout) as deadline, self._client() as client:
+                request = client.build_request(
+                    ask.method,
+                    ask.url,
+                    headers=dict(ask.headers),
+                    content=ask.body,
+                    extensions={"trace": deadline.watch},
+                )
                 response = client.send(request, stream=True, auth=None)
                 try:
-                    body = bytearray()
                     _refuse_encoded(response)
+                    body = bytearray()
                     for chunk in response.iter_bytes():
-                        _grow(body, chunk, deadline)
+                        _grow(body, chunk)
                 finally:
                     response.close()
                 return _answer(response, body)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return NoAnswer(f"no answer from the issuer ({type(error).__name__})")
 
     async def asend(self, ask: Ask) -> Answer | NoAnswer:
         """`send`, for an event loop."""
-        deadline = time.monotonic() + self._timeout
+        import asyncio
+
+        import httpx
+
         try:
-            async with self._async_client() as client:
+            async with asyncio.timeout(self._timeout), self._async_client() as client:
                 request = client.build_request(ask.method, ask.url, headers=dict(ask.headers), content=ask.body)
                 response = await client.send(request, stream=True, auth=None)
                 try:
-                    body = bytearray()
                     _refuse_encoded(response)
+                    body = bytearray()
                     async for chunk in response.aiter_bytes():
-                        _grow(body, chunk, deadline)
+                        _grow(body, chunk)
                 finally:
                     await response.aclose()
                 return _answer(response, body)
@@ -73,8 +89,10 @@ class Exchange:
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
+        import httpx
+
         if self._transport is None:
-            with httpx.Client(verify=self._context(), timeout=self._timeout, follow_redirects=False) as client:
+            with httpx.Client(verify=_tls(), timeout=self._timeout, follow_redirects=False) as client:
                 yield client
         elif isinstance(self._transport, httpx.BaseTransport):
             yield httpx.Client(transport=self._transport, timeout=self._timeout, follow_redirects=False)
@@ -83,21 +101,58 @@ class Exchange:
 
     @asynccontextmanager
     async def _async_client(self) -> AsyncIterator[httpx.AsyncClient]:
+        import httpx
+
         if self._transport is None:
-            async with httpx.AsyncClient(
-                verify=self._context(), timeout=self._timeout, follow_redirects=False
-            ) as client:
+            async with httpx.AsyncClient(verify=_tls(), timeout=self._timeout, follow_redirects=False) as client:
                 yield client
         elif isinstance(self._transport, httpx.AsyncBaseTransport):
             yield httpx.AsyncClient(transport=self._transport, timeout=self._timeout, follow_redirects=False)
         else:
             raise TypeError("the injected transport is synchronous only")
 
-    def _context(self) -> ssl.SSLContext:
-        """Made once: reading the certificate store takes tens of milliseconds, and it holds no socket."""
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-        return self._tls
+
+class _Deadline:
+    """Shuts the connection when the time is up: httpx's own time-outs begin anew with every byte.
+
+    It holds a duplicate of the socket, because TLS takes the first one over.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._socket: socket.socket | None = None
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> _Deadline:
+        return self
+
+    def watch(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore's trace hook."""
+        if event == "connection.connect_tcp.complete" and self._socket is None:
+            self._socket = info["return_value"].get_extra_info("socket").dup()
+            self._timer = threading.Timer(self._seconds, self._shut)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()  # a timer that runs late would shut whatever got the descriptor next
+        if self._socket is not None:
+            self._socket.close()
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for the process: reading the certificate store takes tens of milliseconds; it holds no socket."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _refuse_encoded(response: httpx.Response) -> None:
@@ -105,12 +160,10 @@ def _refuse_encoded(response: httpx.Response) -> None:
         raise InvalidAnswer("the answer is compressed though none was asked for")
 
 
-def _grow(body: bytearray, chunk: bytes, deadline: float) -> None:
+def _grow(body: bytearray, chunk: bytes) -> None:
     body += chunk
     if len(body) > BIGGEST_ANSWER:
         raise InvalidAnswer(f"the answer is larger than {BIGGEST_ANSWER} bytes")
-    if time.monotonic() > deadline:
-        raise TimeoutError("the answer comes too slowly")
 
 
 def _answer(response: httpx.Response, body: bytearray) -> Answer:

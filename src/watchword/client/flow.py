@@ -6,21 +6,28 @@ The synchronous and the asynchronous caller are two small loops over this one pi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from watchword.client import wire
-from watchword.client.errors import TokenUnavailable
-from watchword.client.secret import Secret
-from watchword.client.token import AccessToken
+from watchword.client.errors import TokenError, TokenRefused, TokenUnavailable
+from watchword.client.proof import Proof
+from watchword.client.token import Held, hold
 from watchword.client.wire import Answer, Ask
+
+_log = logging.getLogger("watchword.client")
 
 BUSY: Final = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may be sent again."""
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Seconds; a server that asks for more patience than this gets none: the caller is told instead."""
+AFTER_FAILURE: Final = 5.0
+"""Seconds for which a failed renewal is not tried again while the old token is still valid."""
+TOLERATED_SKEW: Final = 30.0
+"""Seconds between two clocks that are nobody's business."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +44,16 @@ class Pause:
     seconds: float
 
 
-Step = Generator[Ask | Pause, Answer | NoAnswer | None, "Result"]
+Found = TypeVar("Found")
+Steps = Generator[Ask | Pause, Answer | NoAnswer | None, Found]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """A fresh token, when it was asked for (Unix seconds) and the endpoint that gave it."""
+class Learned:
+    """What one renewal teaches the next: the endpoint, and by how much the issuer's clock is ahead."""
 
-    token: AccessToken
-    asked_at: float
-    endpoint: str
+    endpoint: str | None = None
+    clock_offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +62,80 @@ class Plan:
 
     issuer: str
     client_id: str
-    secret: Secret
-    method: str
+    proof: Proof
     parameters: tuple[tuple[str, str], ...]
+    endpoint: str | None
     insecure_http: bool
     default_life: float
+    tries: int
     now: Callable[[], float]
     rng: Callable[[], float]
 
 
-def fetch_token(plan: Plan, endpoint: str | None, tries: int) -> Step:
+def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, Learned]]:
+    """A new token; or the old one, while it is valid and no new one can be had.
+
+    Nobody waits for a retry while the old token is valid. Raises `TokenError`.
+    """
+    valid = old is not None and plan.now() < old.token.expires_at
+    try:
+        return (yield from fetch_token(plan, learned, 1 if valid else plan.tries))
+    except TokenError as error:
+        if not valid or old is None or plan.now() >= old.token.expires_at:
+            raise
+        _log.warning("renewing the access token failed, the old one is still valid: %s", error)
+        asked = error.retry_after or 0.0 if isinstance(error, TokenUnavailable) else 0.0
+        again_at = plan.now() + max(AFTER_FAILURE, asked)
+        # The endpoint may have moved: discover it again.
+        kept = learned if isinstance(error, TokenRefused) else Learned(plan.endpoint, learned.clock_offset)
+        return Held(old.token, again_at), kept
+
+
+def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, Learned]]:
     """Discover the endpoint if it is not known, then ask it for a token.
 
-    ``tries`` is how often each request may be sent. A refusal (4xx save 429) is never repeated.
+    ``tries`` is how often each request may be sent. A refusal (4xx save 429) is never repeated, with one
+    exception: when a dated proof was refused and the answer's Date shows that this machine's clock is
+    wrong, one more is made by the issuer's clock.
 
     Raises:
         TokenError: see `watchword.client.errors`.
     """
+    endpoint = learned.endpoint
     if endpoint is None:
-        answer, _ = yield from _ask(plan, wire.metadata_request(plan.issuer), tries)
+        answer, _ = yield from ask(plan, lambda _now: wire.metadata_request(plan.issuer), tries)
         endpoint = wire.read_metadata(answer, plan.issuer, insecure_http=plan.insecure_http)
-    request = wire.token_request(endpoint, plan.client_id, plan.secret, method=plan.method, parameters=plan.parameters)
-    answer, asked_at = yield from _ask(plan, request, tries)
-    token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life)
-    return Result(token, asked_at, endpoint)
+    offset = learned.clock_offset
+    answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
+    ahead = wire.clock_ahead(answer, plan.now())
+    if answer.status in (400, 401) and plan.proof.timed and abs(ahead - offset) > TOLERATED_SKEW:
+        _log.warning("this machine's clock differs from the issuer's by %.0f s; going by the issuer's", ahead)
+        offset = ahead
+        answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
+    try:
+        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life)
+    except TokenRefused as refused:
+        if abs(ahead) <= TOLERATED_SKEW:
+            raise
+        raise TokenRefused(refused.error, refused.description, refused.status, behind=ahead) from None
+    return hold(token, asked_at=asked_at, chance=plan.rng()), Learned(endpoint, offset)
 
 
-def _ask(
-    plan: Plan, request: Ask, tries: int
-) -> Generator[Ask | Pause, Answer | NoAnswer | None, tuple[Answer, float]]:
-    """The answer, and the second at which the request that got it was sent."""
+def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float], Ask]:
+    """Builds the request anew for each try: a proof is never sent twice."""
+
+    def build(now: float) -> Ask:
+        proven = plan.proof.prove(plan.client_id, plan.issuer, now + offset)
+        return wire.token_request(endpoint, proven, plan.parameters)
+
+    return build
+
+
+def ask(plan: Plan, build: Callable[[float], Ask], tries: int) -> Steps[tuple[Answer, float]]:
+    """The answer, and the second at which the request that got it was sent. Raises `TokenUnavailable`."""
     for attempt in range(tries):
         asked_at = plan.now()
-        answer = yield request
+        answer = yield build(asked_at)
         if isinstance(answer, Answer) and answer.status not in BUSY:
             if answer.status >= 500:
                 raise TokenUnavailable(f"the issuer answered {answer.status}")

@@ -6,7 +6,6 @@ NaN and deep nesting refused, and every member used is checked for its type.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import json
 import math
@@ -15,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from watchword.client.errors import InvalidAnswer, TokenRefused
-from watchword.client.secret import Secret
+from watchword.client.proof import Proven
 from watchword.client.token import AccessToken
 
 LONGEST_LIFE: Final = 86_400.0
@@ -89,21 +88,15 @@ def metadata_request(issuer: str) -> Ask:
     return Ask("GET", metadata_url(issuer), {"accept": "application/json", "accept-encoding": "identity"})
 
 
-def token_request(
-    endpoint: str, client_id: str, secret: Secret, *, method: str, parameters: Sequence[tuple[str, str]]
-) -> Ask:
-    """RFC 6749 section 4.4.2; ``method`` is client_secret_basic or client_secret_post (section 2.3.1)."""
-    form = [("grant_type", "client_credentials"), *parameters]
+def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str, str]]) -> Ask:
+    """RFC 6749 section 4.4.2, with what the proof adds."""
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
         "content-type": "application/x-www-form-urlencoded",
+        **proven.headers,
     }
-    if method == "client_secret_basic":
-        pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"
-        headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    else:
-        form += [("client_id", client_id), ("client_secret", secret.reveal())]
+    form = [("grant_type", "client_credentials"), *parameters, *proven.form]
     return Ask("POST", endpoint, headers, urlencode(form).encode())
 
 
@@ -115,7 +108,7 @@ def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool) -> str:
     """
     if answer.status != 200:
         raise InvalidAnswer(f"the issuer's metadata answered {answer.status}")
-    document = _json_object(answer)
+    document = json_object(answer)
     if document.get("issuer") != issuer:
         raise InvalidAnswer("the metadata is of another issuer (RFC 8414 section 3.3)")
     endpoint = document.get("token_endpoint")
@@ -138,7 +131,7 @@ def read_token(answer: Answer, *, asked_at: float, default_life: float) -> Acces
         raise _refusal(answer)
     if answer.status != 200:
         raise InvalidAnswer(f"the token endpoint answered {answer.status}")
-    document = _json_object(answer)
+    document = json_object(answer)
     value, kind, scope = (document.get(name) for name in ("access_token", "token_type", "scope"))
     if not isinstance(value, str) or not _B64TOKEN.fullmatch(value):
         raise InvalidAnswer("access_token is not a token (RFC 6750 section 2.1)")
@@ -160,6 +153,14 @@ def retry_after(answer: Answer, now: float) -> float | None:
         return None
 
 
+def clock_ahead(answer: Answer, now: float) -> float:
+    """Seconds by which the server's clock (``Date``, RFC 9110 section 6.6.1) is ahead of ``now``; 0 when unsaid."""
+    try:
+        return parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - now
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0.0
+
+
 def _life(document: dict[str, Any], default_life: float) -> float:
     life = document.get("expires_in", default_life)
     if isinstance(life, bool) or not isinstance(life, int | float):
@@ -171,7 +172,7 @@ def _life(document: dict[str, Any], default_life: float) -> float:
 
 def _refusal(answer: Answer) -> TokenRefused | InvalidAnswer:
     try:
-        document = _json_object(answer)
+        document = json_object(answer)
     except InvalidAnswer:
         return InvalidAnswer(f"the token endpoint answered {answer.status} without an OAuth error")
     error, description = document.get("error"), document.get("error_description")
@@ -181,7 +182,8 @@ def _refusal(answer: Answer) -> TokenRefused | InvalidAnswer:
     return TokenRefused(error, shown, answer.status)
 
 
-def _json_object(answer: Answer) -> dict[str, Any]:
+def json_object(answer: Answer) -> dict[str, Any]:
+    """The body, if it is strict JSON and an object. Raises `InvalidAnswer`."""
     kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":
         raise InvalidAnswer("the answer is not application/json")

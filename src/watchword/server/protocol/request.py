@@ -79,7 +79,7 @@ def _asserted(form: Form, client_id: str) -> Credentials:
         return nothing
     by_secret = str(token.unverified_header.get("alg")).startswith("HS")
     method: Literal["client_secret_jwt", "private_key_jwt"] = "client_secret_jwt" if by_secret else "private_key_jwt"
-    return Credentials(method, unverified_subject, "", unverified_assertion)
+    return Credentials(method, unverified_subject, "", unverified_assertion=unverified_assertion)
 
 
 def token_request(form: Form, basic: tuple[str, str] | None, source: str = "", request_id: str = "") -> TokenRequest:

@@ -1,0 +1,187 @@
+"""`TokenSource`: a token that is valid now. The cache in memory, and one flight for all who need a new one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+
+from watchword.client.disk import DiskCache, shared_renewal
+from watchword.client.errors import SecretMissing, TokenError, TokenRefused
+from watchword.client.exchange import Exchange
+from watchword.client.flight import Flight
+from watchword.client.flow import Learned, Pause, Plan, Steps, renew
+from watchword.client.token import AccessToken, Held
+
+
+class _Guard:
+    """The lock around the few lines that start and end a flight: one for all sources, and new after a fork."""
+
+    def __init__(self) -> None:
+        self.new()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.new)
+
+    def new(self) -> None:
+        self.lock = threading.Lock()
+
+
+_guard = _Guard()
+
+
+class TokenSource:
+    """The tokens of one plan; safe for threads, tasks, several event loops and fork."""
+
+    __slots__ = ("_asleep", "_disk", "_exchange", "_flight", "_held", "_learned", "_plan", "_sleep")
+
+    def __init__(
+        self,
+        plan: Plan,
+        exchange: Exchange,
+        disk: DiskCache | None,
+        sleep: Callable[[float], None],
+        asleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._plan, self._exchange, self._disk = plan, exchange, disk
+        self._sleep, self._asleep = sleep, asleep
+        self._held: Held | None = None
+        self._flight: Flight | None = None
+        self._learned = Learned(plan.endpoint)
+
+    def token(self) -> AccessToken:
+        """A token that is valid now: cached, or fetched. Raises `TokenError`."""
+        while True:
+            if (token := self._fresh()) is not None:
+                return token
+            flight, leads = self._board()
+            if leads:
+                return self._lead(flight)
+            if (stale := self._valid()) is not None:
+                return stale
+            if flight.is_in_this_loop():  # waiting here would stop the task that is to bring the token
+                return self._drive(self._steps())
+            if (outcome := _unpacked(flight.wait())) is not None:
+                return outcome
+
+    async def atoken(self) -> AccessToken:
+        """`token`, for an event loop."""
+        while True:
+            if (token := self._fresh()) is not None:
+                return token
+            flight, leads = self._board()
+            if leads:
+                return await self._alead(flight)
+            if (stale := self._valid()) is not None:
+                return stale
+            if (outcome := _unpacked(await flight.await_())) is not None:
+                return outcome
+
+    def drop(self, token: AccessToken) -> None:
+        """Forget ``token`` wherever it is kept: an API has refused it (RFC 6750 section 3.1)."""
+        held = self._held
+        if held is not None and held.token.value == token.value:
+            self._held = None
+        if self._disk is not None:
+            with suppress(SecretMissing):
+                self._disk.forget(self._disk.name(self._plan), token.value)
+
+    # -- flights --------------------------------------------------------------------------------
+
+    def _fresh(self) -> AccessToken | None:
+        held = self._held
+        return held.token if held is not None and self._plan.now() < held.renew_at else None
+
+    def _valid(self) -> AccessToken | None:
+        """What is good while another renews: nobody waits for that."""
+        held = self._held
+        return held.token if held is not None and self._plan.now() < held.token.expires_at else None
+
+    def _board(self) -> tuple[Flight, bool]:
+        """The flight under way, or a new one; and whether the caller leads it."""
+        with _guard.lock:
+            flight = self._flight
+            if flight is not None and not flight.is_lost():
+                return flight, False
+            self._flight = flight = Flight()
+            return flight, True
+
+    def _lead(self, flight: Flight) -> AccessToken:
+        outcome: AccessToken | TokenError | None = None
+        try:
+            outcome = self._fresh() or self._drive(self._steps())  # the last flight may just have landed
+            return outcome
+        except TokenError as error:
+            outcome = error
+            raise
+        finally:
+            self._land(flight, outcome)
+
+    async def _alead(self, flight: Flight) -> AccessToken:
+        outcome: AccessToken | TokenError | None = None
+        try:
+            outcome = self._fresh() or await self._adrive(self._steps())
+            return outcome
+        except TokenError as error:
+            outcome = error
+            raise
+        finally:
+            self._land(flight, outcome)
+
+    def _land(self, flight: Flight, outcome: AccessToken | TokenError | None) -> None:
+        with _guard.lock:
+            if self._flight is flight:
+                self._flight = None
+        flight.end(outcome)
+
+    # -- one renewal ----------------------------------------------------------------------------
+
+    def _steps(self) -> Steps[tuple[Held, Learned]]:
+        if self._disk is not None:
+            return shared_renewal(self._plan, self._learned, self._held, self._disk)
+        return renew(self._plan, self._learned, self._held)
+
+    def _drive(self, steps: Steps[tuple[Held, Learned]]) -> AccessToken:
+        with closing(steps):
+            try:
+                wanted = next(steps)
+                while True:
+                    if isinstance(wanted, Pause):
+                        self._sleep(wanted.seconds)
+                        wanted = steps.send(None)
+                    else:
+                        wanted = steps.send(self._exchange.send(wanted))
+            except StopIteration as done:
+                return self._keep(done.value)
+            except TokenError as error:
+                raise self._failed(error) from None
+
+    async def _adrive(self, steps: Steps[tuple[Held, Learned]]) -> AccessToken:
+        with closing(steps):
+            try:
+                wanted = next(steps)
+                while True:
+                    if isinstance(wanted, Pause):
+                        await self._asleep(wanted.seconds)
+                        wanted = steps.send(None)
+                    else:
+                        wanted = steps.send(await self._exchange.asend(wanted))
+            except StopIteration as done:
+                return self._keep(done.value)
+            except TokenError as error:
+                raise self._failed(error) from None
+
+    def _keep(self, result: tuple[Held, Learned]) -> AccessToken:
+        self._held, self._learned = result
+        return self._held.token
+
+    def _failed(self, error: TokenError) -> TokenError:
+        if not isinstance(error, TokenRefused):  # the endpoint may have moved: discover it again
+            self._learned = Learned(self._plan.endpoint, self._learned.clock_offset)
+        return error
+
+
+def _unpacked(outcome: AccessToken | TokenError | None) -> AccessToken | None:
+    if isinstance(outcome, TokenError):
+        raise outcome.with_traceback(None)
+    return outcome
