@@ -264,6 +264,7 @@ async def test_every_failure_looks_the_same(w: World) -> None:
     w.ww.clock.now += client_keys.COOL_DOWN
     w.network.names[HOST] = []
     answers.append(await caller.token())
+    assert len({a.headers.pop("x-request-id") for a in answers}) == len(answers)
     assert {(a.status_code, a.content, tuple(a.headers.items())) for a in answers} == {
         (401, answers[0].content, tuple(answers[0].headers.items()))
     }

@@ -483,6 +483,7 @@ async def test_unknown_and_wrong_look_alike(w: World) -> None:
         await w.pkj.token(header=w.pkj.header(kid="unknown")),
         await w.pkj.token(iss=nobody, sub=nobody, header=w.pkj.header(kid="unknown")),
     ]
+    assert len({answer.headers.pop("x-request-id") for answer in answers}) == len(answers)
     for answer in answers:
         assert (answer.status_code, answer.content, dict(answer.headers)) == (
             wrong.status_code,

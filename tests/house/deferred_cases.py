@@ -2,7 +2,6 @@
 
 DEFERRED: dict[str, str] = {
     **{f"RES-{n:03}": "issue 4: rich authorization requests" for n in range(12, 18)},
-    "CLK-003": "issue 4: replay marks of client assertions",
     "TEP-016": "issue 4: token exchange",
     "SSR-011": "issue 4: dynamic registration (the admin API knows no logo_uri, client_uri or policy_uri)",
     "SSR-013": "the issue that brings webhooks or audit sinks: there are none",

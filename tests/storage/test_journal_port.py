@@ -66,7 +66,7 @@ async def test_nothing_is_written_when_what_was_judged_changed(pair: Pair) -> No
     row = OpaqueRow(b.tenant.tenant_id, "hash", 9, b"{}")
     assert await b.services.commits.submit(b.tenant.tenant_id, client_id, issued(1), row, as_of) is False
     changes = await b.services.storage.journal.commit((), (row,), as_of)
-    assert [(change.kind, change.ref) for change in changes] == [("application", client_id)]
+    assert [(change.kind, change.ref) for change in changes] == [("application", client_id), ("revocation", "")]
     payloads, tokens = await kept(a)
     assert (tokens, b'"token-1"' in payloads) == (0, False)
 

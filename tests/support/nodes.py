@@ -24,7 +24,7 @@ class Node:
         self.services, self.tenant, self.clock = services, tenant, clock
         self.store, self.engine = services.storage.store, services.storage.engine
         self.caller = Caller(tenant.tenant_id, "tester")
-        self.desk = Desk(self.store, services.pepper, clock, os.urandom)
+        self.desk = Desk(self.store, services.pepper, clock, os.urandom, services.master.seal, services.fetch.check)
 
     def application(self, client_id: str, name: str = "caller", version: int = 1) -> Application:
         """A record of this tenant."""

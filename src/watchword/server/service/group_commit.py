@@ -95,14 +95,24 @@ class GroupCommit:
             self._running = None
 
     async def _commit(self, batch: list[Entry]) -> None:
+        """Write those whose judgement still holds; the others are told to judge again, or that their proof was used."""
         batch = _without_twins(batch)
+        as_of = min(entry.as_of for entry in batch)
         try:
-            durable = await self._write(batch)
-        except Replayed as used:
-            rest = _without(batch, used.keys)
-            if rest:
-                await self._commit(rest)
-            return
+            for _ in range(_ATTEMPTS):
+                try:
+                    changes = await self._write(batch, as_of)
+                except Replayed as used:
+                    batch = _without(batch, used.keys)
+                else:
+                    if not changes:
+                        return _decide(batch, True)
+                    self._heed(changes)
+                    as_of = changes[-1].seq
+                    batch = _unconcerned(batch, changes)
+                if not batch:
+                    return None
+            return _decide(batch, False)
         except Exception as error:
             self._forget_chains()
             batch, self._waiting = [*batch, *self._waiting], []  # who waited behind it does not wait as long again
@@ -110,30 +120,17 @@ class GroupCommit:
             for entry in batch:
                 if not entry.done.done():
                     entry.done.set_exception(failure)
-            return
-        for entry in batch:
-            if not entry.done.done():
-                entry.done.set_result(durable)
 
-    async def _write(self, batch: list[Entry]) -> bool:
-        as_of = min(entry.as_of for entry in batch)
-        concerned = {(entry.tenant_id, entry.client_id) for entry in batch}
-        tenants = {entry.tenant_id for entry in batch}
+    async def _write(self, batch: list[Entry], as_of: int) -> Sequence[Change]:
+        """Empty: on disk. Otherwise nothing was written, and these changes came first."""
         rows = self._rows(batch)
         tokens = [entry.token for entry in batch if entry.token is not None]
         marks = sorted(entry.mark for entry in batch if entry.mark is not None)
-        for _ in range(_ATTEMPTS):
-            since = as_of
-            changes = await again(lambda: self._journal.commit(rows, tokens, since, marks))  # noqa: B023 (awaited here)
-            if not changes:
-                for row in rows:
-                    self._chains[row.tenant_id].advance(row)
-                return True
-            self._heed(changes)
-            as_of = changes[-1].seq
-            if any(_concerns(change, tenants, concerned) for change in changes):
-                return False
-        return False
+        changes = await again(lambda: self._journal.commit(rows, tokens, as_of, marks))
+        if not changes:
+            for row in rows:
+                self._chains[row.tenant_id].advance(row)
+        return changes
 
     def _rows(self, batch: list[Entry]) -> list[Row]:
         by_tenant: dict[str, list[Event]] = {}
@@ -190,9 +187,24 @@ def _refuse(entry: Entry, key: tuple[str, bytes]) -> None:
         entry.done.set_exception(Replayed(frozenset({key})))
 
 
-def _concerns(change: Change, tenants: set[str], concerned: set[tuple[str, str]]) -> bool:
-    if change.kind in ("revoked", "revocation"):
+def _decide(batch: list[Entry], durable: bool) -> None:
+    for entry in batch:
+        if not entry.done.done():
+            entry.done.set_result(durable)
+
+
+def _unconcerned(batch: list[Entry], changes: Sequence[Change]) -> list[Entry]:
+    """Those that no change concerns which they did not know. A late one is not the others' delay."""
+    rest: list[Entry] = []
+    for entry in batch:
+        if any(change.seq > entry.as_of and _concerns(change, entry) for change in changes):
+            _decide([entry], False)
+        else:
+            rest.append(entry)
+    return rest
+
+
+def _concerns(change: Change, entry: Entry) -> bool:
+    if change.kind in ("revoked", "revocation") or change.tenant_id != entry.tenant_id:
         return False
-    if change.kind == "application":
-        return (change.tenant_id, change.ref) in concerned
-    return change.tenant_id in tenants
+    return change.kind != "application" or change.ref == entry.client_id
