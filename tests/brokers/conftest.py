@@ -15,7 +15,8 @@ def short_folder(name: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=name))
     folder.chmod(0o755)
     yield folder
-    shutil.rmtree(folder)
+    # A broker's own children may still write while they go; what they leave behind is no concern of the test.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
