@@ -207,6 +207,19 @@ class KeyWithdrawn(Event, frozen=True, kw_only=True):
     emergency: bool = False
 
 
+class TrustAnchorAdded(Event, frozen=True, kw_only=True):
+    """An authority vouches for certificates of this tenant's applications."""
+
+    thumbprint: str
+    subject: str
+
+
+class TrustAnchorRemoved(Event, frozen=True, kw_only=True):
+    """Certificates of this authority prove nothing any more."""
+
+    thumbprint: str
+
+
 class AuditPruned(Event, frozen=True, kw_only=True):
     """Events older than `before` were removed on purpose."""
 
@@ -231,5 +244,6 @@ AnyEvent = (
     | ApiCreated | ApiUpdated | ApiDeleted
     | RoleCreated | RoleUpdated | RoleDeleted
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
+    | TrustAnchorAdded | TrustAnchorRemoved
     | AuditPruned | InstanceExported | InstanceImported
 )  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..registry.appid import DEFAULT_SCOPE, is_application
 from ..registry.model import Api, SigningAlgorithm, TokenSettings
-from .access import Access, allowed_scopes, asked_scopes
+from .access import Access, allowed_scopes, asked_scopes, must_be_bound
 from .errors import InvalidTarget
 from .request import TokenRequest
 from .standing import Standing
@@ -20,7 +20,7 @@ ALGORITHM: SigningAlgorithm = "RS256"
 class AppIdAccess(Access, frozen=True):
     """What was granted, and the claims that the tenant adds."""
 
-    custom: dict[str, Any]
+    custom: dict[str, Any] = field(default_factory=dict)
 
 
 class AppIdClaims(Struct, frozen=True):
@@ -52,7 +52,8 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
         (request.audience or standing.application.client_id,),
         (DEFAULT_SCOPE, *given),
         TokenSettings(algorithm=ALGORITHM, type="JWT", lifetime=standing.tenant.appid_lifetime),
-        _custom_claims(standing),
+        must_be_bound(standing.application, targets),
+        custom=_custom_claims(standing),
     )
 
 

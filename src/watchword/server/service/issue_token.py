@@ -10,6 +10,7 @@ from ...jose import Signer
 from ..audit.events import TokenIssued
 from ..protocol import access as rules
 from ..protocol.access import Access
+from ..protocol.binding import bind
 from ..protocol.claims import access_token_claims, encode, token_id
 from ..protocol.client_auth.grounds import Proven
 from ..protocol.errors import Unavailable
@@ -93,6 +94,8 @@ class IssueToken:
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
         access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)
+        if access.bound:
+            access = bind(access, request.unverified_credentials.certificate)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
         return await self._record(tenant, request, client.proven, minted, surface, now, client.as_of)
 

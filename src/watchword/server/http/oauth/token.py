@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ....jose.certificate_header import Presented
 from ...protocol.errors import OAuthError
 from ...protocol.form import parse_form
 from ...protocol.request import TokenRequest, token_request
 from ...service.issue_token import IssueToken, Surface
 from ...service.refusals import Refusals
+from ..client_certificate import certificate_of
 from ..wire import (
     JSON,
     MAX_BODY,
@@ -23,14 +25,15 @@ from ..wire import (
 )
 
 _HEADERS = [JSON, *NO_STORE]
-Read = Callable[[Headers, bytes], TokenRequest]
+Read = Callable[[Headers, bytes, Presented | None], TokenRequest]
 """What differs between the surfaces' requests: which bodies are read, and how Basic is decoded."""
 
 
-def read_form(headers: Headers, body: bytes) -> TokenRequest:
+def read_form(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
     """The native issuer's: a form and nothing else."""
     headers.only_form()
-    return token_request(parse_form(body), headers.basic(), request_id=headers.request_id)
+    form = parse_form(body)
+    return token_request(form, headers.basic(), request_id=headers.request_id, certificate=certificate)
 
 
 class TokenEndpoint:
@@ -59,7 +62,7 @@ class TokenEndpoint:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
             body = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
-            request = self._read(headers, body)
+            request = self._read(headers, body, certificate_of(scope))
             client_id = request.unverified_credentials.unverified_client_id
             issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ....jose import KeySet
+from ....jose.certificates import TrustAnchors
 from ..proof_jwt import ReplayMark, Window
 
 
@@ -18,6 +19,8 @@ class Grounds(Struct, frozen=True):
     keys: KeySet = KeySet([])
     """The application's own keys, or its secrets as HMAC keys; empty for an unknown one."""
     window: Window = Window()
+    anchors: TrustAnchors = TrustAnchors([])
+    """The tenant's, for an unknown application as well."""
 
     def __repr__(self) -> str:
         return "Grounds(...)"
