@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
@@ -33,6 +34,7 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_HEX_VALUE = re.compile(r"=\s*#")
 _BROKEN = (
     ValueError, TypeError, KeyError, UnsupportedAlgorithm,
     x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
@@ -199,6 +201,8 @@ def distinguished_name(text: str) -> bytes:
     The order of its parts matters, the order inside a multi-valued part and the string type do not; letters do.
     Raises `UnacceptableCertificate`.
     """
+    if _HEX_VALUE.search(text):
+        raise UnacceptableCertificate("write the values of a distinguished name as text, not in hexadecimal")
     try:
         name = x509.Name.from_rfc4514_string(text, _MORE_NAMES)
     except _BROKEN:
