@@ -23,9 +23,9 @@ from watchword.jose.certificates import Certificate, certificate_thumbprint
 
 
 @contextmanager
-def serving(folder: Path, log: str, *arguments: str) -> Iterator[str]:
+def serving(folder: Path, log: str, *arguments: str, port: int = 0) -> Iterator[str]:
     """https by the development CA; the base URL."""
-    port, said = free_port(), folder / f"{log}.log"
+    port, said = port or free_port(), folder / f"{log}.log"
     with said.open("w") as file:
         command = [*COMMAND, "serve", "--port", str(port), "--dev-tls", *arguments]
         child = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=file, stderr=file)

@@ -1,4 +1,4 @@
-"""Certificates, their names and their headers: what foreign bytes can do to the parsers, and what names may differ in."""
+"""Certificates, their names and headers: what foreign bytes do to the parsers, and what names may differ in."""
 
 from __future__ import annotations
 
@@ -118,9 +118,13 @@ def test_sha_1_signs_nothing(tmp_path: Path) -> None:
     leaf = tmp_path / "sha1.pem"
     request = ["openssl", "req", "-new", "-key", own, "-subj", "/CN=caller", "-out", str(tmp_path / "csr")]
     subprocess.run(request, check=True, capture_output=True)
+    extensions = tmp_path / "extensions"
+    extensions.write_text("keyUsage=digitalSignature\nextendedKeyUsage=clientAuth\n")
     for digest in ("-sha1", "-sha256"):
         sign = ["openssl", "x509", "-req", digest, "-in", str(tmp_path / "csr"), "-CA", ca, "-CAkey", key]
-        subprocess.run([*sign, "-days", "30", "-out", str(leaf)], check=True, capture_output=True)
+        subprocess.run(
+            [*sign, "-days", "30", "-extfile", str(extensions), "-out", str(leaf)], check=True, capture_output=True
+        )
         [certificate] = read_pem(leaf.read_bytes())
         now = certificate.ends_at - 86_400
         anchors = TrustAnchors([Certificate(trusted.der)])
