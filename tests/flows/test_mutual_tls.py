@@ -356,13 +356,23 @@ async def test_app_id_gives_no_unbound_token(w: World) -> None:
 
 
 async def test_one_method_for_one_application(w: World) -> None:
-    """CAU-024: a certificate does not open an application of secrets, and a secret none of certificates."""
+    """A certificate does not open an application of secrets, and a secret none of certificates."""
     secret = await w.ww.application("secret", w.api, "a:read")
     refused(await w.token(secret["client_id"], w.leaf(secret["client_id"])))
     answer = await w.ww.token((w.c_mtls, "wwsec_none"))
     assert answer.status_code == 401
     both = await w.token(w.c_mtls, w.certificate, form={"client_secret": "x"})
     refused(both)
+
+
+async def test_a_secret_beside_a_certificate(w: World) -> None:
+    """CAU-024: where every connection shows a certificate, those who have a secret would be locked out; it binds nothing
+    that nobody asked to be bound.
+    """
+    caller = credentials_of(await w.ww.application("secret", w.api, "a:read"))
+    form, shown = {"grant_type": "client_credentials"}, {"client-cert": w.certificate.rfc9440}
+    answer = await w.ww.http.post(f"{ISSUER}/token", data=form, auth=caller, headers=shown)
+    assert "cnf" not in claims_of(answer)
 
 
 async def test_endpoint_aliases(tmp_path: Path, w: World) -> None:

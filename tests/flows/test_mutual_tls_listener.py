@@ -188,3 +188,13 @@ def test_settings_that_would_not_hold(arguments: tuple[str, ...], tmp_path: Path
     refused = watchword(tmp_path, "serve", *arguments)
     assert refused.returncode == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor(served: Served) -> None:
+    """An operator who set up anchors and no listener would wait for tokens that nobody can get."""
+    reach = {"WATCHWORD_CLIENT_CERT_HEADER": "client-cert", "WATCHWORD_TRUSTED_PROXIES": "127.0.0.1"}
+    for settings, good in (({}, False), (reach, True)):
+        done = watchword(served.folder, "doctor", "--json", **settings)
+        found = {check["check"]: check for check in json.loads(done.stdout)}
+        assert found["trust anchors"]["good"] is good, found
+        assert (done.returncode == 0) is good
