@@ -16,12 +16,16 @@ from typing import Any
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.support.certificates import DAY, Held, authority, cn, issue
 from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance
+from tests.support.keyserver import URI, Authority, KeyServer, Network
 
+from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.certificates import Certificate, certificate_thumbprint
+from watchword.server.service import client_keys
 
 PROXY = {"client_cert_header": "client-cert", "trusted_proxies": ("127.0.0.1",)}
 
@@ -119,6 +123,49 @@ async def test_self_signed(w: World, how: str) -> None:
     refused(await w.token(w.c_mtls, held))
     w.ww.clock.now += 31 * 86_400
     refused(await w.token(c_self, held))
+
+
+async def test_self_signed_by_address(tmp_path: Path) -> None:
+    """MTL-002: a renewed certificate would be refused until the fetched set is old, or a stranger's fetch without end."""
+    trusted, server = Authority(tmp_path), KeyServer()
+    first, second = PrivateKey.generate(Algorithm.ES256), PrivateKey.generate(Algorithm.ES256)
+    server.publish(first)
+    network = Network(server)
+    outside = {"network": network, "resolve": network.resolve}
+    settings = {**PROXY, "fetch_ca_file": str(trusted.file)}
+    async with server.serving(trusted.context()), instance(tmp_path, world_of=outside, **settings) as ww:
+        world = World(ww, await ww.api("https://rs1.example/", "a:read"), authority("CA", ww.clock.now), ww.clock.now)
+        c_self = await world.app("c_self", auth_method="self_signed_tls_client_auth", jwks_uri=URI)
+        assert (await world.token(c_self, _held_by(first, ww.clock.now))).status_code == 200
+        server.publish(second)
+        refused(await world.token(c_self, _held_by(second, ww.clock.now)))
+        ww.clock.now += client_keys.COOL_DOWN + 1
+        for _ in range(3):
+            assert (await world.token(c_self, _held_by(second, ww.clock.now))).status_code == 200
+            refused(await world.token(c_self, _held_by(first, ww.clock.now)))
+        assert len(network.connected) == 2
+
+
+def _held_by(key: PrivateKey, now: float) -> Held:
+    own = serialization.load_der_private_key(key.to_pkcs8(), None)
+    assert isinstance(own, ec.EllipticCurvePrivateKey)
+    return issue(cn("device"), now, key=own)
+
+
+async def test_another_tenants_authority(w: World) -> None:
+    """A tenant's operator could otherwise give himself certificates for every other tenant's applications."""
+    made = (await w.ww.call("POST", "/tenants", {"slug": "acme", "name": "Acme"})).json()
+    headers = await w.ww.bearer((made["client_id"], made["client_secret"]), made["issuer"])
+    body = {"name": "x", "auth_method": "tls_client_auth", "tls_client_auth": {"subject_dn": "CN=c_mtls"}}
+    answer = await w.ww.http.post(f"{BASE}/api/v1/applications", json=body, headers=headers)
+    form = {"grant_type": "client_credentials", "client_id": answer.json()["client_id"]}
+    shown = {"client-cert": w.certificate.rfc9440}
+    refused(await w.ww.http.post(f"{made['issuer']}/token", data=form, headers=shown))
+    assert (await w.ww.http.get(f"{BASE}/api/v1/trust-anchors", headers=headers)).json()["items"] == []
+    theirs = {"pem": w.ca.pem}
+    assert (await w.ww.http.post(f"{BASE}/api/v1/trust-anchors", json=theirs, headers=headers)).status_code == 201
+    answer = await w.ww.http.post(f"{made['issuer']}/token", data=form, headers=shown)
+    assert answer.json()["error"] == "invalid_target"  # it is known now, and nothing is granted to it
 
 
 async def test_no_certificate_and_no_client_id(w: World) -> None:
