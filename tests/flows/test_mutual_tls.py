@@ -360,7 +360,7 @@ async def test_an_api_that_wants_bound_tokens(w: World, format: str) -> None:
     assert api["require_bound"] is True
     caller = credentials_of(await w.ww.application("caller", api, "b:read"))
     bare = await w.ww.token(caller)
-    assert (bare.status_code, bare.json()["error"]) == (400, "invalid_request")
+    assert (bare.status_code, bare.json()["error"]) == (400, "invalid_dpop_proof")
     form = {"grant_type": "client_credentials"}
     held = issue(cn("anybody"), w.now)
     answer = await w.ww.http.post(f"{ISSUER}/token", data=form, auth=caller, headers={"client-cert": held.rfc9440})

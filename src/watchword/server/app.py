@@ -15,6 +15,7 @@ import httpcore
 from msgspec import Struct
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from ..jose.nonces import Nonces
 from ..jose.sealing import MasterKey, create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
@@ -27,6 +28,7 @@ from .http.appid.management import AppIdManagement
 from .http.appid.questions import AppIdQuestions
 from .http.appid.runtime import AppIdRuntime
 from .http.client_certificate import ClientCertificates
+from .http.dpop import Addresses
 from .http.front import Asgi, Front
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
@@ -36,6 +38,7 @@ from .http.operations import Operations
 from .http.wire import Receive, Send
 from .keys.rotation import Policy
 from .outgoing.fetch import OutgoingFetch, Resolve, system_resolver
+from .protocol.dpop import ProofRules
 from .protocol.proof_jwt import Window
 from .service.appid_surface import appid_surface
 from .service.authenticate_client import AuthenticateClient
@@ -75,6 +78,7 @@ from .storage.open import (
 from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
+NONCES = b"watchword dpop nonces v1"
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -167,6 +171,9 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         view, imported, ClientKeys(fetch, master, world.clock), issuer_of, pepper,
         Window(settings.clock_tolerance, settings.assertion_life),
     )  # fmt: skip
+    proofs = ProofRules(
+        Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
+    )
     return Services(
         settings=settings,
         world=world,
@@ -175,7 +182,7 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         view=view,
         commits=commits,
         refusals=refusals,
-        issue=IssueToken(view, commits, uses, prove, world.clock, world.random_bytes),
+        issue=IssueToken(view, commits, uses, prove, proofs, world.clock, world.random_bytes),
         native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes)),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,
@@ -241,7 +248,13 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         services.view,
         base_path,
         services.issuer_of,
-        TokenEndpoint(services.issue, services.native, services.refusals, settings.body_timeout),
+        TokenEndpoint(
+            services.issue,
+            services.native,
+            services.refusals,
+            settings.body_timeout,
+            addresses=Addresses(settings.base_url, settings.mtls_url),
+        ),
         questions,
         PublicDocuments(settings.key_publish_ahead, certificate_policy(settings)),
         ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),

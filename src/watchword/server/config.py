@@ -69,6 +69,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds by which a caller's clock may differ from ours, in either direction."""
     assertion_life: float = 600.0
     """The longest life, in seconds, of a JWT by which an application proves itself."""
+    dpop_proof_life: float = 60.0
+    """Seconds after its `iat` for which a DPoP proof may be used, once."""
+    dpop_nonce: bool = False
+    """Refuse DPoP proofs without a nonce of ours: none can be made in advance, and callers' clocks do not matter."""
     fetch_from_loopback: bool = False
     """Let `jwks_uri` name this machine, also over plain HTTP. For development, on loopback only."""
     fetch_ca_file: str = ""
@@ -108,6 +112,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("fetch_from_loopback is for loopback only: bind 127.0.0.1 or drop it")
         if not 0 <= self.clock_tolerance <= 300 or not 10 <= self.assertion_life <= 3600:
             raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
+        if not 5 <= self.dpop_proof_life <= 600:
+            raise SettingsError("dpop_proof_life is 5 to 600 seconds")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "

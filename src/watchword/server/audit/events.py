@@ -28,6 +28,8 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     secret_id: str = ""
     key_id: str = ""
     """The application's own key, when it proved itself with one."""
+    bound_to: str = ""
+    """The thumbprint of the key (RFC 9449) or certificate (RFC 8705) without which the token is worth nothing."""
     surface: str = "oauth"
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from ..registry.appid import DEFAULT_SCOPE, is_application
 from ..registry.model import Api, SigningAlgorithm, TokenSettings
 from .access import Access, allowed_scopes, asked_scopes, must_be_bound
-from .errors import InvalidTarget
+from .errors import InvalidRequest, InvalidTarget
 from .request import TokenRequest
 from .standing import Standing
 
@@ -45,6 +45,8 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
     targets = _targets(standing, request.audience)
+    if must_be_bound(standing.application, targets):
+        raise InvalidRequest("this token has to be bound to a key, and App ID knows none: ask the issuer's own /token")
     asked = tuple(name for name in asked_scopes(request.scope) if name != DEFAULT_SCOPE)
     given = allowed_scopes(asked, targets, standing.granted) if asked or not request.scope else ()
     return AppIdAccess(
@@ -52,7 +54,6 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
         (request.audience or standing.application.client_id,),
         (DEFAULT_SCOPE, *given),
         TokenSettings(algorithm=ALGORITHM, type="JWT", lifetime=standing.tenant.appid_lifetime),
-        must_be_bound(standing.application, targets),
         custom=_custom_claims(standing),
     )
 

@@ -1,4 +1,7 @@
-"""Tokens that only the holder of a key can use: how they are bound, and how the binding is checked (RFC 8705)."""
+"""Tokens that only the holder of a key can use: how they are bound, and how the binding is checked.
+
+By a DPoP proof (RFC 9449) or by the certificate of the TLS handshake (RFC 8705): never by both.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,21 @@ from msgspec.structs import replace
 from ...jose.certificate_header import Presented
 from ...jose.certificates import certificate_thumbprint
 from .access import Access
-from .errors import InvalidRequest, InvalidToken
+from .dpop import Possession
+from .errors import InvalidDpopProof, InvalidToken
 
 
-def bind(access: Access, certificate: Presented | None) -> Access:
-    """`access` with its confirmation (section 3.1). Raises `InvalidRequest` where there is nothing to bind to."""
+def bind(access: Access, possession: Possession | None, certificate: Presented | None) -> Access:
+    """`access` with its confirmation. A proof asks for one; a certificate binds what has to be bound.
+
+    Raises `InvalidDpopProof` where there is nothing to bind to.
+    """
+    if possession is not None:
+        return replace(access, confirmation={"jkt": possession.jkt})
     if certificate is None:
-        raise InvalidRequest("this token has to be bound to a key of yours: connect with a client certificate")
+        raise InvalidDpopProof(
+            "this token has to be bound to a key of yours: send a DPoP proof, or connect with a client certificate"
+        )
     return replace(access, confirmation={"x5t#S256": certificate_thumbprint(certificate.certificate)})
 
 

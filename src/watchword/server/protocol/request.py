@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ...jose import JoseError, decode_unverified
 from ...jose.certificate_header import Presented
 from ...jose.encoding import json_object
+from .dpop import PresentedProof
 from .errors import InvalidRequest
 
 SECRET_MARKS = ("client_secret",)
@@ -48,6 +49,8 @@ class TokenRequest(Struct, frozen=True):
     audience: str
     source: str = ""
     request_id: str = ""
+    proof: PresentedProof | None = None
+    """A DPoP proof: the token is to be bound to its key (RFC 9449 section 5)."""
 
 
 def text(form: Form, name: str) -> str:

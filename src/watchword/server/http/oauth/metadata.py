@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
+from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
 from ...registry.model import CERTIFICATE_METHODS
@@ -51,6 +52,7 @@ def metadata(issuer: str, aliases: str | None = None, certificates: bool = False
                 "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
                 "revocation_endpoint_auth_methods_supported": methods,
                 "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+                "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
                 **more,
             }
         )

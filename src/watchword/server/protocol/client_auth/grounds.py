@@ -27,8 +27,8 @@ class Grounds(Struct, frozen=True):
 
 
 class Proven(Struct, frozen=True):
-    """Which credential it was, and the mark that has to be consumed before anything is given for it."""
+    """Which credential it was, and the marks that have to be consumed before anything is given for it."""
 
     secret_id: str = ""
     key_id: str = ""
-    mark: ReplayMark | None = None
+    marks: tuple[ReplayMark, ...] = ()
