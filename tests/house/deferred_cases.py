@@ -10,7 +10,6 @@ DEFERRED: dict[str, str] = {
     "RAC-008": "issue 4: dynamic registration (initial access tokens)",
     "RAC-010": "issue 3: races of the registry under load",
     "RAC-011": "issue 3: races of the registry under load",
-    "CAU-024": "issue 4: the TLS listener that asks for client certificates",
     "DIS-006": "issue 4: private_key_jwt in the client library",
     "CRS-006": "issue 4: DPoP",
     "CRS-008": "issue 2: kill -9 in every step of a key rotation; each rotation is one transaction (tests/storage)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,6 +53,18 @@ def _key_file(path: Path) -> tuple[str, str, bool]:
     return "master key", "", True
 
 
+def _anchors(anchors: Any, settings: Any) -> list[tuple[str, str, bool]]:
+    """Of the default tenant; nothing to say where there are none."""
+    if not anchors:
+        return []
+    ending = [anchor.subject for anchor in anchors if anchor.expires_at < time.time() + 30 * 86_400]
+    if ending:
+        return [("trust anchors", f"{', '.join(ending)}: less than 30 days left; add the successor", False)]
+    reach = settings.takes_certificates
+    advice = "" if reach else "no certificate reaches us: give serve --client-ca, or --client-cert-header with a proxy"
+    return [("trust anchors", advice, reach)]
+
+
 def _database(settings: object) -> list[tuple[str, str, bool]]:
     from watchword.server.app import open_services
 
@@ -64,6 +76,7 @@ def _database(settings: object) -> list[tuple[str, str, bool]]:
             return [
                 ("database", "", True),
                 ("signing keys", "" if keys else "none active: run `watchword init`", keys),
+                *(_anchors(tenant.tenant.anchors, settings) if tenant is not None else []),
             ]
         finally:
             await services.storage.close()

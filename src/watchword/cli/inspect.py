@@ -139,6 +139,7 @@ _HINTS = {
     "scope": "grant it with `watchword app grant`, and let the caller ask for it",
     "kid": "an older key that is gone, or another issuer's; see `watchword key list`",
     "signature": "the token was altered on its way, or somebody else made it",
+    "cnf": "an API takes it together with that key only; this command holds none",
     "typ": "an API of `--type JWT` is judged with --type JWT; an ID token is never an access token",
 }
 

@@ -9,6 +9,7 @@ import typer
 
 from . import say
 from .api_client import AdminClient
+from .certificates import anchors, read_certificates
 from .client_keys import keys, read_jwks
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -18,6 +19,7 @@ api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
 tenant = typer.Typer(no_args_is_help=True, help="Tenants (from the default tenant).")
+tenant.add_typer(anchors, name="anchors")
 
 
 def _show(value: Any, as_json: bool, *names: str) -> None:
@@ -55,11 +57,23 @@ def app_create(
         typer.Option(
             "--auth",
             "--auth-method",
-            help="client_secret_basic, client_secret_post, private_key_jwt or client_secret_jwt",
+            help="client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, tls_client_auth "
+            "or self_signed_tls_client_auth",
         ),
     ] = "client_secret_basic",
     jwks: Annotated[Path | None, typer.Option(help="A file with its public keys, for private_key_jwt")] = None,
     jwks_uri: Annotated[str | None, typer.Option(help="Where its public keys stand, for private_key_jwt")] = None,
+    dn: Annotated[str | None, typer.Option(help="Its certificate's subject, for tls_client_auth")] = None,
+    san_dns: Annotated[str | None, typer.Option(help="Or a DNS name in its certificate")] = None,
+    san_uri: Annotated[str | None, typer.Option(help="Or a URI")] = None,
+    san_ip: Annotated[str | None, typer.Option(help="Or an IP address")] = None,
+    san_email: Annotated[str | None, typer.Option(help="Or an e-mail address")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Its certificate (PEM), for self_signed_tls_client_auth")
+    ] = None,
+    require_bound: Annotated[
+        bool, typer.Option("--require-bound", help="Only tokens that are bound to a key of its own")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
@@ -68,6 +82,13 @@ def app_create(
         body["jwks"] = read_jwks(jwks)
     if jwks_uri is not None:
         body["jwks_uri"] = jwks_uri
+    names = {"subject_dn": dn, "san_dns": san_dns, "san_uri": san_uri, "san_ip": san_ip, "san_email": san_email}
+    if any(names.values()):
+        body["tls_client_auth"] = {name: value for name, value in names.items() if value}
+    if certificate is not None:
+        body["jwks"] = read_certificates(certificate)
+    if require_bound:
+        body["require_bound"] = True
     client = AdminClient()
     body["grants"] = _grants(client, grant or [])
     made = client.call("POST", "/applications", body)
@@ -159,6 +180,7 @@ def api_create(
     algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256 or EdDSA")] = "ES256",
     type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
+    require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
     introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
     json: Json = False,
 ) -> None:
@@ -166,7 +188,7 @@ def api_create(
     body = {
         "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
         "tokens": {"format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime},
-        "introspectors": introspector or [],
+        "introspectors": introspector or [], "require_bound": require_bound,
     }  # fmt: skip
     _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
 

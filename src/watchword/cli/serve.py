@@ -84,6 +84,14 @@ def serve(
     public_url: Annotated[str | None, typer.Option(help="The base that issuers derive from")] = None,
     tls_cert: Annotated[str | None, typer.Option(help="Certificate chain, PEM")] = None,
     tls_key: Annotated[str | None, typer.Option(help="Private key, PEM")] = None,
+    client_ca: Annotated[
+        str | None, typer.Option(help="Ask callers for a certificate that one of these (PEM) vouches for")
+    ] = None,
+    client_cert: Annotated[str | None, typer.Option(help="optional or required")] = None,
+    client_cert_header: Annotated[
+        str | None, typer.Option(help="From --trusted-proxy: client-cert or x-forwarded-client-cert")
+    ] = None,
+    mtls_url: Annotated[str | None, typer.Option(help="The base under which callers are asked for one")] = None,
     dev_tls: Annotated[
         bool | None, typer.Option("--dev-tls", help="https on loopback, by a development CA made here")
     ] = None,
@@ -95,6 +103,8 @@ def serve(
     flags = {
         "host": host, "port": port, "workers": workers, "database_url": database, "public_url": public_url,
         "tls_cert": tls_cert, "tls_key": tls_key, "dev_tls": dev_tls, "behind_proxy": behind_proxy, "debug": debug,
+        "client_ca": client_ca, "client_cert": client_cert, "client_cert_header": client_cert_header,
+        "mtls_url": mtls_url,
         "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
     }  # fmt: skip
     settings = _settings(flags)
@@ -125,6 +135,9 @@ def run(settings: Any) -> None:
     """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
     import uvicorn
 
+    from .listener import CertificateProtocol, context_factory
+
+    tls = context_factory(settings.client_ca, settings.client_cert == "required") if settings.tls_cert else None
     logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
     try:
         uvicorn.run(
@@ -134,16 +147,16 @@ def run(settings: Any) -> None:
             port=settings.port,
             workers=settings.workers,
             loop="uvloop",
-            http="httptools",
+            http=CertificateProtocol if settings.client_ca else "httptools",
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=False,  # the application looks at them: see server/app.py
             ssl_certfile=settings.tls_cert or None,
             ssl_keyfile=settings.tls_key or None,
+            ssl_context_factory=tls,
             timeout_graceful_shutdown=10,
         )
     except SystemExit as ended:

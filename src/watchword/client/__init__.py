@@ -8,6 +8,7 @@ Give it to httpx as ``auth=``; ``for_requests``, ``for_aiohttp``, ``for_urllib3`
 libraries; ``token()`` and ``atoken()`` everything else.
 """
 
+from watchword.client.client_certificate import ClientCertificate
 from watchword.client.credentials import ClientCredentials
 from watchword.client.discovery import Discovered, adiscover, discover
 from watchword.client.disk import DiskCache
@@ -26,6 +27,7 @@ from watchword.client.token import AccessToken
 
 __all__ = [
     "AccessToken",
+    "ClientCertificate",
     "ClientCredentials",
     "Discovered",
     "DiskCache",

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iter
 from typing import TYPE_CHECKING, Any, Self
 
 from watchword.client import wire
+from watchword.client.client_certificate import ClientCertificate
 from watchword.client.disk import DiskCache
 from watchword.client.exchange import Exchange
 from watchword.client.flow import Plan
@@ -41,7 +42,8 @@ class ClientCredentials(TokenSource, _Auth):
         issuer: the issuer's URL; the token endpoint is discovered from it (RFC 8414) on first use.
         client_id: RFC 6749 section 2.2.
         client_secret: the secret; or where it is kept (`watchword.client.sources`), which is then read for
-            each token request; or another `Proof`.
+            each token request; or another `Proof`, such as a
+            `watchword.client.client_certificate.ClientCertificate`.
         resource: RFC 8707, one URI or several. ``audience``: for servers that use that word.
         scope: a space-separated text or the scopes one by one; None asks for all that is granted.
         token_endpoint: skips discovery. ``auth_method``: where id and secret are put.
@@ -97,8 +99,10 @@ class ClientCredentials(TokenSource, _Auth):
             tries=tries,
             now=now,
             rng=rng or _chance,
+            by_certificate=isinstance(client_secret, ClientCertificate),
         )
-        super().__init__(plan, Exchange(timeout, transport), cache, sleep, asleep or _pause)
+        tls = client_secret.ssl_context if isinstance(client_secret, ClientCertificate) else None
+        super().__init__(plan, Exchange(timeout, transport, tls), cache, sleep, asleep or _pause)
 
     @classmethod
     def from_environment(cls, **options: Any) -> Self:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -32,12 +32,16 @@ BIGGEST_ANSWER: Final = 65_536
 class Exchange:
     """Sends an `Ask`, reads at most 64 KiB, and ends within ``timeout`` seconds of being connected.
 
-    ``transport`` replaces the network; it stays the caller's and is not closed.
+    ``transport`` replaces the network; it stays the caller's and is not closed. ``tls`` makes the TLS context, where
+    it is not the usual one.
     """
 
-    __slots__ = ("_timeout", "_transport")
+    __slots__ = ("_context", "_timeout", "_transport")
 
-    def __init__(self, timeout: float, transport: Transport | None) -> None:
+    def __init__(
+        self, timeout: float, transport: Transport | None, tls: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
+        self._context = tls or _tls
         self._timeout = timeout
         self._transport = transport
 
@@ -92,7 +96,7 @@ class Exchange:
         import httpx
 
         if self._transport is None:
-            with httpx.Client(verify=_tls(), timeout=self._timeout, follow_redirects=False) as client:
+            with httpx.Client(verify=self._context(), timeout=self._timeout, follow_redirects=False) as client:
                 yield client
         elif isinstance(self._transport, httpx.BaseTransport):
             yield httpx.Client(transport=self._transport, timeout=self._timeout, follow_redirects=False)
@@ -104,7 +108,9 @@ class Exchange:
         import httpx
 
         if self._transport is None:
-            async with httpx.AsyncClient(verify=_tls(), timeout=self._timeout, follow_redirects=False) as client:
+            async with httpx.AsyncClient(
+                verify=self._context(), timeout=self._timeout, follow_redirects=False
+            ) as client:
                 yield client
         elif isinstance(self._transport, httpx.AsyncBaseTransport):
             yield httpx.AsyncClient(transport=self._transport, timeout=self._timeout, follow_redirects=False)

@@ -70,6 +70,8 @@ class Plan:
     tries: int
     now: Callable[[], float]
     rng: Callable[[], float]
+    by_certificate: bool = False
+    """Whether the endpoint is the one that asks for a client certificate (RFC 8705 section 5)."""
 
 
 def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, Learned]]:
@@ -104,7 +106,7 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
     endpoint = learned.endpoint
     if endpoint is None:
         answer, _ = yield from ask(plan, lambda _now: wire.metadata_request(plan.issuer), tries)
-        endpoint = wire.read_metadata(answer, plan.issuer, insecure_http=plan.insecure_http)
+        endpoint = wire.read_metadata(answer, plan.issuer, insecure_http=plan.insecure_http, mtls=plan.by_certificate)
     offset = learned.clock_offset
     answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     ahead = wire.clock_ahead(answer, plan.now())

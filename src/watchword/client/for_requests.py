@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 if TYPE_CHECKING:
     from watchword.client.credentials import ClientCredentials
+
+
+class CertificateAdapter(HTTPAdapter):
+    """Connections that show a client certificate."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """See `HTTPAdapter`."""
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: object) -> None:
+        """Servers are judged by the context, whose authorities requests would replace by its own."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        conn.ca_certs = conn.ca_cert_dir = None
 
 
 class RequestsAuth(AuthBase):

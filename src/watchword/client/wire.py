@@ -100,8 +100,10 @@ def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str,
     return Ask("POST", endpoint, headers, urlencode(form).encode())
 
 
-def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool) -> str:
+def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool, mtls: bool = False) -> str:
     """The token endpoint of metadata that is the issuer's own (RFC 8414 section 3.3).
+
+    ``mtls``: the one among ``mtls_endpoint_aliases``, if it is there (RFC 8705 section 5).
 
     Raises:
         InvalidAnswer: not 200 JSON, another ``issuer``, or an endpoint where no secret may go.
@@ -111,7 +113,9 @@ def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool) -> str:
     document = json_object(answer)
     if document.get("issuer") != issuer:
         raise InvalidAnswer("the metadata is of another issuer (RFC 8414 section 3.3)")
-    endpoint = document.get("token_endpoint")
+    endpoint, aliases = document.get("token_endpoint"), document.get("mtls_endpoint_aliases")
+    if mtls and isinstance(aliases, dict):
+        endpoint = aliases.get("token_endpoint", endpoint)
     if not isinstance(endpoint, str):
         raise InvalidAnswer("the metadata has no token_endpoint")
     try:

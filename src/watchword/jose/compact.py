@@ -198,7 +198,7 @@ def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: 
 class Signer:
     """Signs payloads with one key under one header, encoded once.
 
-    The header may add members; `alg` and `kid` are the key's and cannot be replaced.
+    The header may add members; `alg` and `kid` are the key's and cannot be replaced. `named`: whether `kid` is there.
     """
 
     def __init__(
@@ -206,11 +206,13 @@ class Signer:
         key: PrivateKey,
         typ: str | None = "at+jwt",
         header: Mapping[str, Any] | None = None,
+        *,
+        named: bool = True,
     ) -> None:
         self.key = key
         if header and not header.keys().isdisjoint(("alg", "kid")):
             raise UnacceptableHeader("alg and kid are the key's")
-        full: dict[str, Any] = {"alg": key.algorithm.value, "kid": key.kid}
+        full: dict[str, Any] = {"alg": key.algorithm.value, **({"kid": key.kid} if named else {})}
         if typ is not None:
             full["typ"] = typ
         self._head = b64url(msgspec.json.encode({**full, **(header or {})})) + b"."
@@ -239,11 +241,11 @@ def check_claims(
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
         raise ClaimRefused("iss", f"issuer is {_shown(claims.get('iss'))}, expected {issuer!r}")
     _check_audience(claims.get("aud"), {audience} if isinstance(audience, str) else set(audience))
-    expires = _numeric(claims, "exp", required=True)
+    expires = numeric_date(claims, "exp", required=True)
     if expires is not None and now >= expires + leeway:
         raise ClaimRefused("exp", f"expired {now - expires:.0f} s ago by this machine's clock")
     for name in ("nbf", "iat"):
-        value = _numeric(claims, name, required=False)
+        value = numeric_date(claims, name, required=False)
         if value is not None and value > now + (leeway if ahead is None else ahead):
             raise ClaimRefused(name, f"{name} is {value - now:.0f} s ahead of this machine's clock")
     if "scope" in claims and not isinstance(claims["scope"], str):
@@ -261,7 +263,7 @@ def _check_audience(found: object, wanted: set[str]) -> None:
         )
 
 
-def _numeric(claims: Mapping[str, Any], name: str, *, required: bool) -> float | None:
+def numeric_date(claims: Mapping[str, Any], name: str, *, required: bool) -> float | None:
     """RFC 7519 section 2, NumericDate: a finite number, not a text, not a boolean."""
     value = claims.get(name)
     if value is None and not required and name not in claims:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -51,6 +52,23 @@ def read_jwk(jwk: Mapping[str, Any], *, allow_symmetric: bool) -> tuple[RawPubli
         return _load(jwk, RULES[algorithm]), algorithm, kid
     except (ValueError, MalformedToken, UnsupportedAlgorithm):
         raise UnacceptableKey("the key's members do not make a key") from None
+
+
+def named_certificate(jwk: Mapping[str, Any]) -> str:
+    """The `x5t#S256` of the certificate that a JWK holds or names (RFC 7517 sections 4.7 and 4.9); empty for none.
+
+    What cannot be read, or says two things, becomes a text that no certificate has: never "any".
+    """
+    named, chain = jwk.get("x5t#S256"), jwk.get("x5c")
+    if named is None and chain is None:
+        return ""
+    found = {named if isinstance(named, str) and named else "unreadable"} if named is not None else set()
+    if chain is not None:
+        try:
+            found.add(b64url(hashlib.sha256(base64.b64decode(chain[0], validate=True)).digest()).decode())
+        except (ValueError, TypeError, LookupError):
+            found.add("unreadable")
+    return found.pop() if len(found) == 1 else "unreadable"
 
 
 def _check_use(jwk: Mapping[str, Any]) -> None:

@@ -14,7 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from .algorithms import RULES, SYMMETRIC, Algorithm, Rule
 from .encoding import b64url, json_object, raw_from_der
 from .errors import BadSignature, JoseError, MalformedToken, UnacceptableKey
-from .jwk import MIN_RSA, PRIVATE_MEMBERS, RawPublic, check_fits, read_jwk, thumbprint, to_members
+from .jwk import (
+    MIN_RSA,
+    PRIVATE_MEMBERS,
+    RawPublic,
+    check_fits,
+    named_certificate,
+    read_jwk,
+    thumbprint,
+    to_members,
+)
 
 MAX_SET = 256 * 1024
 MAX_KEYS = 100
@@ -24,13 +33,15 @@ _Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519Priva
 class PublicKey:
     """What verifies."""
 
-    __slots__ = ("_check", "_key", "algorithm", "kid")
+    __slots__ = ("_check", "_key", "algorithm", "certificate", "kid")
 
     def __init__(self, key: RawPublic, algorithm: Algorithm, kid: str | None = None) -> None:
         check_fits(key, algorithm)
         self._key, self.algorithm = key, algorithm
         self._check = _check_of(key, algorithm)
         self.kid = kid if kid is not None else self.thumbprint()
+        self.certificate = ""
+        """The `x5t#S256` of the one certificate that this key may come in; empty: any."""
 
     def __repr__(self) -> str:
         return f"PublicKey(kid={self.kid!r}, algorithm={self.algorithm.value})"
@@ -42,7 +53,9 @@ class PublicKey:
         An `oct` key is refused unless the caller says that it expects secrets here: a set that
         others write must never turn a public key's verifier into an HMAC one (CVE-2022-29217).
         """
-        return cls(*read_jwk(jwk, allow_symmetric=allow_symmetric))
+        key = cls(*read_jwk(jwk, allow_symmetric=allow_symmetric))
+        key.certificate = named_certificate(jwk)
+        return key
 
     def verify(self, data: bytes, signature: bytes) -> None:
         """Raises `BadSignature`."""
@@ -53,7 +66,8 @@ class PublicKey:
 
     def to_jwk(self) -> dict[str, Any]:
         """Public members only, with kid, alg and use. A symmetric key has no public form."""
-        return {**to_members(self._key), "kid": self.kid, "alg": self.algorithm.value, "use": "sig"}
+        pinned = {"x5t#S256": self.certificate} if self.certificate else {}
+        return {**to_members(self._key), "kid": self.kid, "alg": self.algorithm.value, "use": "sig", **pinned}
 
     def thumbprint(self) -> str:
         """RFC 7638."""

@@ -5,6 +5,7 @@
 """
 
 from watchword.resource.claims import Claims
+from watchword.resource.client_certificate import TrustedProxy
 from watchword.resource.errors import (
     AccessRefused,
     Forbidden,
@@ -36,6 +37,7 @@ __all__ = [
     "RevocationsUnknown",
     "TokenInvalid",
     "TokenMissing",
+    "TrustedProxy",
     "Unavailable",
     "Verifier",
     "challenge",

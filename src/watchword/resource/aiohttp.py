@@ -7,6 +7,7 @@ from functools import wraps
 
 from aiohttp import web
 
+from watchword.resource.client_certificate import TrustedProxy
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 
@@ -27,7 +28,8 @@ class RequireToken(ProtectedResource):
             @wraps(handler)
             async def guarded(request: web.Request) -> web.StreamResponse:
                 try:
-                    claims = await self.aclaims(request.headers.getall("Authorization", []), needed)
+                    values = request.headers.getall("Authorization", [])
+                    claims = await self.aclaims(values, needed, _certificate(request, self.proxy))
                 except AccessRefused as refused:
                     answer = self.refuse(refused)
                     return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
@@ -46,3 +48,12 @@ class RequireToken(ProtectedResource):
             return web.Response(body=body, content_type="application/json")
 
         return web.get(path, metadata)
+
+
+def _certificate(request: web.Request, proxy: TrustedProxy | None) -> bytes | None:
+    transport = request.transport
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    if proxy is not None and proxy.trusts(peer[0] if peer else None):
+        return proxy.certificate((name.lower(), value) for name, value in request.raw_headers)
+    tls = transport.get_extra_info("ssl_object") if transport is not None else None
+    return None if tls is None else tls.getpeercert(binary_form=True)

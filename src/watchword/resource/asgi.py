@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from typing import Any
 
+from watchword.resource.client_certificate import TrustedProxy, of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 from watchword.resource.refusal import Answer
@@ -28,6 +29,7 @@ class RequireToken:
         scope: what every request needs; ``scope_for`` decides by request instead: None means any good token.
         public_paths: exact paths that need no token at all.
         realm: named in ``WWW-Authenticate``.
+        proxy: see `ProtectedResource`.
         publish_metadata: answer for RFC 9728 metadata (listing ``scopes``) without a token.
 
     Lifespan passes; a WebSocket is refused before it is accepted.
@@ -44,9 +46,10 @@ class RequireToken:
         realm: str | None = None,
         publish_metadata: bool = False,
         scopes: Iterable[str] = (),
+        proxy: TrustedProxy | None = None,
     ) -> None:
         self._app = app
-        self._resource = ProtectedResource(verifier, realm=realm, scopes=scopes)
+        self._resource = ProtectedResource(verifier, realm=realm, scopes=scopes, proxy=proxy)
         needed = named_scope(scope)
         self._scope_for = scope_for or (lambda _request: needed)
         self._public_paths = frozenset(public_paths)
@@ -61,7 +64,8 @@ class RequireToken:
             await _send_metadata(scope, send, self._metadata[1])
             return
         try:
-            claims = await self._resource.aclaims(authorization(scope["headers"]), self._scope_for(scope))
+            shown = of_scope(scope, self._resource.proxy)
+            claims = await self._resource.aclaims(authorization(scope["headers"]), self._scope_for(scope), shown)
         except AccessRefused as refused:
             await _refuse(scope, receive, send, self._resource.refuse(refused, request_id(_texts(scope["headers"]))))
             return

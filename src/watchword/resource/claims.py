@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,12 +10,16 @@ from typing import Any
 
 from watchword.resource.errors import TokenInvalid
 
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
     """RFC 9068 section 2.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only.
 
     ``roles`` is the claim of that name (section 2.2.3.1), empty where tokens carry none.
+    ``bound_to`` is the ``x5t#S256`` of the certificate that its holder shows (RFC 8705 section 3.1), empty for a
+    bearer token.
     """
 
     client_id: str
@@ -23,6 +28,7 @@ class Claims:
     expires_at: float
     raw: Mapping[str, Any] = field(repr=False)
     roles: frozenset[str] = frozenset()
+    bound_to: str = ""
 
 
 def read_claims(verified_claims: dict[str, Any]) -> Claims:
@@ -30,10 +36,9 @@ def read_claims(verified_claims: dict[str, Any]) -> Claims:
 
     Raises:
         TokenInvalid: client_id or sub missing or of another type, or a ``cnf``: a bound token is never
-            taken as a bearer token (RFC 7800 section 3.1).
+            taken as a bearer token (RFC 7800 section 3.1), unless it names a certificate and nothing else.
     """
-    if "cnf" in verified_claims:
-        raise TokenInvalid("the token is bound to a key (cnf): it is refused as a bearer token")
+    bound_to = _certificate(verified_claims["cnf"]) if "cnf" in verified_claims else ""
     client_id, subject = verified_claims.get("client_id"), verified_claims.get("sub")
     if not isinstance(client_id, str) or not client_id:
         raise TokenInvalid("client_id is missing or not a text (RFC 9068 section 2.2)")
@@ -49,7 +54,15 @@ def read_claims(verified_claims: dict[str, Any]) -> Claims:
         float(verified_claims["exp"]),
         MappingProxyType(verified_claims),
         _roles(verified_claims["roles"]) if "roles" in verified_claims else frozenset(),
+        bound_to,
     )
+
+
+def _certificate(confirmation: object) -> str:
+    found = confirmation.get("x5t#S256") if isinstance(confirmation, dict) and len(confirmation) == 1 else None
+    if not isinstance(found, str) or not _THUMBPRINT.fullmatch(found):
+        raise TokenInvalid("the token is bound to a key (cnf): it is refused as a bearer token")
+    return found
 
 
 def _roles(found: object) -> frozenset[str]:

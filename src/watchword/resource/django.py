@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
+from watchword.resource.client_certificate import of_environ
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 
@@ -32,7 +33,9 @@ class RequireToken(ProtectedResource):
             @wraps(view)
             def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 try:
-                    request.watchword = self.claims(authorization(request), needed)
+                    request.watchword = self.claims(
+                        authorization(request), needed, of_environ(request.META, self.proxy)
+                    )
                 except AccessRefused as refused:
                     return self._response(refused)
                 return view(request, *args, **kwargs)
@@ -40,7 +43,8 @@ class RequireToken(ProtectedResource):
             @wraps(view)
             async def aguarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 try:
-                    request.watchword = await self.aclaims(authorization(request), needed)
+                    shown = of_environ(request.META, self.proxy)
+                    request.watchword = await self.aclaims(authorization(request), needed, shown)
                 except AccessRefused as refused:
                     return self._response(refused)
                 return await view(request, *args, **kwargs)

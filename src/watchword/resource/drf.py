@@ -11,6 +11,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from watchword.resource.claims import Claims
+from watchword.resource.client_certificate import of_environ
 from watchword.resource.django import authorization
 from watchword.resource.errors import AccessRefused, InsufficientScope, TokenMissing
 from watchword.resource.protected_resource import ProtectedResource, named_scope
@@ -38,7 +39,8 @@ class TokenAuthentication(BaseAuthentication):  # type: ignore[misc]
     def authenticate(self, request: Request) -> tuple[Caller, Claims] | None:
         """None without a bearer token; else who it is, or `Refused`."""
         try:
-            claims = self.resource.claims(authorization(request), None)
+            shown = of_environ(request.META, self.resource.proxy)
+            claims = self.resource.claims(authorization(request), None, shown)
         except TokenMissing:
             return None
         except AccessRefused as refused:

@@ -10,6 +10,7 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
 from watchword.resource.claims import Claims
+from watchword.resource.client_certificate import TrustedProxy, of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource
 from watchword.resource.verifier import Verifier
@@ -23,7 +24,7 @@ class RequireToken(SecurityBase):
     Args:
         scopes: every scope that a path of this application asks for, with a sentence for its readers.
         token_url: where callers get tokens; by default the ``/token`` of a Watchword issuer.
-        scheme_name: the scheme's name in OpenAPI. ``realm``: named in ``WWW-Authenticate``.
+        scheme_name: the scheme's name in OpenAPI. ``realm``, ``proxy``: see `ProtectedResource`.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class RequireToken(SecurityBase):
         token_url: str | None = None,
         scheme_name: str = "watchword",
         realm: str | None = None,
+        proxy: TrustedProxy | None = None,
     ) -> None:
-        self._resource = ProtectedResource(verifier, realm=realm, scopes=scopes)
+        self._resource = ProtectedResource(verifier, realm=realm, scopes=scopes, proxy=proxy)
         self._known = frozenset(scopes)
         flow = OAuthFlowClientCredentials(tokenUrl=token_url or f"{verifier.issuer}/token", scopes=dict(scopes))
         self.model = OAuth2(flows=OAuthFlows(clientCredentials=flow))
@@ -47,7 +49,8 @@ class RequireToken(SecurityBase):
             raise RuntimeError(f"name these in RequireToken(scopes=...), or OpenAPI is wrong: {sorted(unknown)}")
         scope = " ".join(needed.scopes) or None
         try:
-            return await self._resource.aclaims(request.headers.getlist("authorization"), scope)
+            shown = of_scope(request.scope, self._resource.proxy)
+            return await self._resource.aclaims(request.headers.getlist("authorization"), scope, shown)
         except AccessRefused as refused:
             answer = self._resource.refuse(refused)
             headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}

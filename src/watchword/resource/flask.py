@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
+from watchword.resource.client_certificate import of_environ
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 
@@ -30,7 +31,8 @@ class RequireToken(ProtectedResource):
             @wraps(view)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
                 try:
-                    g.watchword = self.claims(request.headers.getlist("Authorization"), needed)
+                    shown = of_environ(request.environ, self.proxy)
+                    g.watchword = self.claims(request.headers.getlist("Authorization"), needed, shown)
                 except AccessRefused as refused:
                     answer = self.refuse(refused)
                     return Response(answer.body, answer.status, answer.headers)

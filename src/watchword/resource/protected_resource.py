@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from watchword.resource.claims import Claims
+from watchword.resource.client_certificate import TrustedProxy
 from watchword.resource.errors import (
     AccessRefused,
     RequestInvalid,
@@ -34,19 +35,34 @@ class ProtectedResource:
     Args:
         realm: named in ``WWW-Authenticate``.
         scopes: what the metadata lists as ``scopes_supported``.
+        proxy: who passes on the callers' certificates, where TLS ends before this API (RFC 8705).
     """
 
-    def __init__(self, verifier: Verifier, *, realm: str | None = None, scopes: Iterable[str] = ()) -> None:
-        self.verifier = verifier
+    def __init__(
+        self,
+        verifier: Verifier,
+        *,
+        realm: str | None = None,
+        scopes: Iterable[str] = (),
+        proxy: TrustedProxy | None = None,
+    ) -> None:
+        self.verifier, self.proxy = verifier, proxy
         self._realm, self._scopes, self._published = realm, sorted(scopes), False
 
-    def claims(self, unverified_authorization: Sequence[str], scope: str | None) -> Claims:
-        """Whose request this is. Takes every value of the Authorization header. Raises `AccessRefused`."""
-        return self.verifier.verify(bearer_token(unverified_authorization), scope)
+    def claims(
+        self, unverified_authorization: Sequence[str], scope: str | None, certificate: bytes | None = None
+    ) -> Claims:
+        """Whose request this is. Takes every value of the Authorization header. Raises `AccessRefused`.
 
-    async def aclaims(self, unverified_authorization: Sequence[str], scope: str | None) -> Claims:
+        ``certificate``: see `Verifier.verify`; adapters get it from `watchword.resource.client_certificate`.
+        """
+        return self.verifier.verify(bearer_token(unverified_authorization), scope, certificate=certificate)
+
+    async def aclaims(
+        self, unverified_authorization: Sequence[str], scope: str | None, certificate: bytes | None = None
+    ) -> Claims:
         """`claims`, for an event loop."""
-        return await self.verifier.averify(bearer_token(unverified_authorization), scope)
+        return await self.verifier.averify(bearer_token(unverified_authorization), scope, certificate=certificate)
 
     def refuse(self, refused: AccessRefused, request_id: str = "") -> Answer:
         """The answer for the caller; the rule that was broken goes to the log only, joined by ``request_id``."""

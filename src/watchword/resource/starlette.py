@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from watchword.resource.client_certificate import of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 
@@ -33,7 +34,8 @@ class RequireToken(ProtectedResource):
             @wraps(endpoint)
             async def guarded(request: Request) -> Response:
                 try:
-                    claims = await self.aclaims(request.headers.getlist("authorization"), needed)
+                    shown = of_scope(request.scope, self.proxy)
+                    claims = await self.aclaims(request.headers.getlist("authorization"), needed, shown)
                 except AccessRefused as refused:
                     answer = self.refuse(refused)
                     return Response(answer.body, answer.status, answer.headers)

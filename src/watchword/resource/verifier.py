@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, decode_unverified
+from watchword.jose.certificates import certificate_thumbprint
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
 from watchword.resource.errors import Forbidden, InsufficientScope, TokenInvalid
@@ -92,22 +94,33 @@ class Verifier:
         self._plain = not rules and all(one.revocations is None for one in listed)
         self._cache: _Cache = OrderedDict()
 
-    def verify(self, token: str, scope: str | None = None, *, role: str | None = None) -> Claims:
+    def verify(
+        self, token: str, scope: str | None = None, *, role: str | None = None, certificate: bytes | None = None
+    ) -> Claims:
         """The claims of a good token that has ``scope`` (one, or several with spaces: all are needed) and ``role``.
+
+        ``certificate`` is the caller's, DER, whose key a TLS handshake showed: a token that is bound to one
+        (RFC 8705 section 3) is good with that one only.
 
         Raises:
             TokenInvalid, Forbidden, Unavailable, and those of their kind: see `watchword.resource.errors`.
         """
         found = self._cache.get(token)
         claims = self._verify_new(token) if found is None or self._now() >= found[0] else found[1]
+        if claims.bound_to:
+            check_certificate(claims, certificate)
         if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
         return self._permitted(claims, scope, role)
 
-    async def averify(self, token: str, scope: str | None = None, *, role: str | None = None) -> Claims:
+    async def averify(
+        self, token: str, scope: str | None = None, *, role: str | None = None, certificate: bytes | None = None
+    ) -> Claims:
         """`verify`, for an event loop: what must be fetched is fetched without blocking it."""
         found = self._cache.get(token)
         claims = await self._averify_new(token) if found is None or self._now() >= found[0] else found[1]
+        if claims.bound_to:
+            check_certificate(claims, certificate)
         if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
         return self._permitted(claims, scope, role)
@@ -207,6 +220,14 @@ class Verifier:
         for rule in self._rules:
             rule(claims)
         return claims
+
+
+def check_certificate(claims: Claims, certificate: bytes | None) -> None:
+    """Whether a bound token is in the hands of the one that it was given to. Raises `TokenInvalid`."""
+    if certificate is None:
+        raise TokenInvalid("the token is bound to a certificate (cnf), and the request shows none")
+    if not hmac.compare_digest(certificate_thumbprint(certificate), claims.bound_to):
+        raise TokenInvalid("the token is bound to another certificate (cnf)")
 
 
 def _asked(trusted: TrustedIssuer) -> Introspector:

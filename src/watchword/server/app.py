@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 import httpcore
 from msgspec import Struct
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from ..jose.nonces import Nonces
 from ..jose.sealing import MasterKey, create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
@@ -25,15 +27,18 @@ from .http.appid.handlers import AppIdHandlers
 from .http.appid.management import AppIdManagement
 from .http.appid.questions import AppIdQuestions
 from .http.appid.runtime import AppIdRuntime
+from .http.client_certificate import ClientCertificates
+from .http.dpop import Addresses
 from .http.front import Asgi, Front
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
-from .http.oauth.metadata import PublicDocuments
+from .http.oauth.metadata import ClientCertificatePolicy, PublicDocuments
 from .http.oauth.token import TokenEndpoint
 from .http.operations import Operations
 from .http.wire import Receive, Send
 from .keys.rotation import Policy
 from .outgoing.fetch import OutgoingFetch, Resolve, system_resolver
+from .protocol.dpop import ProofRules
 from .protocol.proof_jwt import Window
 from .service.appid_surface import appid_surface
 from .service.authenticate_client import AuthenticateClient
@@ -73,6 +78,7 @@ from .storage.open import (
 from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
+NONCES = b"watchword dpop nonces v1"
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -165,6 +171,9 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         view, imported, ClientKeys(fetch, master, world.clock), issuer_of, pepper,
         Window(settings.clock_tolerance, settings.assertion_life),
     )  # fmt: skip
+    proofs = ProofRules(
+        Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
+    )
     return Services(
         settings=settings,
         world=world,
@@ -173,7 +182,7 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
         view=view,
         commits=commits,
         refusals=refusals,
-        issue=IssueToken(view, commits, uses, prove, world.clock, world.random_bytes),
+        issue=IssueToken(view, commits, uses, prove, proofs, world.clock, world.random_bytes),
         native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes)),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,
@@ -203,7 +212,7 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     )
 
 
-def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Front:
+def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
     """The ASGI application over these services."""
     settings = services.settings
     questions = TokenQuestions(
@@ -235,17 +244,39 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Fr
         "/health/": operations.health,
         "/metrics": operations.metrics,
     }
-    return Front(
+    front = Front(
         services.view,
         base_path,
         services.issuer_of,
-        TokenEndpoint(services.issue, services.native, services.refusals, settings.body_timeout),
+        TokenEndpoint(
+            services.issue,
+            services.native,
+            services.refusals,
+            settings.body_timeout,
+            addresses=Addresses(settings.base_url, settings.mtls_url),
+        ),
         questions,
-        PublicDocuments(settings.key_publish_ahead),
+        PublicDocuments(settings.key_publish_ahead, certificate_policy(settings)),
         ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),
         mounted,
         lifespan,  # type: ignore[arg-type]
     )
+    return behind_proxies(settings, front)
+
+
+def behind_proxies(settings: Settings, front: Asgi) -> Asgi:
+    """What trusted proxies say of the caller: first of its certificate, while the peer is still the proxy."""
+    proxied = ProxyHeadersMiddleware(front, list(settings.trusted_proxies))  # type: ignore[arg-type]
+    application: Asgi = proxied if settings.trusted_proxies else front  # type: ignore[assignment]
+    if not settings.takes_certificates:
+        return application
+    return ClientCertificates(application, settings.client_cert_header or None, proxied.trusted_hosts)  # type: ignore[arg-type]
+
+
+def certificate_policy(settings: Settings) -> ClientCertificatePolicy:
+    """What the metadata says of certificates."""
+    base = settings.mtls_url.rstrip("/")
+    return ClientCertificatePolicy(settings.takes_certificates, (lambda slug: f"{base}/t/{slug}") if base else None)
 
 
 def appid(services: Services, desk: Desk, administration: Administration, base_path: str) -> dict[str, Asgi]:
@@ -268,7 +299,7 @@ class Application:
 
     def __init__(self, settings: Settings, world: World = World()) -> None:  # noqa: B008 (frozen)
         self._settings, self._world = settings, world
-        self._front: Front | None = None
+        self._front: Asgi | None = None
         self.services: Services | None = None
 
     async def __call__(self, scope: dict[str, object], receive: Receive, send: Send) -> None:

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,6 +41,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Certificate chain (PEM) for our own TLS listener."""
     tls_key: str = ""
     """Its private key (PEM)."""
+    client_ca: str = ""
+    """Certificates (PEM) of which one must vouch for a caller's: our TLS listener asks every caller for one."""
+    client_cert: Literal["optional", "required"] = "optional"
+    """Whether a caller without a certificate gets through the TLS handshake. With `client_ca` only."""
+    client_cert_header: Literal["", "client-cert", "x-forwarded-client-cert"] = ""
+    """The header in which `trusted_proxies` pass on a caller's certificate (RFC 9440, or Envoy's)."""
+    mtls_url: str = ""
+    """A second base under which callers are asked for a certificate: `mtls_endpoint_aliases` of the metadata."""
     dev_tls: bool = False
     """Our own TLS listener with a certificate of a development CA made here. Loopback only."""
     behind_proxy: bool = False
@@ -61,6 +69,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds by which a caller's clock may differ from ours, in either direction."""
     assertion_life: float = 600.0
     """The longest life, in seconds, of a JWT by which an application proves itself."""
+    dpop_proof_life: float = 60.0
+    """Seconds after its `iat` for which a DPoP proof may be used, once."""
+    dpop_nonce: bool = False
+    """Refuse DPoP proofs without a nonce of ours: none can be made in advance, and callers' clocks do not matter."""
     fetch_from_loopback: bool = False
     """Let `jwks_uri` name this machine, also over plain HTTP. For development, on loopback only."""
     fetch_ca_file: str = ""
@@ -93,12 +105,15 @@ class Settings(Struct, frozen=True, kw_only=True):
                 "the development CA is for our own listener on loopback only: bind 127.0.0.1, "
                 "or drop --dev-tls and give --tls-cert and --tls-key"
             )
+        self._check_client_certificates()
         if self.host not in LOOPBACK and self.debug:
             raise SettingsError("debug is for loopback only: bind 127.0.0.1 or drop --debug")
         if self.host not in LOOPBACK and self.fetch_from_loopback:
             raise SettingsError("fetch_from_loopback is for loopback only: bind 127.0.0.1 or drop it")
         if not 0 <= self.clock_tolerance <= 300 or not 10 <= self.assertion_life <= 3600:
             raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
+        if not 5 <= self.dpop_proof_life <= 600:
+            raise SettingsError("dpop_proof_life is 5 to 600 seconds")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "
@@ -115,6 +130,22 @@ class Settings(Struct, frozen=True, kw_only=True):
             or "@" in parts.netloc
         ):
             raise SettingsError("WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it")
+
+    def _check_client_certificates(self) -> None:
+        if self.client_ca and not (self.tls_cert or self.dev_tls):
+            raise SettingsError("client certificates are asked for by our own TLS listener: give --tls-cert, --tls-key")
+        if self.client_cert == "required" and not self.client_ca:
+            raise SettingsError("--client-cert required needs --client-ca: the certificates that vouch for callers'")
+        if self.client_cert_header and (not self.trusted_proxies or "*" in self.trusted_proxies):
+            raise SettingsError("--client-cert-header counts from named proxies only: give --trusted-proxy, and not *")
+        parts = urlsplit(self.mtls_url)
+        if self.mtls_url and (parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment):
+            raise SettingsError("WATCHWORD_MTLS_URL: use https://host or https://host/path, nothing else in it")
+
+    @property
+    def takes_certificates(self) -> bool:
+        """Whether a caller's certificate can reach this instance."""
+        return bool(self.client_ca or self.client_cert_header or self.mtls_url)
 
 
 def load(

@@ -28,6 +28,8 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     secret_id: str = ""
     key_id: str = ""
     """The application's own key, when it proved itself with one."""
+    bound_to: str = ""
+    """The thumbprint of the key (RFC 9449) or certificate (RFC 8705) without which the token is worth nothing."""
     surface: str = "oauth"
 
 
@@ -207,6 +209,19 @@ class KeyWithdrawn(Event, frozen=True, kw_only=True):
     emergency: bool = False
 
 
+class TrustAnchorAdded(Event, frozen=True, kw_only=True):
+    """An authority vouches for certificates of this tenant's applications."""
+
+    thumbprint: str
+    subject: str
+
+
+class TrustAnchorRemoved(Event, frozen=True, kw_only=True):
+    """Certificates of this authority prove nothing any more."""
+
+    thumbprint: str
+
+
 class AuditPruned(Event, frozen=True, kw_only=True):
     """Events older than `before` were removed on purpose."""
 
@@ -231,5 +246,6 @@ AnyEvent = (
     | ApiCreated | ApiUpdated | ApiDeleted
     | RoleCreated | RoleUpdated | RoleDeleted
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
+    | TrustAnchorAdded | TrustAnchorRemoved
     | AuditPruned | InstanceExported | InstanceImported
 )  # fmt: skip

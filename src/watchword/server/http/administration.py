@@ -7,12 +7,15 @@ Watchword's own API, of the tenant that issued them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from ...jose import JoseError, decode_unverified
 from ...jose.encoding import json_object
+from ..protocol.binding import check_possession
+from ..protocol.errors import OAuthError
 from ..registry.model import ADMIN_API
 from ..service.create_tenant import DEFAULT
 from ..service.desk import Caller
@@ -20,6 +23,7 @@ from ..service.read_token import TokenReader
 from ..service.view import TenantView, View, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Request, Route
+from .client_certificate import certificate_of
 from .wire import MAX_BODY, Header, Headers, Receive, Scope, read_body
 
 
@@ -41,7 +45,7 @@ class Administration:
 
         `named` is the tenant in the path, where the surface has one: the token must be of that tenant.
         """
-        caller = await self._authorise(headers, route)
+        caller = await self._authorise(headers, route, scope)
         if named is not None and caller.tenant_id != named.tenant.tenant_id:
             raise unauthorized("insufficient_scope", "this token administers another tenant", status=403)
         return Request(
@@ -52,7 +56,7 @@ class Administration:
             _expected(scope["headers"]),
         )
 
-    async def _authorise(self, headers: Headers, route: Route) -> Caller:
+    async def _authorise(self, headers: Headers, route: Route, scope: Scope) -> Caller:
         """A token for the admin API, of the tenant that issued it, with the route's scope."""
         scheme, _, raw = (headers.authorization or b"").partition(b" ")
         unverified_token = raw.strip().decode("ascii", "replace")
@@ -66,6 +70,8 @@ class Administration:
         claims = await self._tokens.claims(tenant, unverified_token, self._clock()) if tenant is not None else None
         if tenant is None or claims is None or ADMIN_API not in _texts(claims["aud"]):
             raise unauthorized("invalid_token", "the token is not an active one for the admin API")
+        if "cnf" in claims:
+            _check_possession(claims, scope)
         if route.scope not in claims["scope"].split(" "):
             raise unauthorized(
                 "insufficient_scope",
@@ -110,6 +116,13 @@ class Administration:
             raise Problem(400, "the request breaks a rule", str(error)) from None
         except (msgspec.DecodeError, RecursionError):
             raise Problem(400, "the body is not JSON as we read it", "not well-formed") from None
+
+
+def _check_possession(claims: dict[str, Any], scope: Scope) -> None:
+    try:
+        check_possession(claims, certificate_of(scope))
+    except OAuthError as error:
+        raise unauthorized("invalid_token", error.public) from None
 
 
 def _texts(audience: str | list[str]) -> list[str]:

@@ -20,6 +20,7 @@ from ..protocol.errors import (
     OAuthError,
     TooLarge,
     TooSlow,
+    UseDpopNonce,
 )
 from ..protocol.form import decode_component
 
@@ -81,6 +82,8 @@ async def answer_error(send: Send, error: OAuthError, *, used_authorization: boo
             *headers,
             (b"www-authenticate", b'Basic realm="watchword", charset="UTF-8"'),
         )
+    if isinstance(error, UseDpopNonce):
+        headers = (*headers, (b"dpop-nonce", error.nonce.encode()))
     if error.retry_after is not None:
         headers = (*headers, (b"retry-after", b"%d" % error.retry_after))
     if request_id:
@@ -189,7 +192,8 @@ class Headers:
         "content_encoding",
         "content_length",
         "content_type",
-        "host",
+        "dpop",
+        "dpops",
         "request_id",
         "size",
     )
@@ -197,6 +201,8 @@ class Headers:
     def __init__(self, raw: list[Header]) -> None:
         self.authorization: bytes | None = None
         self.authorizations = 0
+        self.dpop: bytes | None = None
+        self.dpops = 0
         self.content_type: bytes | None = None
         self.content_length: bytes | None = None
         self.content_encoding: bytes | None = None
@@ -215,6 +221,9 @@ class Headers:
                 self.content_encoding = value
             elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 self.request_id = value.decode()
+            elif name == b"dpop":
+                self.dpop = value
+                self.dpops += 1
             elif name == b"traceparent" and not self.request_id:
                 found = _TRACEPARENT.fullmatch(value)
                 if found and found[1].strip(b"0"):
@@ -223,11 +232,17 @@ class Headers:
             self._judge_size(len(raw))
 
     def _judge_size(self, count: int) -> None:
-        """A well-formed Basic credential of any size is a wrong secret, not a flood; all else is refused."""
+        """A well-formed Basic credential of any size is a wrong secret, not a flood; all else is refused.
+
+        So is a DPoP proof of any size a wrong proof.
+        """
+        rest = self.size - len(self.dpop or b"")
+        if count <= MAX_HEADERS and rest <= MAX_HEADER_BYTES:
+            return
         if (
             count <= MAX_HEADERS
             and self.authorization is not None
-            and self.size - len(self.authorization) < MAX_HEADER_BYTES
+            and rest - len(self.authorization) < MAX_HEADER_BYTES
         ):
             try:
                 basic_credentials(self.authorization)

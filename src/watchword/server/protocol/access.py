@@ -21,6 +21,10 @@ class Access(Struct, frozen=True):
     audience: tuple[str, ...]
     scopes: tuple[str, ...]
     settings: TokenSettings
+    bound: bool = False
+    """Whether there may be no token without a confirmation."""
+    confirmation: dict[str, str] | None = None
+    """What the holder has to prove (RFC 7800 section 3.1)."""
 
 
 def check_may_act(tenant: Tenant, application: Application) -> None:
@@ -33,6 +37,11 @@ def check_grant_allowed(application: Application, grant_type: str) -> None:
     """RFC 6749 section 5.2, unauthorized_client."""
     if grant_type not in application.grant_types:
         raise UnauthorizedClient("this application may not use this grant type; an administrator can allow it")
+
+
+def must_be_bound(application: Application, targets: tuple[Api, ...]) -> bool:
+    """One of them is enough to want it."""
+    return application.require_bound or any(api.require_bound for api in targets)
 
 
 def asked_scopes(scope: str) -> tuple[str, ...]:

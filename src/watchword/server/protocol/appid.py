@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ..registry.appid import DEFAULT_SCOPE, is_application
 from ..registry.model import Api, SigningAlgorithm, TokenSettings
-from .access import Access, allowed_scopes, asked_scopes
-from .errors import InvalidTarget
+from .access import Access, allowed_scopes, asked_scopes, must_be_bound
+from .errors import InvalidRequest, InvalidTarget
 from .request import TokenRequest
 from .standing import Standing
 
@@ -20,7 +20,7 @@ ALGORITHM: SigningAlgorithm = "RS256"
 class AppIdAccess(Access, frozen=True):
     """What was granted, and the claims that the tenant adds."""
 
-    custom: dict[str, Any]
+    custom: dict[str, Any] = field(default_factory=dict)
 
 
 class AppIdClaims(Struct, frozen=True):
@@ -45,6 +45,8 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
     targets = _targets(standing, request.audience)
+    if must_be_bound(standing.application, targets):
+        raise InvalidRequest("this token has to be bound to a key, and App ID knows none: ask the issuer's own /token")
     asked = tuple(name for name in asked_scopes(request.scope) if name != DEFAULT_SCOPE)
     given = allowed_scopes(asked, targets, standing.granted) if asked or not request.scope else ()
     return AppIdAccess(
@@ -52,7 +54,7 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
         (request.audience or standing.application.client_id,),
         (DEFAULT_SCOPE, *given),
         TokenSettings(algorithm=ALGORITHM, type="JWT", lifetime=standing.tenant.appid_lifetime),
-        _custom_claims(standing),
+        custom=_custom_claims(standing),
     )
 
 

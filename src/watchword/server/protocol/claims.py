@@ -12,7 +12,7 @@ from .access import Access
 _encoder = msgspec.json.Encoder()
 
 
-class AccessTokenClaims(Struct, frozen=True):
+class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
     """RFC 9068 section 2.2. `aud` is a string when there is one audience (DESIGN 5.3)."""
 
     iss: str
@@ -23,6 +23,8 @@ class AccessTokenClaims(Struct, frozen=True):
     iat: int
     jti: str
     scope: str
+    cnf: dict[str, str] | None = None
+    """RFC 7800 section 3.1, of a bound token."""
 
 
 def access_token_claims(access: Access, issuer: str, now: int, token_id: str) -> AccessTokenClaims:
@@ -37,6 +39,7 @@ def access_token_claims(access: Access, issuer: str, now: int, token_id: str) ->
         now,
         token_id,
         " ".join(access.scopes),
+        access.confirmation,
     )
 
 

@@ -7,6 +7,8 @@ OAuthError
 ├── UnsupportedGrantType    400 unsupported_grant_type
 ├── InvalidScope            400 invalid_scope
 ├── InvalidTarget           400 invalid_target             (RFC 8707)
+├── InvalidDpopProof        400 invalid_dpop_proof         (RFC 9449)
+│   └── UseDpopNonce        400 use_dpop_nonce, DPoP-Nonce
 ├── InvalidToken            401 invalid_token              (RFC 6750)
 ├── InsufficientScope       403 insufficient_scope         (RFC 6750)
 ├── TooLarge                413 invalid_request
@@ -69,6 +71,22 @@ class InvalidTarget(OAuthError):
     """RFC 8707 section 2."""
 
     error = "invalid_target"
+
+
+class InvalidDpopProof(OAuthError):
+    """RFC 9449 section 5. Its words may name the rule: the caller has proved who it is, and the proof is its own."""
+
+    error = "invalid_dpop_proof"
+
+
+class UseDpopNonce(InvalidDpopProof):
+    """RFC 9449 section 8: `nonce` is the one to use."""
+
+    error = "use_dpop_nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("make the DPoP proof again, with the nonce of the DPoP-Nonce header", rule="nonce")
+        self.nonce = nonce
 
 
 class InvalidToken(OAuthError):

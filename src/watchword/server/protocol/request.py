@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...jose import JoseError, decode_unverified
+from ...jose.certificate_header import Presented
 from ...jose.encoding import json_object
+from .dpop import PresentedProof
 from .errors import InvalidRequest
 
 SECRET_MARKS = ("client_secret",)
@@ -19,13 +22,18 @@ Form = dict[str, str | list[str]]
 class Credentials(Struct, frozen=True):
     """What the caller says that it is, and how it tries to prove it."""
 
-    method: Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
+    method: Literal[
+        "client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "tls_client_auth", "none"
+    ]
+    """`tls_client_auth` also where it will be self_signed_tls_client_auth: the request looks the same."""
     unverified_client_id: str
     unverified_secret: str
     interchangeable: bool = False
     """Whether it counts the same in header and body: the App ID surface never told its applications to choose."""
     unverified_assertion: str = ""
     """A JWT of RFC 7523 section 2.2."""
+    certificate: Presented | None = None
+    """Its key is the caller's, a TLS handshake showed that; whose certificate it is has not been judged."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.method}, ...)"
@@ -41,6 +49,8 @@ class TokenRequest(Struct, frozen=True):
     audience: str
     source: str = ""
     request_id: str = ""
+    proof: PresentedProof | None = None
+    """A DPoP proof: the token is to be bound to its key (RFC 9449 section 5)."""
 
 
 def text(form: Form, name: str) -> str:
@@ -49,8 +59,20 @@ def text(form: Form, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
-    """The one authentication method of a request; two are refused (RFC 6749 section 2.3)."""
+def credentials(form: Form, basic: tuple[str, str] | None, certificate: Presented | None = None) -> Credentials:
+    """The one authentication method of a request; two are refused (RFC 6749 section 2.3).
+
+    A certificate beside another method is none: a token can be bound to it. Alone with a `client_id` it is one.
+    """
+    found = _credentials(form, basic)
+    if certificate is None:
+        return found
+    if found.method == "none" and not any(name in form for name in ASSERTION_MARKS):
+        return Credentials("tls_client_auth", found.unverified_client_id, "", certificate=certificate)
+    return replace(found, certificate=certificate)
+
+
+def _credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
     client_id, in_body = text(form, "client_id"), "client_secret" in form
     asserted = any(name in form for name in ASSERTION_MARKS)
     if (basic is not None) + in_body + asserted > 1:
@@ -82,11 +104,17 @@ def _asserted(form: Form, client_id: str) -> Credentials:
     return Credentials(method, unverified_subject, "", unverified_assertion=unverified_assertion)
 
 
-def token_request(form: Form, basic: tuple[str, str] | None, source: str = "", request_id: str = "") -> TokenRequest:
+def token_request(
+    form: Form,
+    basic: tuple[str, str] | None,
+    source: str = "",
+    request_id: str = "",
+    certificate: Presented | None = None,
+) -> TokenRequest:
     """Every gap that can be seen without knowing the application."""
     resources = form.get("resource", [])
     return TokenRequest(
-        credentials(form, basic),
+        credentials(form, basic, certificate),
         text(form, "grant_type"),
         text(form, "scope"),
         tuple(resources) if isinstance(resources, list) else (),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ...jose import Algorithm, JoseError, KeySet, PublicKey, UnacceptableKey
 from ...jose.jwk import PRIVATE_MEMBERS
+from . import certificates
 from .errors import Invalid
 from .model import KEY_METHODS, SECRET_METHODS, Application, ClientKey
 
@@ -67,12 +68,17 @@ def acceptable(unverified_jwks: bytes) -> KeySet:
 def check_credentials(application: Application) -> None:
     """An application has what its one method needs, and nothing that another would need."""
     by_key = application.auth_method in KEY_METHODS
+    method = application.auth_method
     if by_key and bool(application.keys) == bool(application.jwks_uri):
-        raise Invalid("private_key_jwt needs either jwks or jwks_uri", field="jwks")
+        raise Invalid(f"{method} needs either jwks or jwks_uri", field="jwks")
     if not by_key and (application.keys or application.jwks_uri is not None):
-        raise Invalid(f"{application.auth_method} uses a secret: leave out jwks and jwks_uri", field="jwks")
-    if application.secrets and application.auth_method not in SECRET_METHODS:
-        raise Invalid(f"{application.auth_method} uses keys: there is no secret", field="auth_method")
+        raise Invalid(f"{method} uses no keys: leave out jwks and jwks_uri", field="jwks")
+    if application.secrets and method not in SECRET_METHODS:
+        raise Invalid(f"{method} has no secret", field="auth_method")
+    if (method == "tls_client_auth") != (application.tls_client_auth is not None):
+        raise Invalid("auth_method tls_client_auth and the member tls_client_auth go together", field="tls_client_auth")
+    if application.tls_client_auth is not None:
+        certificates.check_name(application.tls_client_auth)
 
 
 def check_jwks_uri(uri: str, *, loopback: bool) -> None:

@@ -13,14 +13,22 @@ from typing import Any, Literal
 from msgspec import Struct
 
 Kind = Literal["service", "job", "device"]
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
+AuthMethod = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "client_secret_jwt",
+    "tls_client_auth",
+    "self_signed_tls_client_auth",
+]
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
 TokenType = Literal["at+jwt", "JWT"]
 
 CLIENT_CREDENTIALS = "client_credentials"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
-KEY_METHODS = ("private_key_jwt",)
+KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
+CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth")
 ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60
@@ -51,6 +59,28 @@ class ClientKey(Struct, frozen=True, kw_only=True):
     created_at: int
 
 
+class CertificateName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom a certificate has to name, in exactly one way (RFC 8705 section 2.1.2)."""
+
+    subject_dn: str | None = None
+    """RFC 4514."""
+    san_dns: str | None = None
+    san_uri: str | None = None
+    san_ip: str | None = None
+    san_email: str | None = None
+
+
+class TrustAnchor(Struct, frozen=True, kw_only=True):
+    """An authority whose certificates count for a tenant's applications."""
+
+    thumbprint: str
+    """`x5t#S256`: its id."""
+    subject: str
+    pem: str
+    expires_at: int
+    added_at: int
+
+
 class Grant(Struct, frozen=True, kw_only=True):
     """What an application may ask for at one API, directly."""
 
@@ -73,6 +103,10 @@ class Application(Struct, frozen=True, kw_only=True):
     keys: tuple[ClientKey, ...] = ()
     jwks_uri: str | None = None
     """Where the keys stand, when they are not given by value."""
+    tls_client_auth: CertificateName | None = None
+    """Whom its certificate names, for the method of that name."""
+    require_bound: bool = False
+    """Its tokens are bound to a key of its own, or there are none."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
@@ -111,6 +145,8 @@ class Api(Struct, frozen=True, kw_only=True):
     tokens: TokenSettings = TokenSettings()
     introspectors: tuple[str, ...] = ()
     """Client ids that may introspect tokens for this API."""
+    require_bound: bool = False
+    """Tokens for it are bound to a key of the caller, or there are none."""
     created_at: int
     version: int = 1
 
@@ -155,6 +191,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     appid_lifetime: int = DEFAULT_LIFETIME
     """Seconds that a token of the App ID surface lives."""
     appid_claims: tuple[ClaimMapping, ...] = ()
+    anchors: tuple[TrustAnchor, ...] = ()
+    """Whose certificates count for tls_client_auth."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

@@ -29,11 +29,11 @@ class AuthenticateClient:
                 if current is None:
                     raise Unavailable("the tenant was deleted meanwhile")
                 client = await self._prove(current, presented, self._clock())
-                application, mark = client.standing.application, client.proven.mark
-                if mark is None:
+                application, marks = client.standing.application, client.proven.marks
+                if not marks:
                     return application
                 used = self._commits.submit(
-                    application.tenant_id, application.client_id, None, None, client.as_of, mark
+                    application.tenant_id, application.client_id, None, None, client.as_of, marks
                 )
                 if await used:
                     return application

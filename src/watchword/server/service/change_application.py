@@ -10,14 +10,25 @@ from msgspec.structs import replace
 from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
 from ..registry.client_keys import read_keys
 from ..registry.errors import Conflict
-from ..registry.model import KEY_METHODS, Application, AuthMethod, Grant, Kind
+from ..registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind
 from ..registry.revocation import of_application
 from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
 from .ports import Transaction
 
-_ARMS = {"enabled", "grants", "role_ids", "auth_method", "grant_types", "keys", "jwks_uri", "secrets"}
+_ARMS = {
+    "enabled",
+    "grants",
+    "role_ids",
+    "auth_method",
+    "grant_types",
+    "keys",
+    "jwks_uri",
+    "secrets",
+    "tls_client_auth",
+    "require_bound",
+}
 _ONE_SECRET = {"client_secret_basic", "client_secret_post"}
 _NOT_ITSELF = "an administrator cannot disable, delete or disarm itself; use another one's token for that"
 
@@ -37,6 +48,8 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     labels: dict[str, str] | UnsetType = UNSET
     jwks: dict[str, Any] | UnsetType = UNSET
     jwks_uri: str | UnsetType = UNSET
+    tls_client_auth: CertificateName | UnsetType = UNSET
+    require_bound: bool | UnsetType = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:
@@ -106,6 +119,8 @@ def _changed(before: Application, change: ApplicationChange, at: int) -> Applica
         return after
     if after.auth_method not in KEY_METHODS and not {"keys", "jwks_uri"} & fields.keys():
         after = replace(after, keys=(), jwks_uri=None)
+    if after.auth_method != "tls_client_auth" and "tls_client_auth" not in fields:
+        after = replace(after, tls_client_auth=None)
     return replace(after, secrets=())
 
 

@@ -16,6 +16,8 @@ import structlog
 from msgspec import Struct
 
 from ...jose import Algorithm, JoseError, KeySet, decode_unverified, symmetric
+from ...jose.certificate_header import Presented
+from ...jose.certificates import Certificate, UnacceptableCertificate
 from ...jose.sealing import MasterKey, SealBroken
 from ..protocol.request import Credentials
 from ..registry import client_keys
@@ -26,6 +28,8 @@ STALE = 3_600.0
 COOL_DOWN = 30.0
 MAX_APPLICATIONS = 10_000
 Fetch = Callable[[str], Awaitable[bytes]]
+Lacks = Callable[[KeySet], bool]
+"""Whether a set has not the key that is needed."""
 _NONE = KeySet([])
 _log = structlog.get_logger("watchword.client_keys")
 
@@ -62,6 +66,10 @@ class ClientKeys:
 
     async def of(self, application: Application, presented: Credentials, now: float) -> KeySet:
         """The keys that may verify this proof; empty when the application proves itself otherwise."""
+        if application.auth_method == "self_signed_tls_client_auth" and presented.certificate is not None:
+            if application.jwks_uri is None:
+                return self._given(application)
+            return await self._fetched(application, application.jwks_uri, _without_key_of(presented.certificate))
         if application.auth_method != presented.method:
             return _NONE
         if application.auth_method == "client_secret_jwt":
@@ -69,7 +77,7 @@ class ClientKeys:
         if application.auth_method != "private_key_jwt":
             return _NONE
         if application.jwks_uri is not None:
-            return await self._fetched(application, application.jwks_uri, _wanted(presented))
+            return await self._fetched(application, application.jwks_uri, _without(_wanted(presented)))
         return self._given(application)
 
     def _secrets(self, application: Application, now: float) -> KeySet:
@@ -92,20 +100,20 @@ class ClientKeys:
             _bound(self._by_value)
         return known[1]
 
-    async def _fetched(self, application: Application, uri: str, kid: str | None) -> KeySet:
+    async def _fetched(self, application: Application, uri: str, lacks: Lacks) -> KeySet:
         place = (application.tenant_id, application.client_id, uri)
         remote = self._remote.setdefault(place, _Remote(asyncio.Lock()))
         _bound(self._remote)
-        if self._due(remote, kid):
+        if self._due(remote, lacks):
             async with remote.turn:  # whoever waited here finds what the first one fetched
-                if self._due(remote, kid):
+                if self._due(remote, lacks):
                     await self._ask(application, uri, remote)
         return remote.keys if self._age(remote.fetched_at) <= STALE else _NONE
 
-    def _due(self, remote: _Remote, kid: str | None) -> bool:
+    def _due(self, remote: _Remote, lacks: Lacks) -> bool:
         if self._age(remote.asked_at) < COOL_DOWN:
             return False
-        return self._age(remote.fetched_at) > CACHED or (kid is not None and kid not in remote.keys)
+        return self._age(remote.fetched_at) > CACHED or lacks(remote.keys)
 
     def _age(self, at: float) -> float:
         """Wall time; after the clock was set back nothing is young."""
@@ -133,3 +141,16 @@ def _wanted(presented: Credentials) -> str | None:
     except JoseError:
         return None
     return unverified_kid if isinstance(unverified_kid, str) else None
+
+
+def _without(kid: str | None) -> Lacks:
+    return lambda keys: kid is not None and kid not in keys
+
+
+def _without_key_of(presented: Presented) -> Lacks:
+    """A handshake names no key id: the key itself is looked for."""
+    try:
+        wanted = Certificate(presented.certificate).key_thumbprint
+    except UnacceptableCertificate:
+        return lambda keys: False
+    return lambda keys: wanted not in [key.thumbprint() for key in keys.values()]

@@ -15,6 +15,7 @@ from ..registry.model import (
     SECRET_METHODS,
     Application,
     AuthMethod,
+    CertificateName,
     Grant,
     Kind,
     Secret,
@@ -29,7 +30,8 @@ from .ports import Transaction
 class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be said at registration. `client_id`, `secret` and `secret_hash` are for imports only.
 
-    `jwks` (a JWK set, RFC 7517 section 5) or `jwks_uri` is for private_key_jwt, which has no secret.
+    `jwks` (a JWK set, RFC 7517 section 5) or `jwks_uri` is for private_key_jwt and self_signed_tls_client_auth;
+    `tls_client_auth` says whom a certificate has to name. None of these has a secret.
     """
 
     name: str
@@ -47,6 +49,8 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secret_hash: str | None = None
     jwks: dict[str, Any] | None = None
     jwks_uri: str | None = None
+    tls_client_auth: CertificateName | None = None
+    require_bound: bool = False
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -65,6 +69,8 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         grant_types=wanted.grant_types,
         keys=client_keys.read_keys(wanted.jwks, now) if wanted.jwks is not None else (),
         jwks_uri=wanted.jwks_uri,
+        tls_client_auth=wanted.tls_client_auth,
+        require_bound=wanted.require_bound,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -76,7 +82,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         kept, text = _secret(desk, wanted, application)
         application = replace(application, secrets=(kept,))
     elif wanted.secret is not None or wanted.secret_hash is not None:
-        raise Invalid(f"{wanted.auth_method} uses keys: there is no secret", field="secret")
+        raise Invalid(f"{wanted.auth_method} has no secret", field="secret")
     said = desk.said(caller)
     async with desk.store.transaction() as tx:
         await check_application(tx, application)

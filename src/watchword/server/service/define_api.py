@@ -23,6 +23,7 @@ class NewApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scopes: tuple[Scope, ...] = ()
     tokens: TokenSettings = TokenSettings()
     introspectors: tuple[str, ...] = ()
+    require_bound: bool = False
 
 
 class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +34,7 @@ class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scopes: tuple[Scope, ...] | UnsetType = UNSET
     tokens: TokenSettings | UnsetType = UNSET
     introspectors: tuple[str, ...] | UnsetType = UNSET
+    require_bound: bool | UnsetType = UNSET
 
 
 def _check(api: Api) -> None:
@@ -58,7 +60,8 @@ async def add_api(desk: Desk, keys: RotateKey, tx: Transaction, caller: Caller, 
     """`create_api` as a part of a larger change."""
     api = Api(
         tenant_id=caller.tenant_id, api_id=desk.new_id(), identifier=wanted.identifier, name=wanted.name,
-        scopes=wanted.scopes, tokens=wanted.tokens, introspectors=wanted.introspectors, created_at=int(desk.clock()),
+        scopes=wanted.scopes, tokens=wanted.tokens, introspectors=wanted.introspectors,
+        require_bound=wanted.require_bound, created_at=int(desk.clock()),
     )  # fmt: skip
     _check(api)
     await tx.apis.add(api)

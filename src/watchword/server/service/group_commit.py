@@ -20,6 +20,7 @@ from .contention import again
 from .ports import Change, Journal, MarkRow, OpaqueRow, Replayed, StorageUnavailable
 
 _ATTEMPTS = 8
+_NONE: frozenset[tuple[str, bytes]] = frozenset()
 
 
 class Entry(Struct):
@@ -29,7 +30,7 @@ class Entry(Struct):
     client_id: str
     event: Event | None
     token: OpaqueRow | None
-    mark: MarkRow | None
+    marks: tuple[MarkRow, ...]
     as_of: int
     done: asyncio.Future[bool]
 
@@ -63,15 +64,16 @@ class GroupCommit:
         event: Event | None,
         token: OpaqueRow | None,
         as_of: int,
-        mark: ReplayMark | None = None,
+        marks: Sequence[ReplayMark] = (),
     ) -> asyncio.Future[bool]:
         """Resolves to True once the event is on disk, to False when the request must be judged again.
 
-        Raises `Replayed` when the mark was consumed before, `StorageUnavailable` when the database is away.
+        Its marks are consumed with it, all of them or none. Raises `Replayed` when one was consumed before,
+        `StorageUnavailable` when the database is away.
         """
-        row = MarkRow(tenant_id, mark.key, mark.expires_at) if mark is not None else None
+        rows = tuple(MarkRow(tenant_id, mark.key, mark.expires_at) for mark in marks) if marks else ()
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Entry(tenant_id, client_id, event, token, row, as_of, done))
+        self._waiting.append(Entry(tenant_id, client_id, event, token, rows, as_of, done))
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         return done
@@ -125,7 +127,7 @@ class GroupCommit:
         """Empty: on disk. Otherwise nothing was written, and these changes came first."""
         rows = self._rows(batch)
         tokens = [entry.token for entry in batch if entry.token is not None]
-        marks = sorted(entry.mark for entry in batch if entry.mark is not None)
+        marks = sorted(mark for entry in batch for mark in entry.marks)
         changes = await again(lambda: self._journal.commit(rows, tokens, as_of, marks))
         if not changes:
             for row in rows:
@@ -153,38 +155,42 @@ class GroupCommit:
         self._chains.clear()
 
 
-def _key(mark: MarkRow) -> tuple[str, bytes]:
-    return mark.tenant_id, mark.key
+def _keys(entry: Entry) -> frozenset[tuple[str, bytes]]:
+    return frozenset((mark.tenant_id, mark.key) for mark in entry.marks) if entry.marks else _NONE
 
 
 def _without_twins(batch: list[Entry]) -> list[Entry]:
-    """Of requests that came together with one and the same proof, the first."""
+    """Of requests that came together with one and the same proof, the first.
+
+    Also when the first is refused in the end: whoever sends one proof twice at once has no claim to the second.
+    """
     seen: set[tuple[str, bytes]] = set()
     first: list[Entry] = []
     for entry in batch:
-        if entry.mark is not None and _key(entry.mark) in seen:
-            _refuse(entry, _key(entry.mark))
+        keys = _keys(entry)
+        if keys & seen:
+            _refuse(entry, keys & seen)
             continue
-        if entry.mark is not None:
-            seen.add(_key(entry.mark))
+        seen |= keys
         first.append(entry)
     return first
 
 
 def _without(batch: list[Entry], used: frozenset[tuple[str, bytes]]) -> list[Entry]:
-    """Those whose proof is good; when nobody can say which was used, none is."""
+    """Those whose proofs are good; when nobody can say which was used, none is."""
     rest: list[Entry] = []
     for entry in batch:
-        if entry.mark is not None and (not used or _key(entry.mark) in used):
-            _refuse(entry, _key(entry.mark))
+        refused = _keys(entry) & used if used else _keys(entry)
+        if refused:
+            _refuse(entry, refused)
         else:
             rest.append(entry)
     return rest
 
 
-def _refuse(entry: Entry, key: tuple[str, bytes]) -> None:
+def _refuse(entry: Entry, keys: frozenset[tuple[str, bytes]]) -> None:
     if not entry.done.done():
-        entry.done.set_exception(Replayed(frozenset({key})))
+        entry.done.set_exception(Replayed(keys))
 
 
 def _decide(batch: list[Entry], durable: bool) -> None:

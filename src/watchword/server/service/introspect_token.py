@@ -33,7 +33,7 @@ class IntrospectToken:
             **claims,
             "client_id": claims["sub"],
             "username": claims["sub"],
-            "token_type": "Bearer",
+            "token_type": "DPoP" if "jkt" in claims.get("cnf", ()) else "Bearer",
         }
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ...jose import Signer
 from ..audit.events import TokenIssued
 from ..protocol import access as rules
 from ..protocol.access import Access
+from ..protocol.binding import bind
 from ..protocol.claims import access_token_claims, encode, token_id
-from ..protocol.client_auth.grounds import Proven
-from ..protocol.errors import Unavailable
+from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
+from ..protocol.errors import OAuthError, Unavailable
 from ..protocol.grants import grant_for
 from ..protocol.request import TokenRequest
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
 from .authenticate_client import used_before
 from .group_commit import GroupCommit
 from .ports import OpaqueRow, Replayed, StorageUnavailable
-from .prove_client import ProveClient
+from .prove_client import Client, ProveClient
 from .secret_use import SecretUse
 from .view import TenantView, View
 
@@ -32,6 +34,9 @@ class Issued(Struct, frozen=True):
     access_token: str
     expires_in: int
     scope: str
+    token_type: str = "Bearer"
+    next_nonce: str = ""
+    """See `Possession`."""
 
     def __repr__(self) -> str:
         return "Issued(...)"
@@ -51,6 +56,18 @@ class Minted(Struct, frozen=True):
         return "Minted(...)"
 
 
+class Judged(Struct, frozen=True):
+    """What came of a request before anything is given: to whom, what, and for which key alone."""
+
+    client: Client
+    access: Access
+    key: Possession | None
+
+    def bound_to(self) -> str:
+        """The thumbprint in the confirmation, for the audit log."""
+        return next(iter(self.access.confirmation.values())) if self.access.confirmation is not None else ""
+
+
 Mint = Callable[[TenantView, Access, float, str], Minted]
 """Makes the token of one surface: (tenant, access, now, token id)."""
 
@@ -64,10 +81,11 @@ class IssueToken:
         commits: GroupCommit,
         uses: SecretUse,
         prove: ProveClient,
+        proofs: ProofRules,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self._view, self._commits, self._uses, self._prove = view, commits, uses, prove
+        self._view, self._commits, self._uses, self._prove, self._proofs = view, commits, uses, prove, proofs
         self._clock, self._random = clock, random_bytes
 
     async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
@@ -77,8 +95,6 @@ class IssueToken:
                 issued = await self._attempt(slug, request, surface)
                 if issued is not None:
                     return issued
-        except Replayed:
-            raise used_before() from None
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
         raise Unavailable("the registry is changing too fast; try again")
@@ -93,23 +109,25 @@ class IssueToken:
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
         access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)
+        key = None
+        if request.proof is not None:
+            key = prove_possession(request.proof, tenant.tenant.tenant_id, self._proofs, now)
+        if access.bound or key is not None:
+            access = bind(access, key, request.unverified_credentials.certificate)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
-        return await self._record(tenant, request, client.proven, minted, surface, now, client.as_of)
+        return await self._record(tenant, request, Judged(client, access, key), minted, surface, now)
 
     async def _record(
         self,
         tenant: TenantView,
         request: TokenRequest,
-        proven: Proven,
+        judged: Judged,
         minted: Minted,
         surface: Surface,
         now: float,
-        as_of: int,
     ) -> Issued | None:
-        tenant_id, client_id = (
-            tenant.tenant.tenant_id,
-            request.unverified_credentials.unverified_client_id,
-        )
+        tenant_id, proven, key = tenant.tenant.tenant_id, judged.client.proven, judged.key
+        client_id = request.unverified_credentials.unverified_client_id
         event = TokenIssued(
             at=now,
             actor=client_id,
@@ -120,13 +138,25 @@ class IssueToken:
             expires_at=minted.expires_at,
             secret_id=proven.secret_id,
             key_id=proven.key_id,
+            bound_to=judged.bound_to(),
             surface=surface.name,
         )
-        if not await self._commits.submit(tenant_id, client_id, event, minted.row, as_of, proven.mark):
+        marks = proven.marks if key is None else (*proven.marks, key.mark)
+        try:
+            durable = await self._commits.submit(tenant_id, client_id, event, minted.row, judged.client.as_of, marks)
+        except Replayed as used:
+            raise _reused(used, tenant_id, key) from None
+        if not durable:
             return None
         if proven.secret_id:
             self._uses.note(tenant_id, proven.secret_id, now)
-        return Issued(minted.token, minted.expires_at - int(now), minted.scope)
+        issued = Issued(minted.token, minted.expires_at - int(now), minted.scope)
+        return issued if key is None else replace(issued, token_type="DPoP", next_nonce=key.next_nonce)
+
+
+def _reused(used: Replayed, tenant_id: str, key: Possession | None) -> OAuthError:
+    """Who authenticated with a used assertion is told that, whatever else was used."""
+    return proof_used_before() if key is not None and used.keys == {(tenant_id, key.mark.key)} else used_before()
 
 
 class Surface(Struct, frozen=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from ...jose import KeySet
 from ..protocol import access as rules
 from ..protocol.client_auth import authenticate
 from ..protocol.client_auth.grounds import Grounds, Proven
@@ -49,6 +50,9 @@ class ProveClient:
         if application is not None and presented.unverified_assertion:
             keys = await self._keys.of(application, presented, now)
             grounds = Grounds(grounds.pepper, now, grounds.issuer, keys, self._window)
+        elif presented.method == "tls_client_auth":
+            keys = await self._keys.of(application, presented, now) if application is not None else KeySet([])
+            grounds = Grounds(grounds.pepper, now, grounds.issuer, keys, self._window, tenant.anchors())
         proven = authenticate(application, presented, grounds)
         assert standing is not None and application is not None
         rules.check_may_act(tenant.tenant, application)

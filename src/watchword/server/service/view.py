@@ -11,9 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from ...jose import Algorithm, KeySet, PrivateKey, PublicKey
+from ...jose.certificates import TrustAnchors
 from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
+from ..registry.certificates import trust_anchors
 from ..registry.model import Api, Role, Tenant
 from .ports import Change, Reader, StorageUnavailable, TenantState
 
@@ -44,6 +46,14 @@ class TenantView:
         self.standings: OrderedDict[str, Standing] = OrderedDict()
         self.derived: dict[str, object] = {}
         """What endpoints build from this view and drop with it: metadata bytes, prepared signers."""
+
+    def anchors(self) -> TrustAnchors:
+        """The tenant's trust anchors, read once per view."""
+        found = self.derived.get("anchors")
+        if found is None:
+            found = self.derived["anchors"] = trust_anchors(self.tenant.anchors)
+        assert isinstance(found, TrustAnchors)
+        return found
 
     def remember(self, standing: Standing) -> None:
         """Keep an application, and let go of the one that was met longest ago."""

@@ -33,13 +33,14 @@ from ...service.delete_tenant import delete_tenant
 from ...service.desk import EVERYTHING, Desk, found
 from ...service.rotate_key import RotateKey
 from ...service.rotate_secret import revoke_secret, rotate_secret
+from ...service.trust_anchors import NewAnchors, add_anchors, remove_anchor
 from . import shapes
 from .cursors import Cursors
 from .routes import Reply, Request, Route
 
 SecretUse = Callable[[str, Sequence[str]], Awaitable[dict[str, int]]]
 Recent = Callable[[str, int], Awaitable[list[Row]]]
-_A, _P, _R = "/api/v1/applications", "/api/v1/apis", "/api/v1/roles"
+_A, _P, _R, _T = "/api/v1/applications", "/api/v1/apis", "/api/v1/roles", "/api/v1/trust-anchors"
 _LIST = ("limit", "cursor", "name")
 
 
@@ -114,6 +115,9 @@ class AdminHandlers:
             Route(method="GET", path="/api/v1/keys", scope="keys:read", summary="List signing keys", handler=self.list_keys, reply=shapes.KeyShape),
             Route(method="POST", path="/api/v1/keys/rotate", scope="keys:write", summary="Turn to the next signing key", handler=self.rotate_key, body=KeyRotation, reply=shapes.KeyShape),
             Route(method="DELETE", path="/api/v1/keys/{kid}", scope="keys:write", summary="Withdraw a compromised key at once", handler=self.withdraw_key, status=204),
+            Route(method="GET", path=_T, scope="keys:read", summary="List the trust anchors of client certificates", handler=self.list_anchors, reply=shapes.AnchorShape),
+            Route(method="POST", path=_T, scope="keys:write", summary="Trust authorities for client certificates", handler=self.add_anchors, body=NewAnchors, reply=shapes.AnchorShape, status=201),
+            Route(method="DELETE", path=f"{_T}/{{thumbprint}}", scope="keys:write", summary="Trust an authority no more", handler=self.remove_anchor, status=204),
             Route(method="GET", path="/api/v1/audit", scope="audit:read", summary="The newest audit events", handler=self.audit, query=("limit",)),
             Route(method="GET", path="/api/v1/tenants", scope="tenants:read", summary="List tenants", handler=self.list_tenants, reply=shapes.TenantShape, default_tenant_only=True),
             Route(method="POST", path="/api/v1/tenants", scope="tenants:write", summary="Create a tenant and its administrator", handler=self.create_tenant, body=NewTenant, reply=shapes.NewTenantShape, status=201, default_tenant_only=True),
@@ -298,6 +302,22 @@ class AdminHandlers:
             request.caller.actor,
             request.caller.request_id,
         )
+        return Reply(status=204)
+
+    async def list_anchors(self, request: Request) -> Reply:
+        """In the order in which they were added."""
+        async with self._desk.store.snapshot() as tx:
+            tenant = found(await tx.tenants.get("", request.caller.tenant_id), "tenant")
+        return Reply(shapes.Page(items=[shapes.anchor_shape(anchor) for anchor in tenant.anchors]))
+
+    async def add_anchors(self, request: Request) -> Reply:
+        """201 with all of them."""
+        anchors = await add_anchors(self._desk, request.caller, request.body)
+        return Reply(shapes.Page(items=[shapes.anchor_shape(anchor) for anchor in anchors]), 201)
+
+    async def remove_anchor(self, request: Request) -> Reply:
+        """204."""
+        await remove_anchor(self._desk, request.caller, request.path["thumbprint"])
         return Reply(status=204)
 
     async def audit(self, request: Request) -> Reply:

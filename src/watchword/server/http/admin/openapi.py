@@ -66,7 +66,11 @@ def _success(route: Route) -> dict[str, Any]:
     if route.status == 204:
         return {"description": route.summary}
     shape: dict[str, Any] = {"type": "object"} if route.reply is None else _ref(route.reply)
-    if route.query or route.handler.__name__.startswith("list_") or route.handler.__name__ == "rotate_key":
+    if (
+        route.query
+        or route.handler.__name__.startswith("list_")
+        or route.handler.__name__ in ("rotate_key", "add_anchors")
+    ):
         shape = {
             "type": "object",
             "required": ["items"],

@@ -11,11 +11,13 @@ from ...keys.model import SigningKey
 from ...registry.model import (
     Api,
     Application,
+    CertificateName,
     Grant,
     Role,
     Scope,
     Tenant,
     TokenSettings,
+    TrustAnchor,
 )
 from ...registry.model import Secret as KeptSecret
 
@@ -52,6 +54,8 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     secrets: list[SecretShape]
     jwks: KeySetShape | None
     jwks_uri: str | None
+    tls_client_auth: CertificateName | None
+    require_bound: bool
     created_at: int
     version: int
 
@@ -81,6 +85,7 @@ class ApiShape(Struct, frozen=True, kw_only=True):
     scopes: tuple[Scope, ...]
     tokens: TokenSettings
     introspectors: tuple[str, ...]
+    require_bound: bool
     created_at: int
     version: int
 
@@ -126,6 +131,16 @@ class NewTenantShape(TenantShape, frozen=True, kw_only=True):
     client_secret: str
 
 
+class AnchorShape(Struct, frozen=True, kw_only=True):
+    """A trust anchor; `thumbprint` is its ``x5t#S256``."""
+
+    thumbprint: str
+    subject: str
+    pem: str
+    expires_at: int
+    added_at: int
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """A page of a list; `next` is a cursor, absent at the end."""
 
@@ -149,6 +164,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
         "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,
+        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
@@ -162,7 +178,7 @@ def api_shape(a: Api) -> ApiShape:
     """An API as shown."""
     return ApiShape(
         api_id=a.api_id, identifier=a.identifier, name=a.name, enabled=a.enabled, scopes=a.scopes, tokens=a.tokens,
-        introspectors=a.introspectors, created_at=a.created_at, version=a.version,
+        introspectors=a.introspectors, require_bound=a.require_bound, created_at=a.created_at, version=a.version,
     )  # fmt: skip
 
 
@@ -195,3 +211,10 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "created_at": t.created_at,
         "version": t.version,
     }
+
+
+def anchor_shape(a: TrustAnchor) -> AnchorShape:
+    """An anchor as shown."""
+    return AnchorShape(
+        thumbprint=a.thumbprint, subject=a.subject, pem=a.pem, expires_at=a.expires_at, added_at=a.added_at
+    )

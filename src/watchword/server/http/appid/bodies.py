@@ -10,6 +10,7 @@ from email.parser import BytesParser
 from msgspec.structs import replace
 
 from ....jose import JoseError
+from ....jose.certificate_header import Presented
 from ....jose.encoding import json_object
 from ...protocol.errors import InvalidRequest
 from ...protocol.form import MAX_FIELDS, REPEATABLE, parse_form
@@ -86,8 +87,8 @@ def read_credentials(headers: Headers, form: Form) -> Credentials:
     return replace(credentials(form, headers.basic(encoded=False)), interchangeable=True)
 
 
-def read_token_request(headers: Headers, body: bytes) -> TokenRequest:
-    """Every gap that can be seen without knowing the application."""
+def read_token_request(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
+    """Every gap that can be seen without knowing the application. App ID knows no client certificates."""
     form = read_fields(headers, body)
     request = token_request(form, headers.basic(encoded=False), request_id=headers.request_id)
     return replace(request, unverified_credentials=read_credentials(headers, form))

@@ -6,9 +6,13 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec import Struct
+
+from ....jose.certificate_header import Presented
+from ...protocol.binding import check_possession
 from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarge
 from ...protocol.form import parse_form
-from ...protocol.request import Form, credentials, text
+from ...protocol.request import Credentials, Form, credentials, text
 from ...registry.model import ADMIN_API
 from ...service.authenticate_client import AuthenticateClient
 from ...service.follow_revocations import FollowRevocations
@@ -17,6 +21,7 @@ from ...service.read_token import TokenReader
 from ...service.refusals import Refusals
 from ...service.revoke_token import RevokeToken
 from ...service.view import TenantView, View
+from ..client_certificate import certificate_of
 from ..wire import (
     MAX_BODY,
     NO_STORE,
@@ -34,7 +39,21 @@ from ..wire import (
 MAX_TOKEN = 16_384
 MAX_DRAINED = 4 << 20
 INTROSPECT_SCOPE = "tokens:introspect"
-Work = Callable[[TenantView, Headers, Form], Awaitable[tuple[int, bytes]]]
+
+
+class Asked(Struct, frozen=True):
+    """A question after reading: who says that it asks, and what."""
+
+    headers: Headers
+    form: Form
+    certificate: Presented | None
+
+    def credentials(self) -> Credentials:
+        """The one authentication method."""
+        return credentials(self.form, self.headers.basic(), self.certificate)
+
+
+Work = Callable[[TenantView, Asked], Awaitable[tuple[int, bytes]]]
 
 
 class TokenQuestions:
@@ -72,31 +91,33 @@ class TokenQuestions:
     async def revocations(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """What an API must refuse from now on; held open until there is something to say."""
 
-        async def work(tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
-            caller = await self._caller(tenant, headers, form)
+        async def work(tenant: TenantView, asked: Asked) -> tuple[int, bytes]:
+            caller, form = await self._caller(tenant, asked), asked.form
             page = await self._follow(slug, caller, text(form, "audience"), text(form, "cursor"), wait_of(form))
             return 200, encode_json(page)
 
         await self._serve(slug, scope, receive, send, work)
 
-    async def _answer_introspection(self, tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
-        caller = await self._caller(tenant, headers, form)
-        answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(form))
+    async def _answer_introspection(self, tenant: TenantView, asked: Asked) -> tuple[int, bytes]:
+        caller = await self._caller(tenant, asked)
+        answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
         return 200, encode_json(answered)
 
-    async def _answer_revocation(self, tenant: TenantView, headers: Headers, form: Form) -> tuple[int, bytes]:
-        caller = await self._who(tenant, credentials(form, headers.basic()))
-        await self._revoke(tenant, caller.client_id, token_of(form), headers.request_id)
+    async def _answer_revocation(self, tenant: TenantView, asked: Asked) -> tuple[int, bytes]:
+        caller = await self._who(tenant, asked.credentials())
+        await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
         return 200, b"{}"
 
-    async def _caller(self, tenant: TenantView, headers: Headers, form: Form) -> str:
+    async def _caller(self, tenant: TenantView, asked: Asked) -> str:
         """An application by its credentials, or by an access token that holds `tokens:introspect`."""
+        headers = asked.headers
         if headers.authorization is None or headers.authorization[:7].lower().rstrip() != b"bearer":
-            return (await self._who(tenant, credentials(form, headers.basic()))).client_id
+            return (await self._who(tenant, asked.credentials())).client_id
         bearer = headers.authorization[7:].strip().decode("ascii", "replace")
         claims = await self._tokens.claims(tenant, bearer, self._clock()) if bearer else None
         if claims is None or ADMIN_API not in claims["aud"] or INTROSPECT_SCOPE not in claims["scope"].split(" "):
             raise InvalidToken(f"authenticate with client credentials or a token that holds {INTROSPECT_SCOPE}")
+        check_possession(claims, asked.certificate)
         return str(claims["sub"])
 
     async def _serve(self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
@@ -111,7 +132,8 @@ class TokenQuestions:
             tenant = await self._view.tenant(slug)
             if tenant is None:
                 raise InvalidRequest("the tenant was deleted meanwhile")
-            status, payload = await work(tenant, headers, parse_form(body))
+            asked = Asked(headers, parse_form(body), certificate_of(scope))
+            status, payload = await work(tenant, asked)
         except OAuthError as error:
             mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
             request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)

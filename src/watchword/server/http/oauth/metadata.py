@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
+from msgspec import Struct
 
+from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
+from ...registry.model import CERTIFICATE_METHODS
 from ...service.view import TenantView
 from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json
 
 
-def metadata(issuer: str) -> bytes:
-    """Only what is enforced is advertised (RFC 8414 section 2)."""
+class ClientCertificatePolicy(Struct, frozen=True):
+    """Whether callers' certificates reach us here, and the base under which they are asked for one, if not this one."""
+
+    taken: bool = False
+    issuer_of: Callable[[str], str] | None = None
+
+
+def metadata(issuer: str, aliases: str | None = None, certificates: bool = False) -> bytes:
+    """Only what is enforced is advertised (RFC 8414 section 2).
+
+    `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5).
+    """
+    methods = [name for name in METHODS if certificates or name not in CERTIFICATE_METHODS]
+    more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
+    if aliases is not None:
+        more["mtls_endpoint_aliases"] = {
+            "token_endpoint": f"{aliases}/token",
+            "introspection_endpoint": f"{aliases}/introspect",
+            "revocation_endpoint": f"{aliases}/revoke",
+        }
     return msgspec.json.format(
         encode_json(
             {
@@ -24,12 +46,14 @@ def metadata(issuer: str) -> bytes:
                 "revocation_endpoint": f"{issuer}/revoke",
                 "response_types_supported": [],
                 "grant_types_supported": list(GRANTS),
-                "token_endpoint_auth_methods_supported": list(METHODS),
+                "token_endpoint_auth_methods_supported": methods,
                 "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
-                "introspection_endpoint_auth_methods_supported": list(METHODS),
+                "introspection_endpoint_auth_methods_supported": methods,
                 "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
-                "revocation_endpoint_auth_methods_supported": list(METHODS),
+                "revocation_endpoint_auth_methods_supported": methods,
                 "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+                "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
+                **more,
             }
         )
     )
@@ -38,8 +62,8 @@ def metadata(issuer: str) -> bytes:
 class PublicDocuments:
     """Answers made once per view of a tenant."""
 
-    def __init__(self, max_age: int) -> None:
-        self._max_age = max_age
+    def __init__(self, max_age: int, certificates: ClientCertificatePolicy = ClientCertificatePolicy()) -> None:  # noqa: B008 (frozen)
+        self._max_age, self._certificates = max_age, certificates
 
     async def jwks(self, tenant: TenantView, scope: Scope, send: Send) -> None:
         """How long it may be cached follows the rotation schedule: never longer than a key is published ahead."""
@@ -51,7 +75,9 @@ class PublicDocuments:
 
     async def metadata(self, tenant: TenantView, issuer: str, scope: Scope, send: Send) -> None:
         """RFC 8414 section 3."""
-        await self.answer(scope, send, metadata(issuer))
+        alias_of = self._certificates.issuer_of
+        aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
+        await self.answer(scope, send, metadata(issuer, aliases, self._certificates.taken))
 
     async def answer(self, scope: Scope, send: Send, body: bytes) -> None:
         """With an ETag, so that a poll costs 304 and no body; HEAD has no body either."""

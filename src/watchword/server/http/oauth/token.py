@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
+from ....jose.certificate_header import Presented
 from ...protocol.errors import OAuthError
 from ...protocol.form import parse_form
 from ...protocol.request import TokenRequest, token_request
 from ...service.issue_token import IssueToken, Surface
 from ...service.refusals import Refusals
+from ..client_certificate import certificate_of
+from ..dpop import Addresses, proof_of
 from ..wire import (
     JSON,
     MAX_BODY,
@@ -23,18 +28,19 @@ from ..wire import (
 )
 
 _HEADERS = [JSON, *NO_STORE]
-Read = Callable[[Headers, bytes], TokenRequest]
+Read = Callable[[Headers, bytes, Presented | None], TokenRequest]
 """What differs between the surfaces' requests: which bodies are read, and how Basic is decoded."""
 
 
-def read_form(headers: Headers, body: bytes) -> TokenRequest:
+def read_form(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
     """The native issuer's: a form and nothing else."""
     headers.only_form()
-    return token_request(parse_form(body), headers.basic(), request_id=headers.request_id)
+    form = parse_form(body)
+    return token_request(form, headers.basic(), request_id=headers.request_id, certificate=certificate)
 
 
 class TokenEndpoint:
-    """The token endpoint of one surface."""
+    """The token endpoint of one surface; without `addresses` it knows no DPoP."""
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class TokenEndpoint:
         refusals: Refusals,
         body_timeout: float,
         read: Read = read_form,
+        addresses: Addresses | None = None,
     ) -> None:
         self._issue, self._surface, self._refusals, self._timeout = (
             issue,
@@ -50,7 +57,7 @@ class TokenEndpoint:
             refusals,
             body_timeout,
         )
-        self._read = read
+        self._read, self._addresses = read, addresses
 
     async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, one answer; the raw form is never seen again after this function."""
@@ -59,8 +66,10 @@ class TokenEndpoint:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
             body = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
-            request = self._read(headers, body)
+            request = self._read(headers, body, certificate_of(scope))
             client_id = request.unverified_credentials.unverified_client_id
+            if headers.dpop is not None and self._addresses is not None:
+                request = replace(request, proof=proof_of(headers, scope, self._addresses))
             issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:
             request_id = self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
@@ -74,12 +83,14 @@ class TokenEndpoint:
         payload = encode_json(
             {
                 "access_token": issued.access_token,
-                "token_type": "Bearer",
+                "token_type": issued.token_type,
                 "expires_in": issued.expires_in,
                 "scope": issued.scope,
             }
         )
         fields = [*_HEADERS, (b"content-length", b"%d" % len(payload))]
+        if issued.next_nonce:
+            fields.append((b"dpop-nonce", issued.next_nonce.encode()))
         if request_id:
             fields.append((b"x-request-id", request_id.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": fields})

@@ -12,7 +12,7 @@ from ...registry.client_keys import ALGORITHMS
 from ...registry.model import Application
 from ..errors import InvalidClient
 from ..request import Credentials
-from . import client_secret_jwt, private_key_jwt, shared_secret
+from . import client_certificate, client_secret_jwt, private_key_jwt, shared_secret
 from .grounds import Grounds, Proven
 
 Proof = Callable[[Application | None, Credentials, Grounds], Proven]
@@ -22,6 +22,8 @@ METHODS: dict[str, Proof] = {
     "client_secret_post": shared_secret.prove,
     "private_key_jwt": private_key_jwt.prove,
     "client_secret_jwt": client_secret_jwt.prove,
+    "tls_client_auth": client_certificate.prove,
+    "self_signed_tls_client_auth": client_certificate.prove,
 }
 SIGNING_ALGORITHMS = (*ALGORITHMS, *(algorithm.value for algorithm in client_secret_jwt.ALGORITHMS))
 """Of the assertions (RFC 8414 section 2)."""

@@ -63,7 +63,7 @@ def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> Prove
     if claims["aud"] not in (grounds.issuer, [grounds.issuer]):
         raise ClaimRefused("aud", "aud has to be the issuer alone (rfc7523bis section 4)")
     check_life(claims, grounds.now, window)
-    return Proven(mark=replay_mark("assertion", client_id, claims, claims["exp"], window))
+    return Proven(marks=(replay_mark("assertion", client_id, claims, claims["exp"], window),))
 
 
 def _spend(unverified_assertion: str) -> None:

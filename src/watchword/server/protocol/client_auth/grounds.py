@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ....jose import KeySet
+from ....jose.certificates import TrustAnchors
 from ..proof_jwt import ReplayMark, Window
 
 
@@ -18,14 +19,16 @@ class Grounds(Struct, frozen=True):
     keys: KeySet = KeySet([])
     """The application's own keys, or its secrets as HMAC keys; empty for an unknown one."""
     window: Window = Window()
+    anchors: TrustAnchors = TrustAnchors([])
+    """The tenant's, for an unknown application as well."""
 
     def __repr__(self) -> str:
         return "Grounds(...)"
 
 
 class Proven(Struct, frozen=True):
-    """Which credential it was, and the mark that has to be consumed before anything is given for it."""
+    """Which credential it was, and the marks that have to be consumed before anything is given for it."""
 
     secret_id: str = ""
     key_id: str = ""
-    mark: ReplayMark | None = None
+    marks: tuple[ReplayMark, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..access import Access, allowed_scopes, asked_scopes, shared_settings, target_apis
+from ..access import Access, allowed_scopes, asked_scopes, must_be_bound, shared_settings, target_apis
 from ..errors import InvalidTarget
 from ..request import TokenRequest
 from ..standing import Standing
@@ -28,4 +28,5 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
         tuple(api.identifier for api in targets),
         allowed_scopes(asked, targets, standing.granted),
         shared_settings(targets),
+        must_be_bound(standing.application, targets),
     )

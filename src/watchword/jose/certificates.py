@@ -1,0 +1,253 @@
+"""X.509 certificates of callers: read strictly, compared by name or key, verified up to trust anchors (RFC 5280).
+
+A certificate is the caller's word until `TrustAnchors.verify` has passed it. That its key is the caller's is never
+shown here: a TLS handshake showed it, to us or to a proxy that we trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
+
+from .encoding import b64url
+from .errors import JoseError, UnacceptableKey
+from .jwk import RawPublic, check_rsa, thumbprint, to_members
+
+MAX_DER: Final = 16_384
+"""Bytes of one certificate."""
+MAX_CHAIN: Final = 8
+"""Certificates beside the leaf that a caller may send."""
+NameKind = Literal["dns", "uri", "ip", "email"]
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_HEX_VALUE = re.compile(r"=\s*#")
+_BROKEN = (
+    ValueError, TypeError, KeyError, UnsupportedAlgorithm,
+    x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+_MORE_NAMES = {
+    "emailAddress": NameOID.EMAIL_ADDRESS,
+    "serialNumber": NameOID.SERIAL_NUMBER,
+    "SN": NameOID.SURNAME,
+    "GN": NameOID.GIVEN_NAME,
+}
+
+
+class UnacceptableCertificate(JoseError):
+    """Not a certificate as we read it, weak, outside its time, for another use, or vouched for by nobody we trust."""
+
+    public = "The certificate is not acceptable"
+
+
+class Certificate:
+    """One certificate that was read; `thumbprint` is its ``x5t#S256`` (RFC 8705 section 3.1)."""
+
+    __slots__ = ("_key", "_read", "der", "ends_at", "thumbprint")
+
+    def __init__(self, der: bytes) -> None:
+        """Raises `UnacceptableCertificate`: also for a key that is weak or of a kind that nobody signs with here."""
+        if len(der) > MAX_DER:
+            raise UnacceptableCertificate(f"a certificate has at most {MAX_DER} bytes")
+        try:
+            self._read = x509.load_der_x509_certificate(der)
+            _ = self._read.extensions, self._read.subject
+            self._key = _acceptable_key(self._read)
+            self.ends_at = self._read.not_valid_after_utc.timestamp()
+        except UnacceptableKey as error:
+            raise UnacceptableCertificate(error.rule) from None
+        except _BROKEN:
+            raise UnacceptableCertificate("not a certificate that can be read") from None
+        if self._read.public_bytes(serialization.Encoding.DER) != der:
+            raise UnacceptableCertificate("not the certificate's one encoding (DER)")
+        self.der, self.thumbprint = der, certificate_thumbprint(der)
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.thumbprint})"
+
+    @property
+    def subject(self) -> str:
+        """The subject as RFC 4514 writes it: for people."""
+        return self._read.subject.rfc4514_string()
+
+    @property
+    def distinguished_name(self) -> bytes:
+        """The subject in the one form that `distinguished_name` makes of every spelling."""
+        return _canonical(self._read.subject)
+
+    @property
+    def key_thumbprint(self) -> str:
+        """RFC 7638, of its public key."""
+        return thumbprint(to_members(self._key))
+
+    def names(self, kind: NameKind) -> list[str]:
+        """The subject alternative names of one kind, as `alternative_name` spells them."""
+        try:
+            found = self._read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return []
+        if kind == "dns":
+            return [alternative_name(kind, name) for name in found.get_values_for_type(x509.DNSName)]
+        if kind == "uri":
+            return found.get_values_for_type(x509.UniformResourceIdentifier)
+        if kind == "email":
+            return [alternative_name(kind, name) for name in found.get_values_for_type(x509.RFC822Name)]
+        return [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+
+    def check_times(self, now: float) -> None:
+        """Raises `UnacceptableCertificate` outside its validity."""
+        moment = _moment(now)
+        if not self._read.not_valid_before_utc <= moment <= self._read.not_valid_after_utc:
+            raise UnacceptableCertificate("the certificate is not valid at this time")
+
+    def check_is_callers(self) -> None:
+        """For a caller and not for an authority: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.12.
+
+        An absent extension restricts nothing. Raises `UnacceptableCertificate`.
+        """
+        if self._is_authority():
+            raise UnacceptableCertificate("an authority's certificate is no caller's")
+        usage = self._extension(x509.KeyUsage)
+        if usage is not None and not usage.digital_signature:
+            raise UnacceptableCertificate("its key usage has no digitalSignature")
+        purposes = self._extension(x509.ExtendedKeyUsage)
+        if purposes is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
+            raise UnacceptableCertificate("its extended key usage has no clientAuth")
+
+    def check_is_authoritys(self) -> None:
+        """What a trust anchor has to be. Raises `UnacceptableCertificate`."""
+        usage = self._extension(x509.KeyUsage)
+        if not self._is_authority() or usage is None or not usage.key_cert_sign:
+            raise UnacceptableCertificate("not an authority's: basicConstraints CA and keyUsage keyCertSign are needed")
+        if not isinstance(self._read.signature_hash_algorithm, _HASHES):
+            raise UnacceptableCertificate("signed with SHA-1, or with a scheme that is not accepted here")
+
+    def to_pem(self) -> str:
+        """PEM."""
+        return self._read.public_bytes(serialization.Encoding.PEM).decode()
+
+    def to_jwk(self) -> dict[str, object]:
+        """Its public key with the certificate itself (RFC 7517 section 4.7)."""
+        return {**to_members(self._key), "kid": self.thumbprint, "use": "sig", "x5t#S256": self.thumbprint}
+
+    def _is_authority(self) -> bool:
+        constraints = self._extension(x509.BasicConstraints)
+        return constraints is not None and constraints.ca
+
+    def _extension(self, kind: type[_Extension]) -> _Extension | None:
+        try:
+            return self._read.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+
+class TrustAnchors:
+    """The authorities of one tenant. Two of one name are two (Keycloak issue 52801)."""
+
+    def __init__(self, authorities: Sequence[Certificate]) -> None:
+        self._store = Store([one._read for one in authorities]) if authorities else None
+
+    def verify(self, certificate: Certificate, unverified_chain: Iterable[Certificate], now: float) -> None:
+        """A path from the certificate to an anchor (RFC 5280 section 6): signatures, times, path length, names.
+
+        What else came along may be part of the path and is nobody's identity (Keycloak CVE-2023-2422).
+        Raises `UnacceptableCertificate`.
+        """
+        certificate.check_is_callers()
+        if self._store is None:
+            raise UnacceptableCertificate("the tenant has no trust anchors")
+        policy = PolicyBuilder().store(self._store).time(_moment(now)).extension_policies(
+            ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all()
+        )  # fmt: skip
+        try:
+            policy.build_client_verifier().verify(certificate._read, [one._read for one in unverified_chain])
+        except VerificationError as error:
+            raise UnacceptableCertificate(f"no path to a trust anchor: {str(error)[:200]}") from None
+        except _BROKEN:
+            raise UnacceptableCertificate("the path to a trust anchor cannot be read") from None
+
+
+def certificate_thumbprint(der: bytes) -> str:
+    """``x5t#S256`` (RFC 8705 section 3.1)."""
+    return b64url(hashlib.sha256(der).digest()).decode()
+
+
+def read_pem(pem: bytes) -> list[Certificate]:
+    """The certificates of a PEM text, at least one. Raises `UnacceptableCertificate`."""
+    try:
+        found = x509.load_pem_x509_certificates(pem)
+        ders = [one.public_bytes(serialization.Encoding.DER) for one in found]
+    except _BROKEN:
+        raise UnacceptableCertificate("not a certificate in PEM") from None
+    return [Certificate(der) for der in ders]
+
+
+def distinguished_name(text: str) -> bytes:
+    """One form for every spelling of a name (RFC 4514): compare these.
+
+    The order of its parts matters, the order inside a multi-valued part and the string type do not; letters do.
+    Raises `UnacceptableCertificate`.
+    """
+    if _HEX_VALUE.search(text):
+        raise UnacceptableCertificate("write the values of a distinguished name as text, not in hexadecimal")
+    try:
+        name = x509.Name.from_rfc4514_string(text, _MORE_NAMES)
+    except _BROKEN:
+        raise UnacceptableCertificate("not a distinguished name as RFC 4514 writes it") from None
+    if not name.rdns:
+        raise UnacceptableCertificate("the distinguished name is empty")
+    return _canonical(name)
+
+
+def alternative_name(kind: NameKind, text: str) -> str:
+    """One spelling: host names in lower case, addresses in their canonical form. Raises `UnacceptableCertificate`."""
+    if kind == "ip":
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            raise UnacceptableCertificate("not an IP address") from None
+    if kind == "dns":
+        return text.lower()
+    if kind == "email":
+        local, at, host = text.rpartition("@")
+        return f"{local}{at}{host.lower()}"
+    return text
+
+
+def _acceptable_key(certificate: x509.Certificate) -> RawPublic:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        check_rsa(numbers.n, numbers.e)
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
+        return key
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    raise UnacceptableCertificate("its key is neither RSA, nor on P-256, P-384 or P-521, nor Ed25519")
+
+
+def _canonical(name: x509.Name) -> bytes:
+    parts = [sorted([attribute.oid.dotted_string, _plain(attribute.value)] for attribute in rdn) for rdn in name.rdns]
+    return json.dumps(parts).encode()
+
+
+def _plain(value: str | bytes) -> str:
+    return value if isinstance(value, str) else "#" + value.hex()
+
+
+def _moment(now: float) -> datetime:
+    return datetime.fromtimestamp(now, UTC)

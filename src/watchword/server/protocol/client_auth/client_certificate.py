@@ -1,0 +1,58 @@
+"""tls_client_auth and self_signed_tls_client_auth (RFC 8705 section 2): the certificate of a TLS handshake."""
+
+from __future__ import annotations
+
+import hmac
+
+from ....jose import KeySet
+from ....jose.certificates import MAX_CHAIN, Certificate, UnacceptableCertificate
+from ...registry.certificates import is_named
+from ...registry.model import CERTIFICATE_METHODS, Application, CertificateName
+from ..errors import InvalidClient
+from ..request import Credentials
+from .grounds import Grounds, Proven
+
+_NOBODY = CertificateName(subject_dn="CN=nobody")
+
+
+def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
+    """By the certificate that is registered, or one that a trusted authority gave to whom is registered.
+
+    Who it is comes from `client_id`, never from the certificate. Raises `InvalidClient`, one and the same; the path is
+    verified for the unknown and for a self-signed one that is not registered, too, for it is what costs time.
+    """
+    shown = presented.certificate
+    if shown is None:
+        raise InvalidClient(detail="no client certificate in the request")
+    try:
+        certificate = Certificate(shown.certificate)
+        certificate.check_times(grounds.now)
+        if _is_self_signed(application) and _registered(certificate, grounds.keys):
+            return Proven(key_id=certificate.thumbprint)
+        chain = [Certificate(der) for der in shown.unverified_chain[:MAX_CHAIN]]
+        grounds.anchors.verify(certificate, chain, grounds.now)
+    except UnacceptableCertificate as error:
+        raise InvalidClient(detail=f"client certificate: {error.rule}") from None
+    named = is_named(certificate, (application.tls_client_auth if application is not None else None) or _NOBODY)
+    if application is None:
+        raise InvalidClient(detail="unknown application")
+    if application.auth_method != "tls_client_auth":
+        raise InvalidClient(detail=f"registered for {application.auth_method}, showed a certificate")
+    if not named:
+        raise InvalidClient(detail="client certificate: it names somebody else")
+    return Proven(key_id=certificate.thumbprint)
+
+
+def _is_self_signed(application: Application | None) -> bool:
+    return application is not None and application.auth_method == CERTIFICATE_METHODS[1]
+
+
+def _registered(certificate: Certificate, keys: KeySet) -> bool:
+    """RFC 8705 section 2.2.2: one of the keys, and where its JWK names a certificate, that one."""
+    key, itself = certificate.key_thumbprint, certificate.thumbprint
+    fits = [
+        hmac.compare_digest(known.thumbprint(), key)
+        and hmac.compare_digest((known.certificate or itself).encode(), itself.encode())
+        for known in keys.values()
+    ]
+    return any(fits)

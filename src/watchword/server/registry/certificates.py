@@ -1,0 +1,78 @@
+"""Whom a certificate has to name, and which authorities may say so: the rules of tls_client_auth (RFC 8705)."""
+
+from __future__ import annotations
+
+import hmac
+
+from ...jose.certificates import (
+    Certificate,
+    NameKind,
+    TrustAnchors,
+    UnacceptableCertificate,
+    alternative_name,
+    distinguished_name,
+    read_pem,
+)
+from .errors import Invalid
+from .model import CertificateName, TrustAnchor
+
+MAX_ANCHORS = 50
+_KINDS: dict[str, NameKind] = {"san_dns": "dns", "san_uri": "uri", "san_ip": "ip", "san_email": "email"}
+
+
+def check_name(wanted: CertificateName) -> None:
+    """Exactly one way, and one that a certificate could have. Raises `Invalid`."""
+    given = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
+    if len(given) != 1:
+        raise Invalid(
+            f"name the certificate in exactly one way: {', '.join(wanted.__struct_fields__)}", field="tls_client_auth"
+        )
+    text = getattr(wanted, given[0])
+    if not 1 <= len(text) <= 1024 or not text.isprintable() or text != text.strip():
+        raise Invalid("use 1 to 1024 printable characters", field=f"tls_client_auth.{given[0]}")
+    try:
+        _ = distinguished_name(text) if given[0] == "subject_dn" else alternative_name(_KINDS[given[0]], text)
+    except UnacceptableCertificate as error:
+        raise Invalid(error.rule, field=f"tls_client_auth.{given[0]}") from None
+    if given[0] == "san_dns" and "*" in text:
+        raise Invalid("a wildcard names nobody", field="tls_client_auth.san_dns")
+
+
+def is_named(certificate: Certificate, wanted: CertificateName) -> bool:
+    """Whether the certificate names it; every name is compared, whatever the ones before were."""
+    if wanted.subject_dn is not None:
+        return hmac.compare_digest(certificate.distinguished_name, distinguished_name(wanted.subject_dn))
+    for member, kind in _KINDS.items():
+        text = getattr(wanted, member)
+        if text is not None:
+            sought = alternative_name(kind, text).encode()
+            fits = [hmac.compare_digest(name.encode(), sought) for name in certificate.names(kind)]
+            return any(fits)
+    return False
+
+
+def read_anchors(pem: str, at: int) -> tuple[TrustAnchor, ...]:
+    """The authorities of a PEM text. Raises `Invalid`."""
+    try:
+        found = read_pem(pem.encode())
+        for certificate in found:
+            certificate.check_is_authoritys()
+    except UnacceptableCertificate as error:
+        raise Invalid(f"a certificate is not acceptable: {error.rule}", field="pem") from None
+    if any(certificate.ends_at <= at for certificate in found):
+        raise Invalid("a certificate has expired", field="pem")
+    return tuple(
+        TrustAnchor(
+            thumbprint=certificate.thumbprint,
+            subject=certificate.subject,
+            pem=certificate.to_pem(),
+            expires_at=int(certificate.ends_at),
+            added_at=at,
+        )
+        for certificate in {one.thumbprint: one for one in found}.values()
+    )
+
+
+def trust_anchors(anchors: tuple[TrustAnchor, ...]) -> TrustAnchors:
+    """What verifies."""
+    return TrustAnchors([certificate for anchor in anchors for certificate in read_pem(anchor.pem.encode())])
