@@ -11,7 +11,9 @@ from tests.flows.test_command_line import COMMAND, environment
 from tests.support.nodes import Node, at_once
 
 from watchword.server.audit.events import TokenIssued, TokenRevoked
+from watchword.server.protocol.request import token_request
 from watchword.server.registry.errors import Conflict, NotFound, VersionMismatch
+from watchword.server.registry.model import Grant
 from watchword.server.registry.secret_text import digest
 from watchword.server.service.change_application import (
     ApplicationChange,
@@ -22,6 +24,7 @@ from watchword.server.service.create_application import NewApplication, create_a
 from watchword.server.service.define_api import NewApi, create_api, delete_api
 from watchword.server.service.delete_tenant import delete_tenant
 from watchword.server.service.rotate_secret import revoke_secret, rotate_secret
+from watchword.server.service.view import FRESH
 
 Pair = tuple[Node, Node]
 ROUNDS = 5
@@ -194,6 +197,33 @@ async def test_revoke_races_issue_on_another_node(pair: Pair) -> None:
     view = await b.services.view.tenant("default")
     assert view is not None
     assert set(view.revoked) == {f"t{n}" for n in range(20)}
+
+
+async def test_rac_010_a_revocation_ends_what_another_node_remembers(pair: Pair) -> None:
+    """RAC-010: a node that has said "active" would go on saying so after the token was revoked elsewhere."""
+    a, b = pair
+    asks = (await registered(a, "asks")).client_id
+    wanted = NewApi(identifier="https://rs1.example/", name="an API", introspectors=(asks,))
+    api = await create_api(a.desk, a.services.keys, a.caller, wanted)
+    made, text = await create_application(
+        a.desk, a.caller, NewApplication(name="caller", grants=(Grant(api_id=api.api_id, scopes=()),))
+    )
+    assert text is not None
+    await b.services.view.refresh()
+    request = token_request({"grant_type": "client_credentials"}, (made.client_id, text))
+    token = (await a.services.issue("default", request, a.services.native)).access_token
+
+    async def asked_at_b() -> bool:
+        tenant = await b.services.view.tenant("default")
+        assert tenant is not None
+        return bool((await b.services.introspect(tenant, asks, token))["active"])
+
+    assert await asked_at_b()
+    tenant = await a.services.view.tenant("default")
+    assert tenant is not None
+    await a.services.revoke(tenant, made.client_id, token)
+    a.clock.now += FRESH + 0.01
+    assert not await asked_at_b()
 
 
 async def test_two_nodes_rotate_keys_on_schedule(pair: Pair) -> None:

@@ -35,7 +35,13 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 def watchword(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment(folder, **more), capture_output=True, text=True, check=False
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 

@@ -135,7 +135,8 @@ def run(settings: Any) -> None:
     """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
     import uvicorn
 
-    from .listener import CertificateProtocol, context_factory
+    from .connection import Connection
+    from .listener import context_factory
 
     tls = context_factory(settings.client_ca, settings.client_cert == "required") if settings.tls_cert else None
     logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
@@ -147,7 +148,7 @@ def run(settings: Any) -> None:
             port=settings.port,
             workers=settings.workers,
             loop="uvloop",
-            http=CertificateProtocol if settings.client_ca else "httptools",
+            http=Connection,
             ws="none",
             lifespan="on",
             log_config=None,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
@@ -87,14 +87,12 @@ class PublicKey:
 class PrivateKey:
     """What signs."""
 
-    __slots__ = ("_hash", "_key", "_scheme", "_size", "algorithm", "kid", "public")
+    __slots__ = ("_key", "_sign", "algorithm", "kid", "public")
 
     def __init__(self, key: _Private, algorithm: Algorithm, kid: str | None = None) -> None:
         self.public = PublicKey(key.public_key(), algorithm, kid)
         self._key, self.algorithm, self.kid = key, algorithm, self.public.kid
-        rule = RULES[algorithm]
-        self._hash, self._size = rule.hash, rule.size
-        self._scheme = _scheme(rule)
+        self._sign = _signing(key, RULES[algorithm])
 
     def __repr__(self) -> str:
         return f"PrivateKey(kid={self.kid!r}, algorithm={self.algorithm.value}, ...)"
@@ -138,13 +136,7 @@ class PrivateKey:
 
     def sign(self, data: bytes) -> bytes:
         """The signature in JOSE's form (RFC 7518 section 3.4: r || s for ECDSA)."""
-        key = self._key
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            return raw_from_der(key.sign(data, self._scheme), self._size)
-        if isinstance(key, ed25519.Ed25519PrivateKey):
-            return key.sign(data)
-        assert self._hash is not None
-        return key.sign(data, self._scheme, self._hash)
+        return self._sign(data)
 
 
 class KeySet(Mapping[str, PublicKey]):
@@ -243,6 +235,28 @@ def _hmac_check(key: bytes, rule: Rule) -> Callable[[bytes, bytes], None]:
             raise BadSignature("the signature does not fit")
 
     return check
+
+
+def _signing(key: _Private, rule: Rule) -> Callable[[bytes], bytes]:
+    """How this key signs, decided once: each token pays for what is decided here."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return _ecdsa(key, _scheme(rule), rule.size)
+    assert rule.hash is not None
+    return _rsa(key, _scheme(rule), rule.hash)
+
+
+def _ecdsa(key: ec.EllipticCurvePrivateKey, scheme: ec.ECDSA, size: int) -> Callable[[bytes], bytes]:
+    make = key.sign
+    return lambda data: raw_from_der(make(data, scheme), size)
+
+
+def _rsa(
+    key: rsa.RSAPrivateKey, scheme: padding.AsymmetricPadding, digest: hashes.HashAlgorithm
+) -> Callable[[bytes], bytes]:
+    make = key.sign
+    return lambda data: make(data, scheme, digest)
 
 
 def _scheme(rule: Rule) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -72,7 +72,6 @@ from .storage.open import (
     StartRefused,
     Storage,
     check_master_key,
-    make_engine,
     open_storage,
 )
 from .storage.transfer import Transfer
@@ -134,7 +133,15 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     """Everything wired. Raises `StartRefused`, `StorageUnavailable`, or what the key file is wrong with."""
     master = load_master_key(Path(settings.master_key_file))
     storage = await open_storage(settings.database_url, world.clock, lambda: world.random_bytes(8).hex())
-    await check_master_key(storage.engine, master)
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(storage.close)  # its threads would keep the process alive
+        await check_master_key(storage.engine, master)
+        services = await _wired(settings, world, master, storage)
+        opened.pop_all()
+    return services
+
+
+async def _wired(settings: Settings, world: World, master: MasterKey, storage: Storage) -> Services:
     view = View(storage.reader, master, world.clock, world.monotonic)
     await view.start()
     storage.store.heed = view.forget
@@ -348,11 +355,7 @@ async def initialise(settings: Settings, world: World = World()) -> FirstAdmin |
             raise StartRefused(f"{path} exists but its master key {key_file} does not: restore the key file first")
         with suppress(FileExistsError):
             create_master_key(key_file)
-    master = load_master_key(key_file)
     await asyncio.to_thread(migrate, settings.database_url)
-    engine = make_engine(settings.database_url)
-    await check_master_key(engine, master)
-    await engine.dispose()
     services = await open_services(settings, world)
     try:
         if await services.view.tenant(DEFAULT) is not None:
@@ -383,11 +386,6 @@ async def import_instance(
         pass
     file.seek(0)
     await asyncio.to_thread(migrate, settings.database_url)
-    engine = make_engine(settings.database_url)
-    try:
-        await check_master_key(engine, master)
-    finally:
-        await engine.dispose()
     services = await open_services(settings, world)
     try:
         load = ImportInstance(Transfer(services.storage.engine, services.storage.store), master, world.clock)

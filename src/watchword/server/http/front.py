@@ -80,19 +80,19 @@ class Front:
             raise
         return None
 
-    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path: str = scope["raw_path"].decode("latin-1")
         if path.startswith(self._prefix):
             slug, _, endpoint = path[len(self._prefix) :].partition("/")
             post = self._posts.get(endpoint)
             if post is not None:
-                return await self._post(post, slug, scope, receive, send)
+                return self._post(post, slug, scope, receive, send)
             get = self._gets.get(endpoint)
             if get is not None:
-                return await self._get(get, slug, scope, send)
-            return await not_found(send)
+                return self._get(get, slug, scope, send)
+            return not_found(send)
         if path.startswith(f"{_OAUTH_METADATA}{self._prefix}"):
-            return await self._get(
+            return self._get(
                 self._metadata,
                 path[len(_OAUTH_METADATA) + len(self._prefix) :],
                 scope,
@@ -100,8 +100,8 @@ class Front:
             )
         for prefix, application in self._mounted.items():
             if path.startswith(self._base + prefix):
-                return await application(scope, receive, send)
-        return await not_found(send)
+                return application(scope, receive, send)
+        return not_found(send)
 
     async def _post(self, post: Post, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = await self._view.tenant(slug)

@@ -6,7 +6,6 @@ Nothing here knows OAuth's rules; `answer_error` is the one place that turns an 
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -169,7 +168,7 @@ def basic_credentials(authorization: bytes, *, encoded: bool = True) -> tuple[st
     if scheme.lower() != b"basic":
         raise InvalidClient(detail="the Authorization scheme is not Basic")
     try:
-        plain = base64.b64decode(value.strip(b" "), validate=True)
+        plain = binascii.a2b_base64(value.strip(b" "), strict_mode=True)
     except (binascii.Error, ValueError):
         raise InvalidClient(detail="Basic credentials are not base64") from None
     raw_id, colon, raw_secret = plain.partition(b":")

@@ -74,7 +74,7 @@ def credentials(form: Form, basic: tuple[str, str] | None, certificate: Presente
 
 def _credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
     client_id, in_body = text(form, "client_id"), "client_secret" in form
-    asserted = any(name in form for name in ASSERTION_MARKS)
+    asserted = "client_assertion" in form or "client_assertion_type" in form
     if (basic is not None) + in_body + asserted > 1:
         raise InvalidRequest("use one client authentication method, not two")
     if basic is not None:

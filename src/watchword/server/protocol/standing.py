@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from ..registry.model import Api, Application, Grant, Role, Tenant
+from .access import Access
 
 
 class Standing(Struct, frozen=True):
@@ -18,6 +19,8 @@ class Standing(Struct, frozen=True):
     granted: Mapping[str, frozenset[str]]
     roles: tuple[str, ...] = ()
     """The names of its roles."""
+    answers: dict[tuple[object, ...], Access] = {}
+    """What it was given before, by what it asked for. Good for as long as the standing is."""
 
 
 def granted_scopes(

@@ -63,6 +63,7 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
     turn = asyncio.Lock()
     if url.startswith("sqlite:"):
         path = sqlite_path(url)
+        # The reader first: it refuses a file that is not there before a thread waits for work on it.
         reader: sqlite.SqliteReader | postgres.PostgresReader = sqlite.SqliteReader(path)
         journal: Journal = sqlite.SqliteJournal(path, turn)
     else:

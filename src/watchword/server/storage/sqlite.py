@@ -31,12 +31,14 @@ _PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA busy_timeout=4000",
     "PRAGMA foreign_keys=ON",
+    "PRAGMA wal_autocheckpoint=4000",  # 16 MB: the pages of a chain's end are copied once, not four times
 )
 _READS = "watchword_reads"
 _CONSUME = "INSERT INTO replay_mark (tenant_id, key, expires_at) VALUES (?,?,?)"
 _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
-
+_AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) "
+_UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
 _REVOCATIONS = (
     "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
     " WHERE tenant_id = ? AND audience IN ('', ?) AND seq > ? AND expires_at > ? ORDER BY seq LIMIT ?"
@@ -212,39 +214,41 @@ class SqliteJournal:
     def _commit(
         self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow]
     ) -> Sequence[Change]:
-        db = self._connection
+        if not self._path.exists():
+            raise StorageUnavailable(f"{self._path} is gone")
         try:
-            if not self._path.exists():
-                raise StorageUnavailable(f"{self._path} is gone")
-            db.execute("BEGIN IMMEDIATE")
-            changes = [Change(*row) for row in db.execute(_CHANGES, (as_of,))]
-            if changes:
-                db.execute("ROLLBACK")
-                return changes
-            self._consume(marks)
-            for row in rows:
-                db.execute(
-                    "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) VALUES (?,?,?,?,?,?,?)",
-                    (
-                        row.tenant_id,
-                        row.chain,
-                        row.seq,
-                        row.at,
-                        row.count,
-                        row.payload,
-                        row.hash,
-                    ),
-                )
-            if tokens:
-                db.executemany(
-                    "INSERT INTO opaque_token (tenant_id, hash, expires_at, claims) VALUES (?,?,?,?)",
-                    [(t.tenant_id, t.hash, t.expires_at, t.claims) for t in tokens],
-                )
-            db.execute("COMMIT")
+            if len(rows) == 1 and not tokens and not marks and self._alone(rows[0], as_of):
+                return ()
+            return self._together(rows, tokens, as_of, marks)
         except sqlite3.Error as error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise StorageUnavailable(str(error)) from None
+
+    def _alone(self, row: Row, as_of: int) -> bool:
+        """The usual commit, one row, as one statement: each statement more costs the event loop its lock twice.
+
+        A statement that writes takes the write lock before it reads, so nothing changes between the two. False: nothing
+        was written, since something changed.
+        """
+        return self._connection.execute(_UNLESS_CHANGED, (*_columns(row), as_of)).rowcount == 1
+
+    def _together(
+        self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow]
+    ) -> Sequence[Change]:
+        db = self._connection
+        db.execute("BEGIN IMMEDIATE")
+        changes = [Change(*row) for row in db.execute(_CHANGES, (as_of,))]
+        if changes:
+            db.execute("ROLLBACK")
+            return changes
+        self._consume(marks)
+        db.executemany(f"{_AUDIT} VALUES (?,?,?,?,?,?,?)", [_columns(row) for row in rows])
+        db.executemany(
+            "INSERT INTO opaque_token (tenant_id, hash, expires_at, claims) VALUES (?,?,?,?)",
+            [(t.tenant_id, t.hash, t.expires_at, t.claims) for t in tokens],
+        )
+        db.execute("COMMIT")
         return ()
 
     def _consume(self, marks: Sequence[MarkRow]) -> None:
@@ -275,6 +279,10 @@ class SqliteJournal:
     def _serve(self) -> None:
         while (task := self._work.get()) is not None:
             task()
+
+
+def _columns(row: Row) -> tuple[object, ...]:
+    return row.tenant_id, row.chain, row.seq, row.at, row.count, row.payload, row.hash
 
 
 def _settle(done: asyncio.Future[R], result: R | None, error: BaseException | None) -> None:

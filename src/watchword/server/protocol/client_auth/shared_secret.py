@@ -16,11 +16,11 @@ _NOBODY = Secret(id="", digest="hmac:" + "0" * 64, created_at=0)
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
     """Compare with every live secret in constant time; a method of another name never matches."""
-    given = digest(grounds.pepper, presented.unverified_secret.encode("utf-8", "surrogateescape"))
+    given = digest(grounds.pepper, presented.unverified_secret.encode("utf-8", "surrogateescape")).encode()
     candidates = application.secrets if application is not None and application.secrets else (_NOBODY,)
     found: Secret | None = None
     for secret in candidates:
-        if hmac.compare_digest(secret.digest.encode(), given.encode()) and secret.live(grounds.now):
+        if hmac.compare_digest(secret.digest.encode(), given) and secret.live(grounds.now):
             found = secret
     if application is None or found is None or not presented.unverified_secret:
         raise InvalidClient(detail="unknown application or wrong secret")

@@ -8,10 +8,26 @@ from ..request import TokenRequest
 from ..standing import Standing
 
 MAX_RESOURCES = 20
+MAX_ANSWERS, MAX_QUESTION = 8, 512
+"""How many answers are kept of one application, and to questions of how many characters."""
 
 
 def grant(standing: Standing, request: TokenRequest) -> Access:
-    """The application asks for itself: the subject is the client (RFC 9068 section 2.2)."""
+    """The application asks for itself: the subject is the client (RFC 9068 section 2.2).
+
+    An application asks for the same each time, and its standing is dropped with whatever the answer depends on.
+    """
+    question = (request.scope, request.resources, request.audience)
+    known = standing.answers.get(question)
+    if known is not None:
+        return known
+    access = _judge(standing, request)
+    if len(standing.answers) < MAX_ANSWERS and len(request.scope) < MAX_QUESTION:
+        standing.answers[question] = access
+    return access
+
+
+def _judge(standing: Standing, request: TokenRequest) -> Access:
     asked = asked_scopes(request.scope)
     named = request.resources + ((request.audience,) if request.audience else ())
     if len(named) > MAX_RESOURCES:
