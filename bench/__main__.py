@@ -1,134 +1,141 @@
-"""`make bench`: the server on one core, the load (wrk) on the other; the floor in the same run; medians of three."""
+"""`make bench`: the server on one core, the load on the other; floor and rival in the same rounds; medians and spread."""
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import re
+import argparse
 import shutil
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
+from . import footprint, verification
+from .load import interleaved
+from .servers import floor, installed_rival, rival, watchword
+from .table import Row, heading, ratio, show
 
-RUNS, SECONDS, CONNECTIONS = 3, 4, 32
-API = "https://rs1.example/"
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+TABLES = ("tokens", "postgres", "questions", "verification", "footprint")
 
 
-@contextmanager
-def pinned(command: list[str], folder: Path, url: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on core 0, until it answers at all."""
-    child = subprocess.Popen(
-        ["taskset", "-c", "0", *command], cwd=folder, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
+def tokens(folder: Path, rounds: int, seconds: int) -> None:
+    """/token on SQLite, by algorithm."""
+    heading("Tokens: SQLite, audit durable before the answer")
+    project = installed_rival(folder)
+    for algorithm, bar in (("ES256", 0.45), ("RS256", 0.8)):
+        with ExitStack() as stack:
+            base = stack.enter_context(floor(folder, algorithm))
+            ours = stack.enter_context(watchword(folder / f"sqlite-{algorithm}", algorithm)).tokens(algorithm)
+            theirs = stack.enter_context(rival(folder, project, algorithm)).tokens()
+            found = interleaved([base, ours, theirs], folder, rounds, seconds)
+        least = 8_000.0 if algorithm == "ES256" else None
+        show(
+            Row(f"floor (uvloop and httptools, the same cryptography), {algorithm}", found[base.name]),
+            Row(f"Watchword, {algorithm}", found[ours.name], bar=least),
+            ratio("of the floor", found[ours.name], found[base.name], bar),
+            Row(f"oidc-provider, in memory, {algorithm}", found[theirs.name]),
+            ratio("Watchword to oidc-provider", found[ours.name], found[theirs.name]),
+        )
+
+
+def postgres(folder: Path, rounds: int, seconds: int) -> None:
+    """/token on PostgreSQL; its processes run on the load's core."""
+    from tests.support.postgres import Postgres
+
+    heading("Tokens: PostgreSQL on the load's core, fsync on, audit durable before the answer")
+    cluster = Postgres.start(own=True)
     try:
-        for _ in range(400):
-            try:
-                httpx.post(url, timeout=1)
-                break
-            except httpx.HTTPError:
-                time.sleep(0.05)
-        yield child
+        for pid in cluster.pids():
+            _pin(pid)
+        with ExitStack() as stack:
+            base = stack.enter_context(floor(folder, "ES256"))
+            database = cluster.fresh_database()
+            ours = stack.enter_context(watchword(folder / "postgres", "ES256", database=database)).tokens("ES256")
+            found = interleaved([base, ours], folder, rounds, seconds)
+        show(
+            Row("floor, ES256", found[base.name]),
+            Row("Watchword, ES256", found[ours.name], bar=8_000.0),
+            ratio("of the floor", found[ours.name], found[base.name], 0.45),
+        )
     finally:
-        child.terminate()
-        child.wait(15)
+        cluster.stop()
 
 
-def load(folder: Path, url: str, body: str, headers: dict[str, str]) -> list[float]:
-    """Requests a second, one figure a run; a refusal makes the figure worthless and raises."""
-    lines = ['wrk.method = "POST"', f"wrk.body = {json.dumps(body)}"]
-    lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
-    (folder / "load.lua").write_text("\n".join(lines))
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}", "-s", "load.lua", url]
-    figures = []
-    for _ in range(RUNS):
-        told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
-        if "Non-2xx" in told:
-            raise SystemExit(f"{url} refused requests:\n{told}")
-        figures.append(float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0]))
-    return figures
+def _pin(pid: int) -> None:
+    import os
+
+    os.sched_setaffinity(pid, {1})  # what it starts later inherits this
 
 
-def row(name: str, figures: list[float], unit: str = "/s") -> float:
-    """Print one line of the table; the median."""
-    median = statistics.median(figures)
-    sys.stdout.write(f"| {name} | {median:,.0f}{unit} | {min(figures):,.0f} to {max(figures):,.0f} |\n")
-    sys.stdout.flush()
-    return median
-
-
-def watchword(folder: Path, *arguments: str, **environment: str) -> dict[str, str]:
-    """One command's JSON."""
-    command = [sys.executable, "-m", "watchword.cli", *arguments, "--json"]
-    told = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+def questions(folder: Path, rounds: int, seconds: int) -> None:
+    """/introspect and /jwks."""
+    heading("Introspection and key sets")
+    project = installed_rival(folder)
+    with ExitStack() as stack:
+        ours = stack.enter_context(watchword(folder / "questions", "ES256"))
+        theirs = stack.enter_context(rival(folder, project, "ES256"))
+        targets = [ours.introspections(), ours.keys(), theirs.introspections(), theirs.keys()]
+        found = interleaved(targets, folder, rounds, seconds)
+        new = []
+        for part in range(rounds):
+            target = ours.first_introspections(20_000 * seconds, part)
+            new += interleaved([target], folder, 1, seconds)[target.name]
+        memory = footprint.resident(ours.pid)
+    show(
+        Row("introspections, a token seen before", found[targets[0].name], bar=9_000.0),
+        Row("introspections, each token new", new, bar=5_000.0),
+        Row("oidc-provider, introspections of one opaque token", found[targets[2].name]),
+        Row("key sets", found[targets[1].name]),
+        Row("oidc-provider, key sets", found[targets[3].name]),
+        Row("memory of the worker after that", [memory], " MB", 120.0, most=True),
     )
-    return dict(json.loads(told.stdout))
+
+
+def verifying(_: Path, rounds: int, __: int) -> None:
+    """The resource library beside others."""
+    heading("Verification in the API, ES256, issuer, audience and expiry judged; microseconds of CPU a token")
+    found = verification.measured(rounds)
+    us = " µs"
+    show(
+        *(
+            Row(name, figures, us, *((3.0, True) if name == "Verifier, again" else ()))
+            for name, figures in found.items()
+        )
+    )
+    fastest = [min(each) for each in zip(*(found[name] for name in ("PyJWT", "Authlib", "joserfc")), strict=True)]
+    show(
+        ratio("the signature's share of a new token", found["the signature alone"], found["Verifier"], 0.75),
+        ratio("fastest of the three to Verifier, new tokens", fastest, found["Verifier"], 1.0),
+        ratio("PyJWT to Verifier, repeated tokens", found["PyJWT, again"], found["Verifier, again"], 20.0),
+    )
+
+
+def footprints(_: Path, rounds: int, __: int) -> None:
+    """Start and memory."""
+    heading("Start and memory")
+    show(
+        Row("`import watchword.client`", footprint.import_time(5 * rounds), " ms", 60.0, most=True),
+        Row("`watchword serve` to its first answer", footprint.start_time(rounds), " s", 1.5, most=True),
+        Row("100,000 tokens of 700 characters in the client's memory", [footprint.cached_tokens()], " MB"),
+    )
 
 
 def main() -> None:
-    """All of it."""
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
-    folder, port, floor = Path(tempfile.mkdtemp()), free_port(), free_port()
-    own = {"WATCHWORD_PROFILE": str(folder / "profile.toml"), "WATCHWORD_PORT": str(port)}
-    base = f"http://127.0.0.1:{port}/t/default"
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    sys.stdout.write("| what | median | spread |\n|---|---|---|\n")
-    floors = {}
-    for algorithm in ("ES256", "RS256"):
-        command = [sys.executable, str(Path(__file__).parent / "floor.py"), str(floor), algorithm]
-        with pinned(command, folder, f"http://127.0.0.1:{floor}/"):
-            figures = load(folder, f"http://127.0.0.1:{floor}/token", "grant_type=client_credentials", form)
-            floors[algorithm] = row(f"floor, {algorithm}", figures)
-    with pinned([sys.executable, "-m", "watchword.cli", "serve"], folder, f"{base}/token", **own):
-        first = dict(line.split(" = ") for line in (folder / "profile.toml").read_text().splitlines())
-        admin = first["client_id"].strip('"')
-        for algorithm in ("ES256", "RS256"):
-            identifier = f"{API}{algorithm}"
-            watchword(
-                folder,
-                "api",
-                "create",
-                identifier,
-                "--scope",
-                "a:read",
-                "--algorithm",
-                algorithm,
-                "--introspector",
-                admin,
-                **own,
-            )
-            app = watchword(folder, "app", "create", algorithm, "--grant", f"{identifier}=a:read", **own)
-            basic = base64.b64encode(f"{app['client_id']}:{app['client_secret']}".encode()).decode()
-            headers = {**form, "Authorization": f"Basic {basic}"}
-            median = row(
-                f"tokens, {algorithm}, SQLite, audit durable",
-                load(folder, f"{base}/token", "grant_type=client_credentials", headers),
-            )
-            sys.stdout.write(f"| of the floor | {median / floors[algorithm]:.2f} | |\n")
-            token = httpx.post(f"{base}/token", content="grant_type=client_credentials", headers=headers).json()[
-                "access_token"
-            ]
-            secret = first["client_secret"].strip('"')
-            asks = {**form, "Authorization": "Basic " + base64.b64encode(f"{admin}:{secret}".encode()).decode()}
-            row(f"introspections, {algorithm}, seen before", load(folder, f"{base}/introspect", f"token={token}", asks))
-    shutil.rmtree(folder)
+    """All of it, or what is named."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; all when none is named")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4, help="of each run of wrk")
+    given = parser.parse_args()
+    if unknown := set(given.tables) - set(TABLES):
+        parser.error(f"no table {', '.join(sorted(unknown))}")
+    run = dict(zip(TABLES, (tokens, postgres, questions, verifying, footprints), strict=True))
+    for name in given.tables or TABLES:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            run[name](folder, given.rounds, given.seconds)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write("\n")
 
 
 main()

@@ -5,6 +5,7 @@ Shared by introspection, revocation and the admin API.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from typing import Any
 
@@ -17,10 +18,15 @@ from .view import TenantView, View
 
 _ACCEPTED_TYPES = frozenset({"at+jwt", "JWT"})
 _REMEMBERED = 20_000
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class TokenReader:
-    """Verified claims, remembered by token text; what can change is looked at every time."""
+    """Verified claims, remembered by the token's hash; what can change is looked at every time.
+
+    They are remembered as JSON: as objects they are four times as large, and a worker remembers many.
+    """
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -31,12 +37,16 @@ class TokenReader:
         Looks at signature, expiry, revocation, cut-offs, and whether the application still may act.
         """
         known = self._remembered(tenant)
-        claims = known.get(unverified_token)
-        if claims is None:
+        name = hashlib.sha256(unverified_token.encode("utf-8", "surrogateescape")).digest()
+        raw = known.get(name)
+        claims: dict[str, Any] | None
+        if raw is not None:
+            claims = _decode(raw)
+        else:
             claims = await self._verified(tenant, unverified_token)
             if claims is None:
                 return None
-            known[unverified_token] = claims
+            known[name] = _encode(claims)
             if len(known) > _REMEMBERED:
                 known.popitem(last=False)
         return claims if await self._still_active(tenant, claims, now) else None
@@ -71,7 +81,7 @@ class TokenReader:
         return issued is not None and issued > max(tenant.tenant.not_before_ms, standing.application.not_before_ms)
 
     @staticmethod
-    def _remembered(tenant: TenantView) -> OrderedDict[str, dict[str, Any]]:
+    def _remembered(tenant: TenantView) -> OrderedDict[bytes, bytes]:
         found = tenant.derived.get("tokens")
         if found is None:
             found = tenant.derived["tokens"] = OrderedDict()
