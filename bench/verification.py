@@ -13,6 +13,8 @@ import httpx
 import jwt
 
 with warnings.catch_warnings():
+    import authlib.deprecate  # noqa: F401  (sets a filter of its own, which the next line is to replace)
+
     warnings.simplefilter("ignore")  # Authlib says that joserfc follows its own; many still use this one
     from authlib.jose import JsonWebToken
 from cryptography.hazmat.primitives import hashes
