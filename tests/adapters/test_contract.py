@@ -35,6 +35,12 @@ class OverHttp:
         answer = httpx.request(method, f"{self.base}{path}{query}", headers=headers, timeout=30)
         return Outcome(answer.status_code, answer.headers.get("www-authenticate", ""), answer.text)
 
+    def request_id_of(self, headers: Headers) -> str:
+        """What a refusal joins itself by."""
+        answer = httpx.get(f"{self.base}/charges", headers=headers, timeout=30)
+        assert answer.status_code == 401
+        return str(answer.headers.get("x-request-id", ""))
+
 
 class OverGrpc:
     """The gRPC page's program behind a channel; codes are shown as the HTTP status they stand for."""
@@ -57,6 +63,12 @@ class OverGrpc:
             except grpc.RpcError as error:
                 trailers = dict(error.trailing_metadata() or ())
                 return Outcome(self.STATUS[error.code()], trailers.get("www-authenticate", ""), error.details())
+
+    def request_id_of(self, headers: Headers) -> str:
+        """What a refusal joins itself by."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel, pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary("/payments.Payments/Charge")(b"", metadata=headers, timeout=30)
+        return str(dict(refused.value.trailing_metadata()).get("x-request-id", ""))
 
 
 def reach(name: str, port: int) -> Service:
@@ -102,6 +114,17 @@ def test_accepted(name: str, scheme: str, service: Callable[[str], Service], iss
 def test_accepted_with_more_scopes(name: str, service: Callable[[str], Service], issuer: Issuer) -> None:
     """A token may hold more than one endpoint needs."""
     contract.accepts(service(name), "Bearer", issuer, scope=f"a:read {SCOPE} b:write")
+
+
+@pytest.mark.parametrize("name", [name for name in FRAMEWORKS if name != "drf"])
+@pytest.mark.parametrize("sent", ["X-Request-Id", "traceparent"])
+def test_the_request_id_goes_back(name: str, sent: str, service: Callable[[str], Service]) -> None:
+    """The caller's error could not be joined with this API's log. (REST framework's handler sets no header of ours.)"""
+    id_ = "4bf92f3577b34da6a3ce929d0e0e4736"
+    value = id_ if sent == "X-Request-Id" else f"00-{id_}-00f067aa0ba902b7-01"
+    program, headers = service(name), [(sent.lower(), value), *contract.bearer("a.b.c")]
+    assert program.request_id_of(headers) == id_  # type: ignore[attr-defined]
+    assert program.request_id_of([("x-request-id", "a b"), *contract.bearer("a.b.c")]) == ""  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", HTTP)

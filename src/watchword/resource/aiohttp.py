@@ -10,6 +10,7 @@ from aiohttp import web
 from watchword.resource.client_certificate import TrustedProxy
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.request_id import request_id
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,7 +32,7 @@ class RequireToken(ProtectedResource):
                     values = request.headers.getall("Authorization", [])
                     claims = await self.aclaims(values, needed, _certificate(request, self.proxy))
                 except AccessRefused as refused:
-                    answer = self.refuse(refused)
+                    answer = self.refuse(refused, request_id(request.headers.items()))
                     return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
                 request["watchword"] = claims
                 return await handler(request)

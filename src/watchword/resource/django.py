@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from watchword.resource.client_certificate import of_environ
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.request_id import request_id
 
 View = Callable[..., Any]
 
@@ -37,7 +38,7 @@ class RequireToken(ProtectedResource):
                         authorization(request), needed, of_environ(request.META, self.proxy)
                     )
                 except AccessRefused as refused:
-                    return self._response(refused)
+                    return self._response(request, refused)
                 return view(request, *args, **kwargs)
 
             @wraps(view)
@@ -46,7 +47,7 @@ class RequireToken(ProtectedResource):
                     shown = of_environ(request.META, self.proxy)
                     request.watchword = await self.aclaims(authorization(request), needed, shown)
                 except AccessRefused as refused:
-                    return self._response(refused)
+                    return self._response(request, refused)
                 return await view(request, *args, **kwargs)
 
             chosen: Any = aguarded if iscoroutinefunction(view) else guarded
@@ -64,8 +65,8 @@ class RequireToken(ProtectedResource):
 
         return path(where.removeprefix("/"), require_safe(metadata))
 
-    def _response(self, refused: AccessRefused) -> HttpResponse:
-        answer = self.refuse(refused)
+    def _response(self, request: HttpRequest, refused: AccessRefused) -> HttpResponse:
+        answer = self.refuse(refused, request_id(request.headers.items()))
         return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 

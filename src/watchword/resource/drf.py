@@ -16,6 +16,7 @@ from watchword.resource.django import authorization
 from watchword.resource.errors import AccessRefused, InsufficientScope, TokenMissing
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 from watchword.resource.refusal import RETRY_AFTER
+from watchword.resource.request_id import request_id
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TokenAuthentication(BaseAuthentication):  # type: ignore[misc]
         except TokenMissing:
             return None
         except AccessRefused as refused:
-            raise Refused(self.resource, refused) from None
+            raise Refused(self.resource, refused, request) from None
         return Caller(claims.client_id), claims
 
     def authenticate_header(self, _request: Request) -> str:
@@ -68,15 +69,18 @@ class HasScope(BasePermission):  # type: ignore[misc]
         if not isinstance(authenticator, TokenAuthentication) or not isinstance(request.auth, Claims):
             return False
         if self.scope is not None and not request.auth.scopes.issuperset(self.scope.split()):
-            raise Refused(authenticator.resource, InsufficientScope(self.scope))
+            raise Refused(authenticator.resource, InsufficientScope(self.scope), request)
         return True
 
 
 class Refused(APIException):  # type: ignore[misc]
-    """A refusal in the words of RFC 6750; REST framework's own handler turns it into the answer."""
+    """A refusal in the words of RFC 6750; REST framework's own handler turns it into the answer.
 
-    def __init__(self, resource: ProtectedResource, refused: AccessRefused) -> None:
-        answer = resource.refuse(refused)
+    That handler sets no header of ours: the caller's request id is in the log, and not in the answer.
+    """
+
+    def __init__(self, resource: ProtectedResource, refused: AccessRefused, request: Request) -> None:
+        answer = resource.refuse(refused, request_id(request.headers.items()))
         super().__init__(answer.document)
         self.status_code = answer.status
         self.auth_header = answer.headers.get("WWW-Authenticate")

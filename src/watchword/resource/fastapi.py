@@ -13,6 +13,7 @@ from watchword.resource.claims import Claims
 from watchword.resource.client_certificate import TrustedProxy, of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource
+from watchword.resource.request_id import request_id
 from watchword.resource.verifier import Verifier
 
 
@@ -52,7 +53,7 @@ class RequireToken(SecurityBase):
             shown = of_scope(request.scope, self._resource.proxy)
             return await self._resource.aclaims(request.headers.getlist("authorization"), scope, shown)
         except AccessRefused as refused:
-            answer = self._resource.refuse(refused)
+            answer = self._resource.refuse(refused, request_id(request.headers.items()))
             headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}
             raise HTTPException(answer.status, answer.document, headers) from None
 

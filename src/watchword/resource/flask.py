@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from watchword.resource.client_certificate import of_environ
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.request_id import request_id
 
 P = ParamSpec("P")
 
@@ -34,7 +35,7 @@ class RequireToken(ProtectedResource):
                     shown = of_environ(request.environ, self.proxy)
                     g.watchword = self.claims(request.headers.getlist("Authorization"), needed, shown)
                 except AccessRefused as refused:
-                    answer = self.refuse(refused)
+                    answer = self.refuse(refused, request_id(request.headers.items()))
                     return Response(answer.body, answer.status, answer.headers)
                 found: ResponseReturnValue = current_app.ensure_sync(view)(*args, **kwargs)
                 return found

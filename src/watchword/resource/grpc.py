@@ -2,7 +2,8 @@
 
 Refusals are UNAUTHENTICATED, PERMISSION_DENIED when a scope is missing and UNAVAILABLE when the
 issuer's keys cannot be had; the challenge that HTTP callers get is in the trailing metadata
-``www-authenticate``. The token is read from the metadata ``authorization: Bearer ...``.
+``www-authenticate``, the caller's own ``x-request-id`` beside it. The token is read from the metadata
+``authorization: Bearer ...``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from watchword.resource.claims import Claims
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 from watchword.resource.refusal import Answer
+from watchword.resource.request_id import request_id
 from watchword.resource.verifier import Verifier
 
 _STATUS: Final = {403: grpc.StatusCode.PERMISSION_DENIED, 503: grpc.StatusCode.UNAVAILABLE}
@@ -79,7 +81,7 @@ class RequireToken(_Guard, grpc.ServerInterceptor):  # type: ignore[misc]
                 values = _authorization(context.invocation_metadata())
                 _current.set(self._resource.claims(values, self._scope_for(method)))
             except AccessRefused as refused:
-                answer = self._resource.refuse(refused)
+                answer = self._resource.refuse(refused, request_id(_texts(context.invocation_metadata())))
                 context.set_trailing_metadata(_trailer(answer))
                 context.abort(*_status(answer))
             return behavior(request, context)
@@ -101,12 +103,19 @@ class AsyncRequireToken(_Guard, grpc.aio.ServerInterceptor):  # type: ignore[mis
             values = _authorization(handler_call_details.invocation_metadata)
             _current.set(await self._resource.aclaims(values, self._scope_for(method)))
         except AccessRefused as refused:
-            return _like(handler, _aborting(self._resource.refuse(refused)))
+            return _like(
+                handler,
+                _aborting(self._resource.refuse(refused, request_id(_texts(handler_call_details.invocation_metadata)))),
+            )
         return handler
 
 
 def _authorization(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[str]:
-    return [value for name, value in metadata or () if name == "authorization" and isinstance(value, str)]
+    return [value for name, value in _texts(metadata) if name == "authorization"]
+
+
+def _texts(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in metadata or () if isinstance(value, str)]
 
 
 def _aborting(answer: Answer) -> Callable[[Any, Any], Awaitable[None]]:
@@ -122,8 +131,8 @@ def _status(answer: Answer) -> tuple[grpc.StatusCode, str]:
 
 
 def _trailer(answer: Answer) -> tuple[tuple[str, str], ...]:
-    value = answer.headers.get("WWW-Authenticate")
-    return () if value is None else (("www-authenticate", value),)
+    told = ("WWW-Authenticate", "X-Request-Id")
+    return tuple((name.lower(), answer.headers[name]) for name in told if name in answer.headers)
 
 
 def _behavior(handler: grpc.RpcMethodHandler) -> Callable[[Any, Any], Any]:

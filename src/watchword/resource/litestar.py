@@ -13,6 +13,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from watchword.resource.client_certificate import of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.request_id import request_id
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
@@ -32,7 +33,7 @@ class RequireToken(ProtectedResource):
                 shown = of_scope(connection.scope, self.proxy)
                 claims = await self.aclaims(connection.headers.getall("authorization", []), needed, shown)
             except AccessRefused as refused:
-                answer = self.refuse(refused)
+                answer = self.refuse(refused, request_id(connection.headers.items()))
                 headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}
                 raise HTTPException(
                     refused.public, status_code=answer.status, headers=headers, extra=answer.document

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from watchword.resource.client_certificate import of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
+from watchword.resource.request_id import request_id
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -37,7 +38,7 @@ class RequireToken(ProtectedResource):
                     shown = of_scope(request.scope, self.proxy)
                     claims = await self.aclaims(request.headers.getlist("authorization"), needed, shown)
                 except AccessRefused as refused:
-                    answer = self.refuse(refused)
+                    answer = self.refuse(refused, request_id(request.headers.items()))
                     return Response(answer.body, answer.status, answer.headers)
                 request.state.watchword = claims
                 return await endpoint(request)
