@@ -34,11 +34,11 @@ Verify = Callable[[str], object]
 class Tokens:
     """Their key, and what verifies them."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = NEW) -> None:
         self.key = PrivateKey.generate(Algorithm.ES256)
         self.public = self.key.public.to_jwk()
         sign = Signer(self.key).sign
-        self.all = [sign(json.dumps(self._claims(n)).encode()) for n in range(NEW)]
+        self.all = [sign(json.dumps(self._claims(n)).encode()) for n in range(count)]
         self.raw = [_raw(token) for token in self.all]
         self.published = KeySet([self.key.public]).to_jwks()
 
@@ -50,7 +50,11 @@ class Tokens:
         }  # fmt: skip
 
     def ours(self) -> Verify:
-        """A verifier that has its keys and has seen nothing."""
+        """As a function of the token."""
+        return self.verifier().verify
+
+    def verifier(self) -> Verifier:
+        """One that has its keys and has seen nothing."""
 
         def answered(request: httpx.Request) -> httpx.Response:
             document = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
@@ -58,7 +62,7 @@ class Tokens:
 
         verifier = Verifier(ISSUER, audience=API, transport=httpx.MockTransport(answered))
         verifier.verify(Signer(self.key).sign(json.dumps(self._claims(NEW)).encode()))
-        return verifier.verify
+        return verifier
 
     def pyjwt(self) -> Verify:
         """PyJWT with the same checks."""

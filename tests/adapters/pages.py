@@ -36,14 +36,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(name: str, issuer_url: str, folder: Path) -> Iterator[int]:
+def running(name: str, issuer_url: str, folder: Path, python: str = sys.executable) -> Iterator[int]:
     """The page's program against this issuer; its port."""
     port = free_port()
     script = folder / f"{name}_page.py"
     script.write_text(program(name))
     given = {**os.environ, "WATCHWORD_ISSUER": issuer_url, "PORT": str(port)}
     with (folder / f"{name}.log").open("w") as log:
-        child = subprocess.Popen([sys.executable, str(script)], cwd=folder, env=given, stdout=log, stderr=log)
+        child = subprocess.Popen([python, str(script)], cwd=folder, env=given, stdout=log, stderr=log)
     try:
         wait_for(port, child, folder / f"{name}.log")
         yield port
