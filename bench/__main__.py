@@ -8,31 +8,35 @@ import shutil
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from . import adapters, footprint, verification
-from .load import interleaved
+from . import adapters, footprint, proofs, verification
+from .load import interleaved, rate, rates, signatures
 from .servers import floor, installed_rival, rival, watchword
 from .table import Row, heading, ratio, show
 
-TABLES = ("tokens", "postgres", "questions", "verification", "adapters", "footprint")
+TABLES = ("tokens", "postgres", "questions", "proofs", "verification", "adapters", "footprint")
 
 
 def tokens(folder: Path, rounds: int, seconds: int) -> None:
     """/token on SQLite, by algorithm."""
     heading("Tokens: SQLite, audit durable before the answer")
     project = installed_rival(folder)
-    for algorithm, bar in (("ES256", 0.45), ("RS256", 0.8)):
+    for algorithm, of_floor, of_signing in (("ES256", 0.45, None), ("RS256", None, 0.8)):
         with ExitStack() as stack:
             base = stack.enter_context(floor(folder, algorithm))
             ours = stack.enter_context(watchword(folder / f"sqlite-{algorithm}", algorithm)).tokens(algorithm)
             theirs = stack.enter_context(rival(folder, project, algorithm)).tokens()
-            found = interleaved([base, ours, theirs], folder, rounds, seconds)
+            runs = {each.name: partial(rate, each, folder, seconds) for each in (base, ours, theirs)}
+            found = interleaved({**runs, "signatures": lambda of=algorithm: signatures(of, 2)}, rounds)
         least = 8_000.0 if algorithm == "ES256" else None
         show(
             Row(f"floor (uvloop and httptools, the same cryptography), {algorithm}", found[base.name]),
             Row(f"Watchword, {algorithm}", found[ours.name], bar=least),
-            ratio("of the floor", found[ours.name], found[base.name], bar),
+            ratio("of the floor", found[ours.name], found[base.name], of_floor),
+            Row(f"signatures and nothing else, {algorithm}", found["signatures"]),
+            ratio("of what the core can sign", found[ours.name], found["signatures"], of_signing),
             Row(f"oidc-provider, in memory, {algorithm}", found[theirs.name]),
             ratio("Watchword to oidc-provider", found[ours.name], found[theirs.name]),
         )
@@ -51,7 +55,7 @@ def postgres(folder: Path, rounds: int, seconds: int) -> None:
             base = stack.enter_context(floor(folder, "ES256"))
             database = cluster.fresh_database()
             ours = stack.enter_context(watchword(folder / "postgres", "ES256", database=database)).tokens("ES256")
-            found = interleaved([base, ours], folder, rounds, seconds)
+            found = rates([base, ours], folder, rounds, seconds)
         show(
             Row("floor, ES256", found[base.name]),
             Row("Watchword, ES256", found[ours.name], bar=8_000.0),
@@ -75,11 +79,11 @@ def questions(folder: Path, rounds: int, seconds: int) -> None:
         ours = stack.enter_context(watchword(folder / "questions", "ES256"))
         theirs = stack.enter_context(rival(folder, project, "ES256"))
         targets = [ours.introspections(), ours.keys(), theirs.introspections(), theirs.keys()]
-        found = interleaved(targets, folder, rounds, seconds)
+        found = rates(targets, folder, rounds, seconds)
         new = []
         for part in range(rounds):
             target = ours.first_introspections(20_000 * seconds, part)
-            new += interleaved([target], folder, 1, seconds)[target.name]
+            new.append(rate(target, folder, seconds))
         memory = footprint.resident(ours.pid)
     show(
         Row("introspections, a token seen before", found[targets[0].name], bar=9_000.0),
@@ -89,6 +93,30 @@ def questions(folder: Path, rounds: int, seconds: int) -> None:
         Row("oidc-provider, key sets", found[targets[3].name]),
         Row("memory of the worker after that", [memory], " MB", 120.0, most=True),
     )
+
+
+def proving(folder: Path, rounds: int, seconds: int) -> None:
+    """Without a secret, or with a bound token."""
+    heading("Tokens for callers that prove more; ES256, SQLite, audit and used proofs durable before the answer")
+    project = installed_rival(folder)
+    header = {"WATCHWORD_CLIENT_CERT_HEADER": "client-cert", "WATCHWORD_TRUSTED_PROXIES": "127.0.0.1"}
+    with ExitStack() as stack:
+        ours = proofs.registered(stack.enter_context(watchword(folder / "proofs", "ES256", **header)))
+        base = stack.enter_context(rival(folder, project, "ES256", *proofs.RIVAL_CLIENTS)).base
+        theirs = proofs.Known(base, ("caller", "x" * 43), "signed", "certified")
+        for name, way in (
+            ("private_key_jwt, each assertion once", proofs.Known.assertions),
+            ("DPoP, each proof once", proofs.Known.dpop),
+            ("mutual TLS, as a proxy passes it on", proofs.Known.certificate),
+        ):
+            found = interleaved(
+                {"ours": way(ours, name, folder, seconds), "theirs": way(theirs, name, folder, seconds)}, rounds
+            )
+            show(
+                Row(name, found["ours"]),
+                Row("oidc-provider, in memory", found["theirs"]),
+                ratio("Watchword to oidc-provider", found["ours"], found["theirs"], 2.0),
+            )
 
 
 def verifying(_: Path, rounds: int, __: int) -> None:
@@ -135,7 +163,7 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.tables) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}")
-    run = dict(zip(TABLES, (tokens, postgres, questions, verifying, adapting, footprints), strict=True))
+    run = dict(zip(TABLES, (tokens, postgres, questions, proving, verifying, adapting, footprints), strict=True))
     for name in given.tables or TABLES:
         folder = Path(tempfile.mkdtemp())
         try:

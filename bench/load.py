@@ -8,10 +8,12 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,15 +22,17 @@ CONNECTIONS = 32
 SERVER_CORE, LOAD_CORE = "0", "1"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _ONCE = """
-local bodies = {}
-for line in io.lines("%s") do bodies[#bodies + 1] = line end
-local at = 0
+wrk.method = "POST"
+local parts, at = {}, 0
+for line in io.lines("%s") do parts[#parts + 1] = line end
 request = function()
   at = at + 1
-  if at > #bodies then os.exit(3) end
-  return wrk.format("POST", nil, nil, bodies[at])
+  if at > #parts then os.exit(3) end
+  %s
 end
 """
+_AS_BODY = "return wrk.format(nil, nil, nil, parts[at])"
+_AS_HEADER = 'wrk.headers["%s"] = parts[at]; return wrk.format()'
 """wrk's script for requests that are sent once each; it ends the run rather than repeat one."""
 
 
@@ -45,15 +49,16 @@ class Target:
     body: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     bodies: Path | None = None
-    """A file of bodies, one a line, each sent once."""
+    """A file of bodies, one a line, each sent once; with `header`, of that header's values."""
+    header: str = ""
 
     def script(self) -> str:
         """For wrk."""
         lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in self.headers.items()]
-        if self.bodies is not None:
-            lines.append(_ONCE % self.bodies)
-        elif self.body is not None:
+        if self.body is not None:
             lines += ['wrk.method = "POST"', f"wrk.body = {json.dumps(self.body)}"]
+        if self.bodies is not None:
+            lines.append(_ONCE % (self.bodies, _AS_HEADER % self.header if self.header else _AS_BODY))
         return "\n".join(lines)
 
 
@@ -65,12 +70,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def pinned(command: list[str], folder: Path, url: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on its core, until it answers at all."""
-    with (folder / "server.log").open("ab") as log:
+def pinned(
+    command: list[str], folder: Path, url: str, said: str = "", **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server on its core, until it answers at all; `said` is its standard input."""
+    (folder / "said").write_text(said)
+    with (folder / "server.log").open("ab") as log, (folder / "said").open() as given:
         child = subprocess.Popen(
             ["taskset", "-c", SERVER_CORE, *command], cwd=folder, env={**os.environ, **environment},
-            stdout=log, stderr=log,
+            stdin=given, stdout=log, stderr=log,
         )  # fmt: skip
     try:
         answers(child, url)
@@ -105,10 +113,21 @@ def rate(target: Target, folder: Path, seconds: int) -> float:
     return float(re.findall(r"Requests/sec:\s+([\d.]+)", told.stdout)[0])
 
 
-def interleaved(targets: list[Target], folder: Path, rounds: int, seconds: int) -> dict[str, list[float]]:
-    """Each target once a round, so that what the machine does meanwhile meets them all."""
-    found: dict[str, list[float]] = {target.name: [] for target in targets}
+def signatures(algorithm: str, seconds: int) -> float:
+    """A second, on the server's core, with nothing else to do."""
+    command = ["taskset", "-c", SERVER_CORE, sys.executable, "-m", "bench.signing", algorithm, str(seconds)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def interleaved(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Each once a round, so that what the machine does meanwhile meets them all."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for target in targets:
-            found[target.name].append(rate(target, folder, seconds))
+        for name, run in runs.items():
+            found[name].append(run())
     return found
+
+
+def rates(targets: list[Target], folder: Path, rounds: int, seconds: int) -> dict[str, list[float]]:
+    """`interleaved`, by the targets' names."""
+    return interleaved({each.name: partial(rate, each, folder, seconds) for each in targets}, rounds)

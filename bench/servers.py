@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,10 @@ class Ours:
     admin: tuple[str, str]
     callers: dict[str, tuple[str, str]]
     environment: dict[str, str]
+
+    def command(self, *arguments: str) -> dict[str, str]:
+        """One command's JSON."""
+        return _run(self.folder, self.environment, *arguments)
 
     def tokens(self, algorithm: str) -> Target:
         """POST /token."""
@@ -90,11 +94,11 @@ class Ours:
 
 
 @contextmanager
-def watchword(folder: Path, *algorithms: str, database: str = "") -> Iterator[Ours]:
+def watchword(folder: Path, *algorithms: str, database: str = "", **settings: str) -> Iterator[Ours]:
     """`watchword serve` with one worker."""
     folder.mkdir()
     port = free_port()
-    environment = {"WATCHWORD_PROFILE": str(folder / "profile.toml"), "WATCHWORD_PORT": str(port)}
+    environment = {"WATCHWORD_PROFILE": str(folder / "profile.toml"), "WATCHWORD_PORT": str(port), **settings}
     if database:
         environment["WATCHWORD_DATABASE_URL"] = database
     base = f"http://127.0.0.1:{port}/t/default"
@@ -162,12 +166,16 @@ class Rival:
 
 
 @contextmanager
-def rival(folder: Path, project: Path, algorithm: str) -> Iterator[Rival]:
-    """One process of it."""
+def rival(folder: Path, project: Path, algorithm: str, *clients: Mapping[str, object]) -> Iterator[Rival]:
+    """One process of it, with a client that has a secret and these."""
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     command = ["node", str(project / "provider.mjs"), str(port), algorithm]
-    with pinned(command, folder, f"{base}/jwks", NODE_ENV="production"):
+    caller = {
+        "client_id": "caller", "client_secret": "x" * 43, "grant_types": ["client_credentials"], "redirect_uris": [],
+        "response_types": [], "token_endpoint_auth_method": "client_secret_basic",
+    }  # fmt: skip
+    with pinned(command, folder, f"{base}/jwks", json.dumps([caller, *clients]), NODE_ENV="production"):
         yield Rival(base, algorithm)
 
 

@@ -1,9 +1,23 @@
 // npm's oidc-provider 9 as its documentation sets it up for client credentials: JWT tokens for one API, opaque for the
-// other, everything in memory (it records nothing on disk; we do).
-import { generateKeyPairSync } from 'node:crypto';
+// other. `node provider.mjs PORT ALGORITHM`, its clients as JSON on standard input. It records nothing on disk; we do.
+import { X509Certificate, generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import * as oidc from 'oidc-provider';
 
 const Provider = oidc.Provider ?? oidc.default;
+
+class Memory { // its own drops what is older than a thousand entries
+  static kept = new Map();
+  constructor(model) { this.model = model; }
+  async upsert(id, payload) { Memory.kept.set(`${this.model}:${id}`, payload); }
+  async find(id) { return Memory.kept.get(`${this.model}:${id}`); }
+  async consume(id) { Memory.kept.get(`${this.model}:${id}`).consumed = Math.floor(Date.now() / 1000); }
+  async destroy(id) { Memory.kept.delete(`${this.model}:${id}`); }
+  async findByUid() {}
+  async findByUserCode() {}
+  async revokeByGrantId() {}
+}
+
 const port = Number(process.argv[2]);
 const algorithm = process.argv[3];
 const { privateKey } = algorithm === 'ES256'
@@ -14,15 +28,30 @@ const api = (format) => ({
   scope: 'a:read', audience: 'https://rs1.example/', accessTokenFormat: format, accessTokenTTL: 3600,
   ...(format === 'jwt' ? { jwt: { sign: { alg: algorithm } } } : {}),
 });
+const certificate = (ctx) => {
+  const header = ctx.get('client-cert');
+  return header ? new X509Certificate(Buffer.from(header.slice(1, -1), 'base64')) : undefined;
+};
 const provider = new Provider(`http://127.0.0.1:${port}`, {
-  clients: [{
-    client_id: 'caller', client_secret: 'x'.repeat(43), grant_types: ['client_credentials'], redirect_uris: [],
-    response_types: [], token_endpoint_auth_method: 'client_secret_basic', id_token_signed_response_alg: algorithm,
-  }],
+  adapter: Memory,
+  clients: JSON.parse(readFileSync(0, 'utf8')),
+  clientAuthMethods: ['client_secret_basic', 'private_key_jwt', 'tls_client_auth'],
+  clientDefaults: { id_token_signed_response_alg: algorithm },
+  enabledJWA: { clientAuthSigningAlgValues: ['ES256'], dPoPSigningAlgValues: ['ES256'] },
+  ttl: { ClientCredentials: 3600 },
   features: {
     clientCredentials: { enabled: true },
     introspection: { enabled: true },
     devInteractions: { enabled: false },
+    dPoP: { enabled: true },
+    mTLS: {
+      enabled: true,
+      tlsClientAuth: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: certificate,
+      certificateAuthorized: () => true,
+      certificateSubjectMatches: (ctx, _property, expected) => certificate(ctx).subject === expected,
+    },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => 'https://rs1.example/',
@@ -32,4 +61,5 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys: [jwk] },
   scopes: ['a:read'],
 });
+provider.on('server_error', (_ctx, error) => console.error(error));
 provider.listen(port, '127.0.0.1');

@@ -8,6 +8,8 @@ each field's own rule refuses them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 
 from .errors import InvalidRequest
 
@@ -16,6 +18,9 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _LINE_END = re.compile(rb"[\r\n]")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 REPEATABLE = frozenset({"resource"})
+_REMEMBERED = 256
+"""Bytes of a body that is remembered, and bodies."""
+_CREDENTIALS = re.compile(rb"secret|assertion|token|password|%", re.IGNORECASE)
 
 
 def decode_component(raw: bytes) -> str:
@@ -50,3 +55,16 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
         else:
             form[name] = value
     return form
+
+
+def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
+    """`parse_form`, for callers that send the same each time: a short body without credentials is parsed once.
+
+    What could be a secret is not kept, nor is anything that is escaped, since that could spell one.
+    """
+    if len(body) > _REMEMBERED or _CREDENTIALS.search(body):
+        return parse_form(body)
+    return _remembered(body)
+
+
+_remembered = lru_cache(_REMEMBERED)(parse_form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -16,7 +17,8 @@ from .errors import InvalidRequest
 SECRET_MARKS = ("client_secret",)
 ASSERTION_MARKS = ("client_assertion", "client_assertion_type")
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-Form = dict[str, str | list[str]]
+Form = Mapping[str, str | list[str]]
+"""Read only: it may be remembered."""
 
 
 class Credentials(Struct, frozen=True):

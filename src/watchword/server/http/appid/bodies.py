@@ -28,7 +28,7 @@ def _json_form(_: Headers, body: bytes) -> Form:
         raise InvalidRequest(f"the body is not JSON as we read it: {error}") from None
     if len(members) > MAX_FIELDS:
         raise InvalidRequest(f"more than {MAX_FIELDS} parameters")
-    form: Form = {}
+    form: dict[str, str | list[str]] = {}
     for name, value in members.items():
         if value is None:
             continue
@@ -43,7 +43,7 @@ def _multipart_form(headers: Headers, body: bytes) -> Form:
     message = _parser.parsebytes(b"Content-Type: " + (headers.content_type or b"") + b"\r\n\r\n" + body)
     if not message.is_multipart() or message.defects:
         raise InvalidRequest("the multipart body is broken")
-    form: Form = {}
+    form: dict[str, str | list[str]] = {}
     parts = list(message.iter_parts())
     if len(parts) > MAX_FIELDS:
         raise InvalidRequest(f"more than {MAX_FIELDS} parameters")

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ....jose.certificate_header import Presented
 from ...protocol.errors import OAuthError
-from ...protocol.form import parse_form
+from ...protocol.form import parse_known_form
 from ...protocol.request import TokenRequest, token_request
 from ...service.issue_token import IssueToken, Surface
 from ...service.refusals import Refusals
@@ -35,7 +35,7 @@ Read = Callable[[Headers, bytes, Presented | None], TokenRequest]
 def read_form(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
     """The native issuer's: a form and nothing else."""
     headers.only_form()
-    form = parse_form(body)
+    form = parse_known_form(body)
     return token_request(form, headers.basic(), request_id=headers.request_id, certificate=certificate)
 
 

@@ -1,0 +1,56 @@
+"""Bodies that are parsed once: what is kept of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from watchword.server.protocol import form
+from watchword.server.protocol.errors import InvalidRequest
+from watchword.server.protocol.form import parse_form, parse_known_form
+
+
+def kept() -> int:
+    """How many bodies are remembered."""
+    return form._remembered.cache_info().currsize
+
+
+def test_the_usual_body_is_parsed_once() -> None:
+    """Each token would be paid for once more."""
+    body = b"grant_type=client_credentials&scope=a%3Aread".replace(b"%3A", b":")
+    assert parse_known_form(body) == parse_form(body)
+    assert parse_known_form(body) is parse_known_form(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"grant_type=client_credentials&client_id=a&client_secret=b",
+        b"grant_type=client_credentials&client_%73ecret=b",
+        b"grant_type=client_credentials&CLIENT_SECRET=b",
+        b"grant_type=client_credentials&client_assertion=a.b.c",
+        b"grant_type=password&username=a&password=b",
+        b"subject_token=a.b.c",
+        b"grant_type=client_credentials&scope=" + b"a" * 256,
+    ],
+)
+def test_credentials_are_never_kept(body: bytes) -> None:
+    """Secrets of every caller would stand in the memory of the server for as long as it runs."""
+    before = kept()
+    assert parse_known_form(body) == parse_form(body)
+    assert kept() == before
+
+
+def test_a_refusal_is_not_kept() -> None:
+    """A body that was refused once would be refused in another's words, or taken, the second time."""
+    before = kept()
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            parse_known_form(b"scope=a&scope=b")
+    assert kept() == before
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """A caller with a new scope each time would fill the memory of the server."""
+    for n in range(1000):
+        parse_known_form(b"scope=%d" % n)
+    assert kept() == 256
