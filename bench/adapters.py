@@ -138,7 +138,12 @@ def aiohttp(tokens: Tokens) -> tuple[Call, Call]:
     async def handler(request: Any) -> Any:
         return None
 
-    request = make_mocked_request("GET", "/", headers={"Authorization": f"Bearer {tokens.all[0]}"})
+    class Wire:
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return default
+
+    headers = {"Authorization": f"Bearer {tokens.all[0]}"}
+    request = make_mocked_request("GET", "/", headers=headers, transport=Wire())
     guarded = RequireToken(tokens.verifier())()(handler)
     return lambda: handler(request), lambda: guarded(request)
 

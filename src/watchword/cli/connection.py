@@ -57,6 +57,14 @@ class OneWrite(RequestResponseCycle):
             self._whole(self._start, message.get("body", b""))
         return None
 
+    async def receive(self) -> Message:  # type: ignore[override]
+        """ASGI `receive`. A body that is there already is handed over without waiting for it."""
+        if self.more_body or not self.message_event.is_set() or self.disconnected or self.response_complete:
+            return await super().receive()  # type: ignore[return-value]
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
+
     async def _in_pieces(self, message: Message) -> None:
         self._streams = True
         if self._start is not None:
