@@ -9,7 +9,6 @@ DEFERRED: dict[str, str] = {
     "RAC-003": "issue 4: dynamic registration",
     "RAC-008": "issue 4: dynamic registration (initial access tokens)",
     "RAC-011": "issue 3: races of the registry under load",
-    "DIS-006": "issue 4: private_key_jwt in the client library",
     "CRS-006": "issue 4: DPoP",
     "CRS-011": "issue 2: a power cut needs a device that records writes",
     "DBF-012": "Watchword uses no Redis",

@@ -20,6 +20,7 @@ from watchword.client.errors import (
     TokenRefused,
     TokenUnavailable,
 )
+from watchword.client.private_key_jwt import PrivateKeyJwt
 from watchword.client.proof import Proof, Proven, SharedSecret
 from watchword.client.secret import Secret
 from watchword.client.sources import from_environment, from_file, from_keyring, from_systemd
@@ -33,6 +34,7 @@ __all__ = [
     "DiskCache",
     "InvalidAnswer",
     "IssuerNotAllowed",
+    "PrivateKeyJwt",
     "Proof",
     "Proven",
     "Secret",

@@ -42,7 +42,8 @@ class ClientCredentials(TokenSource, _Auth):
         issuer: the issuer's URL; the token endpoint is discovered from it (RFC 8414) on first use.
         client_id: RFC 6749 section 2.2.
         client_secret: the secret; or where it is kept (`watchword.client.sources`), which is then read for
-            each token request; or another `Proof`, such as a
+            each token request; or another `Proof`: a
+            `watchword.client.private_key_jwt.PrivateKeyJwt`, a
             `watchword.client.client_certificate.ClientCertificate`.
         resource: RFC 8707, one URI or several. ``audience``: for servers that use that word.
         scope: a space-separated text or the scopes one by one; None asks for all that is granted.

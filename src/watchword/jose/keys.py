@@ -84,6 +84,9 @@ class PublicKey:
         ).decode()
 
 
+_OF_CURVE = {"secp256r1": Algorithm.ES256, "secp384r1": Algorithm.ES384, "secp521r1": Algorithm.ES512}
+
+
 class PrivateKey:
     """What signs."""
 
@@ -125,6 +128,22 @@ class PrivateKey:
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
             raise UnacceptableKey("neither an EC, an RSA nor an Ed25519 key")
         return cls(key, algorithm, kid)
+
+    @classmethod
+    def from_pem(cls, pem: bytes, kid: str | None = None) -> PrivateKey:
+        """Read PEM, unencrypted; the algorithm is the one usual for the kind of key. Raises `UnacceptableKey`."""
+        try:
+            key = serialization.load_pem_private_key(pem, None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # `from None`: the parser's words could quote what it read.
+            raise UnacceptableKey("not an unencrypted private key in PEM") from None
+        if isinstance(key, ed25519.Ed25519PrivateKey):
+            return cls(key, Algorithm.EdDSA, kid)
+        if isinstance(key, rsa.RSAPrivateKey):
+            return cls(key, Algorithm.RS256, kid)
+        if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _OF_CURVE:
+            return cls(key, _OF_CURVE[key.curve.name], kid)
+        raise UnacceptableKey("neither an EC key on a NIST curve, an RSA nor an Ed25519 key")
 
     def to_pkcs8(self) -> bytes:
         """PKCS#8 DER, unencrypted: seal it before it goes anywhere."""
