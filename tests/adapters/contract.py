@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
+from tests.support.proofs import proof_of
+
 from watchword.jose import Algorithm, KeySet, PrivateKey, PublicKey, Signer
 
 AUDIENCE = "https://payments.example"
@@ -146,6 +148,28 @@ def accepts(service: Service, scheme: str, made: Issuer, **changes: Any) -> None
     """The handler ran, and knows whose request it is."""
     got = service.call([("authorization", f"{scheme} {made.token(**changes)}")])
     assert (got.status, CLIENT in got.text, got.challenge) == (200, True, ""), got
+
+
+HOLDER = PrivateKey.generate(Algorithm.ES256)
+
+
+def takes_dpop(service: Service, made: Issuer, method: str, path: str) -> None:
+    """The holder of the key comes in, once for each proof; the token alone, and a proof for another address, do not."""
+    token = made.token(cnf={"jkt": HOLDER.public.thumbprint()})
+
+    def proof(url: str = f"{AUDIENCE}{path}") -> str:
+        return proof_of(HOLDER, url, time.time(), method=method, token=token)
+
+    once = [("authorization", f"DPoP {token}"), ("dpop", proof())]
+    got = service.call(once)
+    assert (got.status, CLIENT in got.text, got.challenge) == (200, True, ""), got
+    elsewhere = ("dpop", proof(f"{AUDIENCE}/elsewhere"))
+    for headers in (once, once[:1], [once[0], elsewhere], [*once, elsewhere]):
+        got = service.call(headers)
+        assert (got.status, CLIENT in got.text) == (401, False), got
+        assert got.challenge.startswith('DPoP error="invalid_dpop_proof"'), got
+    got = service.call(bearer(token))
+    assert (got.status, got.challenge.split()[0]) == (401, "Bearer"), got
 
 
 def is_unavailable(service: Service, made: Issuer) -> None:

@@ -111,6 +111,13 @@ def test_accepted(name: str, scheme: str, service: Callable[[str], Service], iss
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
+def test_dpop(name: str, service: Callable[[str], Service], issuer: Issuer) -> None:
+    """DPO-002, DPO-005, DPO-046: an adapter that hands over another method or path lets thieves in, or no one."""
+    method, path = ("POST", "/payments.Payments/Charge") if name == "grpc" else ("GET", "/charges")
+    contract.takes_dpop(service(name), issuer, method, path)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
 def test_accepted_with_more_scopes(name: str, service: Callable[[str], Service], issuer: Issuer) -> None:
     """A token may hold more than one endpoint needs."""
     contract.accepts(service(name), "Bearer", issuer, scope=f"a:read {SCOPE} b:write")

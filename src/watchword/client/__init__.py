@@ -12,6 +12,7 @@ from watchword.client.client_certificate import ClientCertificate
 from watchword.client.credentials import ClientCredentials
 from watchword.client.discovery import Discovered, adiscover, discover
 from watchword.client.disk import DiskCache
+from watchword.client.dpop import DpopKey
 from watchword.client.errors import (
     InvalidAnswer,
     IssuerNotAllowed,
@@ -32,6 +33,7 @@ __all__ = [
     "ClientCredentials",
     "Discovered",
     "DiskCache",
+    "DpopKey",
     "InvalidAnswer",
     "IssuerNotAllowed",
     "PrivateKeyJwt",

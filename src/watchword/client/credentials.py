@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from watchword.client import wire
 from watchword.client.client_certificate import ClientCertificate
 from watchword.client.disk import DiskCache
+from watchword.client.dpop import DpopKey
 from watchword.client.exchange import Exchange
 from watchword.client.flow import Plan
 from watchword.client.for_httpx import class_shown, repeatable
@@ -48,6 +49,8 @@ class ClientCredentials(TokenSource, _Auth):
         resource: RFC 8707, one URI or several. ``audience``: for servers that use that word.
         scope: a space-separated text or the scopes one by one; None asks for all that is granted.
         token_endpoint: skips discovery. ``auth_method``: where id and secret are put.
+        dpop: the key that tokens are bound to and that each request is signed with (RFC 9449); None for bearer
+            tokens, which are whoever's holds them.
         cache: a folder of tokens that processes share; None keeps them in memory only.
         timeout: seconds for connecting, and for the answer. ``tries``: how often a request may be sent.
         default_life: seconds for which a token without ``expires_in`` is kept.
@@ -74,6 +77,7 @@ class ClientCredentials(TokenSource, _Auth):
         scope: str | Iterable[str] | None = None,
         token_endpoint: str | None = None,
         auth_method: AuthMethod = "client_secret_basic",
+        dpop: DpopKey | None = None,
         cache: DiskCache | None = None,
         timeout: float = 5.0,
         tries: int = 3,
@@ -101,6 +105,7 @@ class ClientCredentials(TokenSource, _Auth):
             now=now,
             rng=rng or _chance,
             by_certificate=isinstance(client_secret, ClientCertificate),
+            dpop=dpop,
         )
         tls = client_secret.ssl_context if isinstance(client_secret, ClientCertificate) else None
         super().__init__(plan, Exchange(timeout, transport, tls), cache, sleep, asleep or _pause)
@@ -133,26 +138,26 @@ class ClientCredentials(TokenSource, _Auth):
     # -- httpx, httpx2 --------------------------------------------------------------------------
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign ``request``; after a 401 once more with a new token. The second 401 is the caller's."""
+        """Sign ``request``; after a 401 once more with a new token, or nonce. The second 401 is the caller's."""
         self._check_target(request)
         token = self.token()
-        response = yield _signed(request, token)
-        if response.status_code == 401:
-            self.drop(token)
-            if repeatable(request):
-                response.read()
-                yield _signed(request, self.token())
+        response = yield self._sign(request, token)
+        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
+            response.read()
+            token = self.token()
+            response = yield self._sign(request, token)
+            self.heard(token, str(request.url), response.status_code, response.headers)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """`sync_auth_flow`, for an event loop."""
         self._check_target(request)
         token = await self.atoken()
-        response = yield _signed(request, token)
-        if response.status_code == 401:
-            self.drop(token)
-            if repeatable(request):
-                await response.aread()
-                yield _signed(request, await self.atoken())
+        response = yield self._sign(request, token)
+        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
+            await response.aread()
+            token = await self.atoken()
+            response = yield self._sign(request, token)
+            self.heard(token, str(request.url), response.status_code, response.headers)
 
     # -- other libraries, each imported when asked for --------------------------------------------
 
@@ -178,7 +183,10 @@ class ClientCredentials(TokenSource, _Auth):
         return AuthorizedPool(self, pool)
 
     def for_grpc(self) -> grpc.CallCredentials:
-        """Call credentials for ``grpc.composite_channel_credentials``; needs grpcio."""
+        """Call credentials for ``grpc.composite_channel_credentials``; needs grpcio.
+
+        With a DPoP key each call is signed; an API that wants nonces cannot be called: gRPC hides its answers here.
+        """
         from watchword.client.for_grpc import call_credentials
 
         return call_credentials(self)
@@ -186,6 +194,10 @@ class ClientCredentials(TokenSource, _Auth):
     def check_target(self, url: str) -> None:
         """Raise ValueError where a bearer token may not go (RFC 6750 section 5.3)."""
         wire.checked_url(url.split("#")[0], "the API's URL", insecure_http=self._plan.insecure_http)
+
+    def _sign(self, request: httpx.Request, token: AccessToken) -> httpx.Request:
+        request.headers.update(self.signed(token, request.method, str(request.url)))
+        return request
 
     def _check_target(self, request: httpx.Request) -> None:
         self.check_target(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}/")
@@ -221,8 +233,3 @@ def _parameters(
     if scope is not None:
         found.append(("scope", scope if isinstance(scope, str) else " ".join(scope)))
     return tuple(found)
-
-
-def _signed(request: httpx.Request, token: AccessToken) -> httpx.Request:
-    request.headers["Authorization"] = f"Bearer {token.value}"
-    return request

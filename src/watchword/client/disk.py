@@ -81,7 +81,9 @@ class DiskCache:
 
     def name(self, plan: Plan) -> str:
         """The file's name for the tokens of ``plan``."""
-        identity = [plan.issuer, plan.endpoint, plan.client_id, *plan.parameters]
+        identity: list[Any] = [plan.issuer, plan.endpoint, plan.client_id, *plan.parameters]
+        if plan.dpop is not None:
+            identity.append(plan.dpop.jkt)
         return plan.proof.mac(json.dumps(identity).encode()).hex()
 
     def read(self, name: str) -> Record:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from watchword.client import wire
 from watchword.client.errors import TokenError, TokenRefused, TokenUnavailable
 from watchword.client.proof import Proof
 from watchword.client.token import Held, hold
 from watchword.client.wire import Answer, Ask
+
+if TYPE_CHECKING:
+    from watchword.client.dpop import DpopKey
 
 _log = logging.getLogger("watchword.client")
 
@@ -72,6 +75,8 @@ class Plan:
     rng: Callable[[], float]
     by_certificate: bool = False
     """Whether the endpoint is the one that asks for a client certificate (RFC 8705 section 5)."""
+    dpop: DpopKey | None = None
+    """The key that tokens are bound to (RFC 9449), None for bearer tokens."""
 
 
 def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, Learned]]:
@@ -97,8 +102,8 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
     """Discover the endpoint if it is not known, then ask it for a token.
 
     ``tries`` is how often each request may be sent. A refusal (4xx save 429) is never repeated, with one
-    exception: when a dated proof was refused and the answer's Date shows that this machine's clock is
-    wrong, one more is made by the issuer's clock.
+    exception each: when the issuer wants its nonce in the DPoP proof, and when a dated proof was refused and
+    the answer's Date shows that this machine's clock is wrong: then one more is made by the issuer's clock.
 
     Raises:
         TokenError: see `watchword.client.errors`.
@@ -109,13 +114,21 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
         endpoint = wire.read_metadata(answer, plan.issuer, insecure_http=plan.insecure_http, mtls=plan.by_certificate)
     offset = learned.clock_offset
     answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
+    if (
+        plan.dpop is not None
+        and plan.dpop.heard(endpoint, answer.headers.get("dpop-nonce"))
+        and wire.wants_nonce(answer)
+    ):
+        answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     ahead = wire.clock_ahead(answer, plan.now())
-    if answer.status in (400, 401) and plan.proof.timed and abs(ahead - offset) > TOLERATED_SKEW:
+    timed = plan.proof.timed or plan.dpop is not None
+    if answer.status in (400, 401) and timed and abs(ahead - offset) > TOLERATED_SKEW:
         _log.warning("this machine's clock differs from the issuer's by %.0f s; going by the issuer's", ahead)
         offset = ahead
         answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     try:
-        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life)
+        kind = "Bearer" if plan.dpop is None else "DPoP"
+        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life, kind=kind)
     except TokenRefused as refused:
         if abs(ahead) <= TOLERATED_SKEW:
             raise
@@ -128,7 +141,8 @@ def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float]
 
     def build(now: float) -> Ask:
         proven = plan.proof.prove(plan.client_id, plan.issuer, now + offset)
-        return wire.token_request(endpoint, proven, plan.parameters)
+        shown = None if plan.dpop is None else plan.dpop.proof("POST", endpoint, now + offset)
+        return wire.token_request(endpoint, proven, plan.parameters, shown)
 
     return build
 

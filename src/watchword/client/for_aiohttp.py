@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
-from aiohttp.hdrs import AUTHORIZATION
 
 if TYPE_CHECKING:
     from watchword.client.credentials import ClientCredentials
 
 
 class AiohttpMiddleware:
-    """``aiohttp.ClientSession(middlewares=[auth.for_aiohttp(API)])``; a 401 is retried once with a new token.
+    """``aiohttp.ClientSession(middlewares=[auth.for_aiohttp(API)])``; a 401 is retried once with a new token,
+    or nonce.
 
     aiohttp calls a middleware for every hop of a redirect, so the token goes to the named origins only.
     """
@@ -31,16 +31,17 @@ class AiohttpMiddleware:
         if _origin(str(request.url)) not in self._origins:
             return await handler(request)
         token = await self._credentials.atoken()
-        request.headers[AUTHORIZATION] = f"Bearer {token.value}"
+        url = str(request.url)
+        request.headers.update(self._credentials.signed(token, request.method, url))
         response = await handler(request)
-        if response.status != 401:
-            return response
-        self._credentials.drop(token)
-        if not _repeatable(request):
+        if not self._credentials.heard(token, url, response.status, response.headers) or not _repeatable(request):
             return response
         response.release()
-        request.headers[AUTHORIZATION] = f"Bearer {(await self._credentials.atoken()).value}"
-        return await handler(request)
+        token = await self._credentials.atoken()
+        request.headers.update(self._credentials.signed(token, request.method, url))
+        response = await handler(request)
+        self._credentials.heard(token, url, response.status, response.headers)
+        return response
 
 
 def _repeatable(request: ClientRequest) -> bool:

@@ -18,14 +18,16 @@ class TokenPlugin(grpc.AuthMetadataPlugin):  # type: ignore[misc]
     def __init__(self, credentials: ClientCredentials) -> None:
         self._credentials = credentials
 
-    def __call__(self, _context: Any, callback: Any) -> None:
+    def __call__(self, context: Any, callback: Any) -> None:
         """gRPC calls this on a thread of its own. A failure fails that call with UNAVAILABLE or UNAUTHENTICATED."""
         try:
             token = self._credentials.token()
         except TokenError as error:
             callback((), error)
         else:
-            callback((("authorization", f"Bearer {token.value}"),), None)
+            url = f"{context.service_url}/{context.method_name}"
+            headers = self._credentials.signed(token, "POST", url)
+            callback(tuple((name.lower(), value) for name, value in headers.items()), None)
 
 
 def call_credentials(credentials: ClientCredentials) -> grpc.CallCredentials:

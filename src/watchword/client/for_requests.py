@@ -30,7 +30,7 @@ class CertificateAdapter(HTTPAdapter):
 
 
 class RequestsAuth(AuthBase):
-    """``requests.get(url, auth=RequestsAuth(credentials))``; a 401 is retried once with a new token."""
+    """``requests.get(url, auth=RequestsAuth(credentials))``; a 401 is retried once with a new token, or nonce."""
 
     def __init__(self, credentials: ClientCredentials) -> None:
         self._credentials = credentials
@@ -39,22 +39,25 @@ class RequestsAuth(AuthBase):
         """Sign a prepared request; requests itself takes the header off when a redirect leaves the host."""
         self._credentials.check_target(request.url)
         token = self._credentials.token()
-        sent = request.headers["Authorization"] = f"Bearer {token.value}"
+        request.headers.update(self._credentials.signed(token, request.method, request.url))
+        sent, proof = request.headers["Authorization"], request.headers.get("DPoP")
 
         def once_more(response: Any, **options: Any) -> Any:
             asked = response.request
-            if response.status_code != 401 or asked.headers.get("Authorization") != sent:
+            if asked.headers.get("Authorization") != sent or asked.headers.get("DPoP") != proof:
                 return response  # not ours: a redirect took the header off, or this was the second try
-            self._credentials.drop(token)
-            if not isinstance(asked.body, bytes | str | None):
+            again = self._credentials.heard(token, asked.url, response.status_code, response.headers)
+            if not again or not isinstance(asked.body, bytes | str | None):
                 return response
             _ = response.content
             response.close()
-            again = asked.copy()
-            again.headers["Authorization"] = f"Bearer {self._credentials.token().value}"
-            second = response.connection.send(again, **options)
+            repeated = asked.copy()
+            newer = self._credentials.token()
+            repeated.headers.update(self._credentials.signed(newer, asked.method, asked.url))
+            second = response.connection.send(repeated, **options)
             second.history.append(response)
-            second.request = again
+            second.request = repeated
+            self._credentials.heard(newer, asked.url, second.status_code, second.headers)
             return second
 
         request.register_hook("response", once_more)

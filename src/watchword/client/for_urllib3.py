@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from watchword.client.credentials import ClientCredentials
+    from watchword.client.token import AccessToken
 
 
 class AuthorizedPool:
     """A pool manager that signs what it sends: ``auth.for_urllib3().request("GET", url)``.
 
     It stands around a `urllib3.PoolManager`, which takes the header off when a redirect leaves the host.
-    A 401 is retried once with a new token.
+    A 401 is retried once with a new token, or nonce. With a DPoP key, redirects are not followed well: the proof is
+    of the first address.
     """
 
     def __init__(self, credentials: ClientCredentials, pool: urllib3.PoolManager | None = None) -> None:
@@ -29,17 +31,19 @@ class AuthorizedPool:
         """`urllib3.PoolManager.request` with the token; the same options."""
         self._credentials.check_target(url)
         token = self._credentials.token()
-        response = self._send(method, url, headers, token.value, options)
-        if response.status != 401:
-            return response
-        self._credentials.drop(token)
-        if not isinstance(options.get("body"), bytes | str | None):
+        response = self._send(method, url, headers, token, options)
+        again = self._credentials.heard(token, url, response.status, response.headers)
+        if not again or not isinstance(options.get("body"), bytes | str | None):
             return response  # a file or generator cannot be sent twice
         response.drain_conn()
-        return self._send(method, url, headers, self._credentials.token().value, options)
+        token = self._credentials.token()
+        response = self._send(method, url, headers, token, options)
+        self._credentials.heard(token, url, response.status, response.headers)
+        return response
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str] | None, value: str, options: dict[str, Any]
+        self, method: str, url: str, headers: Mapping[str, str] | None, token: AccessToken, options: dict[str, Any]
     ) -> urllib3.BaseHTTPResponse:
         given = self.pool.headers if headers is None else headers
-        return self.pool.request(method, url, headers={**given, "Authorization": f"Bearer {value}"}, **options)
+        signed = self._credentials.signed(token, method.upper(), url)
+        return self.pool.request(method, url, headers={**given, **signed}, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing, suppress
 
 from watchword.client.disk import DiskCache, shared_renewal
@@ -85,6 +85,30 @@ class TokenSource:
         if self._disk is not None:
             with suppress(SecretMissing):
                 self._disk.forget(self._disk.name(self._plan), token.value)
+
+    # -- requests to an API ---------------------------------------------------------------------
+
+    def signed(self, token: AccessToken, method: str, url: str) -> dict[str, str]:
+        """The headers that make one request ``token``'s: with a DPoP key they are good for that one only."""
+        key = self._plan.dpop
+        if key is None:
+            return {"Authorization": f"Bearer {token.value}"}
+        now = self._plan.now() + self._learned.clock_offset
+        return {"Authorization": f"DPoP {token.value}", "DPoP": key.proof(method, url, now, token.value)}
+
+    def heard(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """What an API's answer teaches; whether the request is worth another try, with what `token` then gives.
+
+        A token that was refused is dropped, unless all that was wrong is the nonce of its proof. The names of
+        ``headers`` are asked for in any case.
+        """
+        key = self._plan.dpop
+        renewed = key is not None and key.heard(url, headers.get("DPoP-Nonce"))
+        if status != 401:
+            return False
+        if not (renewed and 'error="use_dpop_nonce"' in headers.get("WWW-Authenticate", "")):
+            self.drop(token)
+        return True
 
     # -- flights --------------------------------------------------------------------------------
 

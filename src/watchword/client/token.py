@@ -14,7 +14,7 @@ JITTER_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """``value`` goes after ``Bearer``; ``expires_at`` is Unix seconds; ``scope`` the granted one, if said."""
+    """``value`` goes after ``Bearer`` or ``DPoP``; ``expires_at`` is Unix seconds; ``scope`` the granted one."""
 
     value: str = field(repr=False)
     expires_at: float

@@ -88,14 +88,16 @@ def metadata_request(issuer: str) -> Ask:
     return Ask("GET", metadata_url(issuer), {"accept": "application/json", "accept-encoding": "identity"})
 
 
-def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str, str]]) -> Ask:
-    """RFC 6749 section 4.4.2, with what the proof adds."""
+def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str, str]], dpop: str | None = None) -> Ask:
+    """RFC 6749 section 4.4.2, with what the proof of the application, and that of its key, add."""
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
         "content-type": "application/x-www-form-urlencoded",
         **proven.headers,
     }
+    if dpop is not None:
+        headers["dpop"] = dpop
     form = [("grant_type", "client_credentials"), *parameters, *proven.form]
     return Ask("POST", endpoint, headers, urlencode(form).encode())
 
@@ -124,8 +126,18 @@ def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool, mtls: boo
         raise InvalidAnswer(str(error)) from None
 
 
-def read_token(answer: Answer, *, asked_at: float, default_life: float) -> AccessToken:
+def wants_nonce(answer: Answer) -> bool:
+    """Whether the token endpoint refused a proof for want of its nonce (RFC 9449 section 8)."""
+    try:
+        return answer.status == 400 and json_object(answer).get("error") == "use_dpop_nonce"
+    except InvalidAnswer:
+        return False
+
+
+def read_token(answer: Answer, *, asked_at: float, default_life: float, kind: str = "Bearer") -> AccessToken:
     """The token of an answer (RFC 6749 section 5.1); life is counted from before the request left.
+
+    ``kind`` is what it has to be: one that should be bound, and is not, is not used (RFC 9449 section 5).
 
     Raises:
         TokenRefused: a 4xx with an OAuth error.
@@ -136,11 +148,11 @@ def read_token(answer: Answer, *, asked_at: float, default_life: float) -> Acces
     if answer.status != 200:
         raise InvalidAnswer(f"the token endpoint answered {answer.status}")
     document = json_object(answer)
-    value, kind, scope = (document.get(name) for name in ("access_token", "token_type", "scope"))
+    value, given, scope = (document.get(name) for name in ("access_token", "token_type", "scope"))
     if not isinstance(value, str) or not _B64TOKEN.fullmatch(value):
         raise InvalidAnswer("access_token is not a token (RFC 6750 section 2.1)")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise InvalidAnswer("token_type is not Bearer")
+    if not isinstance(given, str) or given.lower() != kind.lower():
+        raise InvalidAnswer(f"token_type is not {kind}")
     if scope is not None and not isinstance(scope, str):
         raise InvalidAnswer("scope is not a text")
     return AccessToken(value, asked_at + _life(document, default_life), scope)

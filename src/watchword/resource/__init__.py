@@ -6,16 +6,20 @@
 
 from watchword.resource.claims import Claims
 from watchword.resource.client_certificate import TrustedProxy
+from watchword.resource.dpop import Dpop, ProofMemory, ProofsInMemory, ProofUsed, ShownProof
 from watchword.resource.errors import (
     AccessRefused,
     Forbidden,
     InsufficientScope,
     IntrospectionUnavailable,
     KeysUnavailable,
+    NonceNeeded,
+    ProofInvalid,
     RequestInvalid,
     RevocationsUnknown,
     TokenInvalid,
     TokenMissing,
+    TooManyProofs,
     Unavailable,
 )
 from watchword.resource.introspection import Introspection
@@ -27,16 +31,24 @@ __all__ = [
     "AccessRefused",
     "Answer",
     "Claims",
+    "Dpop",
     "Forbidden",
     "InsufficientScope",
     "Introspection",
     "IntrospectionUnavailable",
     "Issuer",
     "KeysUnavailable",
+    "NonceNeeded",
+    "ProofInvalid",
+    "ProofMemory",
+    "ProofUsed",
+    "ProofsInMemory",
     "RequestInvalid",
     "RevocationsUnknown",
+    "ShownProof",
     "TokenInvalid",
     "TokenMissing",
+    "TooManyProofs",
     "TrustedProxy",
     "Unavailable",
     "Verifier",

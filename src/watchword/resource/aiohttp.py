@@ -8,6 +8,7 @@ from functools import wraps
 from aiohttp import web
 
 from watchword.resource.client_certificate import TrustedProxy
+from watchword.resource.dpop import ShownProof
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 from watchword.resource.request_id import request_id
@@ -30,7 +31,8 @@ class RequireToken(ProtectedResource):
             async def guarded(request: web.Request) -> web.StreamResponse:
                 try:
                     values = request.headers.getall("Authorization", [])
-                    claims = await self.aclaims(values, needed, _certificate(request, self.proxy))
+                    shown = _certificate(request, self.proxy)
+                    claims = await self.aclaims(values, needed, shown, lambda: _proof(request))
                 except AccessRefused as refused:
                     answer = self.refuse(refused, request_id(request.headers.items()))
                     return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
@@ -58,3 +60,7 @@ def _certificate(request: web.Request, proxy: TrustedProxy | None) -> bytes | No
         return proxy.certificate((name.lower(), value) for name, value in request.raw_headers)
     tls = transport.get_extra_info("ssl_object") if transport is not None else None
     return None if tls is None else tls.getpeercert(binary_form=True)
+
+
+def _proof(request: web.Request) -> ShownProof:
+    return ShownProof(request.headers.getall("DPoP", []), request.method, request.raw_path)

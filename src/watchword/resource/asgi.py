@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from typing import Any
 
+from watchword.resource import dpop
 from watchword.resource.client_certificate import TrustedProxy, of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
@@ -65,7 +66,8 @@ class RequireToken:
             return
         try:
             shown = of_scope(scope, self._resource.proxy)
-            claims = await self._resource.aclaims(authorization(scope["headers"]), self._scope_for(scope), shown)
+            values = authorization(scope["headers"])
+            claims = await self._resource.aclaims(values, self._scope_for(scope), shown, lambda: dpop.of_scope(scope))
         except AccessRefused as refused:
             await _refuse(scope, receive, send, self._resource.refuse(refused, request_id(_texts(scope["headers"]))))
             return

@@ -18,8 +18,8 @@ class Claims:
     """RFC 9068 section 2.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only.
 
     ``roles`` is the claim of that name (section 2.2.3.1), empty where tokens carry none.
-    ``bound_to`` is the ``x5t#S256`` of the certificate that its holder shows (RFC 8705 section 3.1), empty for a
-    bearer token.
+    ``bound_to`` is the ``x5t#S256`` of the certificate that its holder shows (RFC 8705 section 3.1), ``dpop_key`` the
+    ``jkt`` of the key that its holder proves (RFC 9449 section 6.1); both are empty for a bearer token.
     """
 
     client_id: str
@@ -29,6 +29,7 @@ class Claims:
     raw: Mapping[str, Any] = field(repr=False)
     roles: frozenset[str] = frozenset()
     bound_to: str = ""
+    dpop_key: str = ""
 
 
 def read_claims(verified_claims: dict[str, Any]) -> Claims:
@@ -36,9 +37,9 @@ def read_claims(verified_claims: dict[str, Any]) -> Claims:
 
     Raises:
         TokenInvalid: client_id or sub missing or of another type, or a ``cnf``: a bound token is never
-            taken as a bearer token (RFC 7800 section 3.1), unless it names a certificate and nothing else.
+            taken as a bearer token (RFC 7800 section 3.1), unless it names one certificate or one DPoP key.
     """
-    bound_to = _certificate(verified_claims["cnf"]) if "cnf" in verified_claims else ""
+    bound_to, dpop_key = _confirmation(verified_claims["cnf"]) if "cnf" in verified_claims else ("", "")
     client_id, subject = verified_claims.get("client_id"), verified_claims.get("sub")
     if not isinstance(client_id, str) or not client_id:
         raise TokenInvalid("client_id is missing or not a text (RFC 9068 section 2.2)")
@@ -55,14 +56,18 @@ def read_claims(verified_claims: dict[str, Any]) -> Claims:
         MappingProxyType(verified_claims),
         _roles(verified_claims["roles"]) if "roles" in verified_claims else frozenset(),
         bound_to,
+        dpop_key,
     )
 
 
-def _certificate(confirmation: object) -> str:
-    found = confirmation.get("x5t#S256") if isinstance(confirmation, dict) and len(confirmation) == 1 else None
-    if not isinstance(found, str) or not _THUMBPRINT.fullmatch(found):
-        raise TokenInvalid("the token is bound to a key (cnf): it is refused as a bearer token")
-    return found
+def _confirmation(confirmation: object) -> tuple[str, str]:
+    """The certificate's thumbprint and the DPoP key's: one of them. What cannot be checked is never overlooked."""
+    method, found = "", None
+    if isinstance(confirmation, dict) and len(confirmation) == 1:
+        [(method, found)] = confirmation.items()
+    if method not in ("x5t#S256", "jkt") or not isinstance(found, str) or not _THUMBPRINT.fullmatch(found):
+        raise TokenInvalid("the token is bound in a way (cnf) that is not known here: it is refused as a bearer token")
+    return (found, "") if method == "x5t#S256" else ("", found)
 
 
 def _roles(found: object) -> frozenset[str]:

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_safe
 
+from watchword.resource import dpop
 from watchword.resource.client_certificate import of_environ
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
@@ -34,9 +35,8 @@ class RequireToken(ProtectedResource):
             @wraps(view)
             def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 try:
-                    request.watchword = self.claims(
-                        authorization(request), needed, of_environ(request.META, self.proxy)
-                    )
+                    shown = of_environ(request.META, self.proxy)
+                    request.watchword = self.claims(authorization(request), needed, shown, lambda: proof(request))
                 except AccessRefused as refused:
                     return self._response(request, refused)
                 return view(request, *args, **kwargs)
@@ -45,7 +45,8 @@ class RequireToken(ProtectedResource):
             async def aguarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 try:
                     shown = of_environ(request.META, self.proxy)
-                    request.watchword = await self.aclaims(authorization(request), needed, shown)
+                    values = authorization(request)
+                    request.watchword = await self.aclaims(values, needed, shown, lambda: proof(request))
                 except AccessRefused as refused:
                     return self._response(request, refused)
                 return await view(request, *args, **kwargs)
@@ -68,6 +69,11 @@ class RequireToken(ProtectedResource):
     def _response(self, request: HttpRequest, refused: AccessRefused) -> HttpResponse:
         answer = self.refuse(refused, request_id(request.headers.items()))
         return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
+
+
+def proof(request: HttpRequest) -> dpop.ShownProof:
+    """What stands beside a token of scheme DPoP; Django's path is decoded, whatever the server."""
+    return dpop.of_django(request.META, request.method or "", request.path)
 
 
 def authorization(request: HttpRequest) -> list[str]:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from watchword.resource.claims import Claims
 from watchword.resource.client_certificate import of_environ
-from watchword.resource.django import authorization
+from watchword.resource.django import authorization, proof
 from watchword.resource.errors import AccessRefused, InsufficientScope, TokenMissing
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 from watchword.resource.refusal import RETRY_AFTER
@@ -38,10 +38,10 @@ class TokenAuthentication(BaseAuthentication):  # type: ignore[misc]
     resource: ClassVar[ProtectedResource]
 
     def authenticate(self, request: Request) -> tuple[Caller, Claims] | None:
-        """None without a bearer token; else who it is, or `Refused`."""
+        """None without a token; else who it is, or `Refused`."""
         try:
             shown = of_environ(request.META, self.resource.proxy)
-            claims = self.resource.claims(authorization(request), None, shown)
+            claims = self.resource.claims(authorization(request), None, shown, lambda: proof(request))
         except TokenMissing:
             return None
         except AccessRefused as refused:
@@ -76,7 +76,8 @@ class HasScope(BasePermission):  # type: ignore[misc]
 class Refused(APIException):  # type: ignore[misc]
     """A refusal in the words of RFC 6750; REST framework's own handler turns it into the answer.
 
-    That handler sets no header of ours: the caller's request id is in the log, and not in the answer.
+    That handler sets no header of ours: the caller's request id is in the log, and not in the answer; and DPoP
+    works without nonces only.
     """
 
     def __init__(self, resource: ProtectedResource, refused: AccessRefused, request: Request) -> None:

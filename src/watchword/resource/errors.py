@@ -6,12 +6,15 @@
      +- TokenMissing        401, no error word (RFC 6750 section 3.1)
      +- RequestInvalid      400 invalid_request: more than one Authorization header
      +- TokenInvalid        401 invalid_token: every fault of a token, always in the same public words
+     +- ProofInvalid        401 invalid_dpop_proof: a good token, and no proof that its holder sends it (RFC 9449)
+     |   +- NonceNeeded               401 use_dpop_nonce, with the nonce to put into the next proof
      +- Forbidden           403 insufficient_scope: a good token, and not for this; an API's own rules raise it
      |   +- InsufficientScope         with the scope that is needed
      +- Unavailable         503: nothing is known about the token, and its holder keeps it
          +- KeysUnavailable           the issuer's keys cannot be had
          +- IntrospectionUnavailable  the issuer does not say whether an opaque token is good
          +- RevocationsUnknown        the feed of revocations has been silent for too long
+         +- TooManyProofs             no more proofs can be remembered, so that none may count twice
 
 ``public`` may be shown to anyone. ``rule`` is for this API's operator and its log: it names the
 check that failed and never holds the token.
@@ -26,6 +29,8 @@ class AccessRefused(Exception):
     status = 401
     error: str | None = None
     public = ""
+    scheme = "Bearer"
+    """With which the token was shown, ``Bearer`` or ``DPoP``: the challenge is in its words."""
 
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
@@ -40,7 +45,7 @@ class AccessRefused(Exception):
 class TokenMissing(AccessRefused):
     """The request carried no bearer token."""
 
-    public = "A bearer token is required"
+    public = "An access token is required"
 
 
 class RequestInvalid(AccessRefused):
@@ -56,6 +61,29 @@ class TokenInvalid(AccessRefused):
 
     error = "invalid_token"
     public = "The access token is not valid here"
+
+
+class ProofInvalid(AccessRefused):
+    """The DPoP proof is missing or wrong (RFC 9449 section 4.3).
+
+    The proof is the caller's own work and holds nothing that it does not know, so it is told which rule broke.
+    """
+
+    error = "invalid_dpop_proof"
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
+        self.public = f"The DPoP proof is refused: {rule}"
+
+
+class NonceNeeded(ProofInvalid):
+    """The next proof has to hold this API's ``nonce`` (RFC 9449 section 9)."""
+
+    error = "use_dpop_nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("it does not hold the nonce of the DPoP-Nonce header; make another that does")
+        self.nonce = nonce
 
 
 class Forbidden(AccessRefused):
@@ -102,3 +130,7 @@ class IntrospectionUnavailable(Unavailable):
 
 class RevocationsUnknown(Unavailable):
     """What the issuer revoked is not known as freshly as this API was told to insist on."""
+
+
+class TooManyProofs(Unavailable):
+    """The memory of used DPoP proofs is full."""

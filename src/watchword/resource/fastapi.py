@@ -9,6 +9,7 @@ from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlow
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
+from watchword.resource import dpop
 from watchword.resource.claims import Claims
 from watchword.resource.client_certificate import TrustedProxy, of_scope
 from watchword.resource.errors import AccessRefused
@@ -51,7 +52,8 @@ class RequireToken(SecurityBase):
         scope = " ".join(needed.scopes) or None
         try:
             shown = of_scope(request.scope, self._resource.proxy)
-            return await self._resource.aclaims(request.headers.getlist("authorization"), scope, shown)
+            values = request.headers.getlist("authorization")
+            return await self._resource.aclaims(values, scope, shown, lambda: dpop.of_scope(request.scope))
         except AccessRefused as refused:
             answer = self._resource.refuse(refused, request_id(request.headers.items()))
             headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}

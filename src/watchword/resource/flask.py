@@ -9,6 +9,7 @@ from typing import Any, ParamSpec
 from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
+from watchword.resource import dpop
 from watchword.resource.client_certificate import of_environ
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
@@ -33,7 +34,8 @@ class RequireToken(ProtectedResource):
             def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
                 try:
                     shown = of_environ(request.environ, self.proxy)
-                    g.watchword = self.claims(request.headers.getlist("Authorization"), needed, shown)
+                    values = request.headers.getlist("Authorization")
+                    g.watchword = self.claims(values, needed, shown, lambda: dpop.of_environ(request.environ))
                 except AccessRefused as refused:
                     answer = self.refuse(refused, request_id(request.headers.items()))
                     return Response(answer.body, answer.status, answer.headers)

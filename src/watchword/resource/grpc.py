@@ -3,7 +3,8 @@
 Refusals are UNAUTHENTICATED, PERMISSION_DENIED when a scope is missing and UNAVAILABLE when the
 issuer's keys cannot be had; the challenge that HTTP callers get is in the trailing metadata
 ``www-authenticate``, the caller's own ``x-request-id`` beside it. The token is read from the metadata
-``authorization: Bearer ...``.
+``authorization: Bearer ...``, or ``DPoP ...`` with a proof in ``dpop`` whose ``htm`` is POST and whose ``htu`` ends in
+the full name of the method: that is what a call is as HTTP/2.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import grpc
 import grpc.aio
 
 from watchword.resource.claims import Claims
+from watchword.resource.dpop import ShownProof
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
 from watchword.resource.refusal import Answer
@@ -78,8 +80,12 @@ class RequireToken(_Guard, grpc.ServerInterceptor):  # type: ignore[misc]
 
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                values = _authorization(context.invocation_metadata())
-                _current.set(self._resource.claims(values, self._scope_for(method)))
+                given = context.invocation_metadata()
+                _current.set(
+                    self._resource.claims(
+                        _values(given, "authorization"), self._scope_for(method), None, lambda: _proof(given, method)
+                    )
+                )
             except AccessRefused as refused:
                 answer = self._resource.refuse(refused, request_id(_texts(context.invocation_metadata())))
                 context.set_trailing_metadata(_trailer(answer))
@@ -100,8 +106,12 @@ class AsyncRequireToken(_Guard, grpc.aio.ServerInterceptor):  # type: ignore[mis
         if handler is None or method in self._public_methods:
             return handler
         try:
-            values = _authorization(handler_call_details.invocation_metadata)
-            _current.set(await self._resource.aclaims(values, self._scope_for(method)))
+            given = handler_call_details.invocation_metadata
+            _current.set(
+                await self._resource.aclaims(
+                    _values(given, "authorization"), self._scope_for(method), None, lambda: _proof(given, method)
+                )
+            )
         except AccessRefused as refused:
             return _like(
                 handler,
@@ -110,8 +120,12 @@ class AsyncRequireToken(_Guard, grpc.aio.ServerInterceptor):  # type: ignore[mis
         return handler
 
 
-def _authorization(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[str]:
-    return [value for name, value in _texts(metadata) if name == "authorization"]
+def _values(metadata: Iterable[tuple[str, str | bytes]] | None, wanted: str) -> list[str]:
+    return [value for name, value in _texts(metadata) if name == wanted]
+
+
+def _proof(metadata: Iterable[tuple[str, str | bytes]] | None, method: str) -> ShownProof:
+    return ShownProof(_values(metadata, "dpop"), "POST", method)
 
 
 def _texts(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[tuple[str, str]]:
@@ -131,7 +145,7 @@ def _status(answer: Answer) -> tuple[grpc.StatusCode, str]:
 
 
 def _trailer(answer: Answer) -> tuple[tuple[str, str], ...]:
-    told = ("WWW-Authenticate", "X-Request-Id")
+    told = ("WWW-Authenticate", "DPoP-Nonce", "X-Request-Id")
     return tuple((name.lower(), answer.headers[name]) for name in told if name in answer.headers)
 
 

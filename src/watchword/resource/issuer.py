@@ -114,11 +114,14 @@ class TrustedIssuer:
         application is meant; ``aud``, ``exp`` and ``client_id`` may not. Raises `TokenInvalid`.
         """
         kind = introspected.get("token_type", "Bearer")
-        if not isinstance(kind, str) or kind.lower() != "bearer":
-            raise TokenInvalid("the token is not a bearer token (token_type of the introspection)")
+        if not isinstance(kind, str) or kind.lower() not in ("bearer", "dpop"):
+            raise TokenInvalid("the token is neither Bearer nor DPoP (token_type of the introspection)")
         introspected.setdefault("iss", self.name)
         introspected.setdefault("sub", introspected.get("client_id"))
-        return self._judge_claims(introspected)
+        claims = self._judge_claims(introspected)
+        if kind.lower() == "dpop" and not claims.dpop_key:
+            raise TokenInvalid("token_type of the introspection is DPoP, and cnf names no key")
+        return claims
 
     def _judge_claims(self, claims: dict[str, Any]) -> Claims:
         around = self._around

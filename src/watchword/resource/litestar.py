@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from watchword.resource import dpop
 from watchword.resource.client_certificate import of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
@@ -31,7 +32,8 @@ class RequireToken(ProtectedResource):
         async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
             try:
                 shown = of_scope(connection.scope, self.proxy)
-                claims = await self.aclaims(connection.headers.getall("authorization", []), needed, shown)
+                values = connection.headers.getall("authorization", [])
+                claims = await self.aclaims(values, needed, shown, lambda: dpop.of_scope(connection.scope))
             except AccessRefused as refused:
                 answer = self.refuse(refused, request_id(connection.headers.items()))
                 headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}

@@ -1,7 +1,7 @@
 """An API as HTTP sees it, without a framework: a token out of a request, a refusal into an answer.
 
 Every HTTP adapter is a few lines around `ProtectedResource`, so that all of them refuse the same
-requests with the same words (RFC 6750), and publish the same metadata (RFC 9728).
+requests with the same words (RFC 6750, RFC 9449), and publish the same metadata (RFC 9728).
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from watchword.resource.claims import Claims
 from watchword.resource.client_certificate import TrustedProxy
+from watchword.resource.dpop import ShownProof
 from watchword.resource.errors import (
     AccessRefused,
     RequestInvalid,
     TokenInvalid,
     TokenMissing,
 )
-from watchword.resource.refusal import Answer, refusal
+from watchword.resource.refusal import Answer, Schemes, refusal
 from watchword.resource.verifier import Verifier
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+_SCHEMES: Final = {"bearer": "Bearer", "dpop": "DPoP"}
 _log = logging.getLogger("watchword.resource")
 
 
@@ -48,28 +50,54 @@ class ProtectedResource:
     ) -> None:
         self.verifier, self.proxy = verifier, proxy
         self._realm, self._scopes, self._published = realm, sorted(scopes), False
+        self._schemes = _schemes(verifier)
 
     def claims(
-        self, unverified_authorization: Sequence[str], scope: str | None, certificate: bytes | None = None
+        self,
+        unverified_authorization: Sequence[str],
+        scope: str | None,
+        certificate: bytes | None = None,
+        proof: Callable[[], ShownProof] | None = None,
     ) -> Claims:
         """Whose request this is. Takes every value of the Authorization header. Raises `AccessRefused`.
 
         ``certificate``: see `Verifier.verify`; adapters get it from `watchword.resource.client_certificate`.
+        ``proof`` reads what `watchword.resource.dpop` needs of the request, and is called for scheme DPoP only.
         """
-        return self.verifier.verify(bearer_token(unverified_authorization), scope, certificate=certificate)
+        scheme, token = shown_token(unverified_authorization)
+        if scheme == "Bearer":
+            return self.verifier.verify(token, scope, certificate=certificate)
+        try:
+            return self.verifier.verify(token, scope, certificate=certificate, proof=_shown(proof))
+        except AccessRefused as refused:
+            refused.scheme = scheme
+            raise
 
     async def aclaims(
-        self, unverified_authorization: Sequence[str], scope: str | None, certificate: bytes | None = None
+        self,
+        unverified_authorization: Sequence[str],
+        scope: str | None,
+        certificate: bytes | None = None,
+        proof: Callable[[], ShownProof] | None = None,
     ) -> Claims:
         """`claims`, for an event loop."""
-        return await self.verifier.averify(bearer_token(unverified_authorization), scope, certificate=certificate)
+        scheme, token = shown_token(unverified_authorization)
+        if scheme == "Bearer":
+            return await self.verifier.averify(token, scope, certificate=certificate)
+        try:
+            return await self.verifier.averify(token, scope, certificate=certificate, proof=_shown(proof))
+        except AccessRefused as refused:
+            refused.scheme = scheme
+            raise
 
     def refuse(self, refused: AccessRefused, request_id: str = "") -> Answer:
         """The answer for the caller; the rule that was broken goes to the log only, joined by ``request_id``."""
         extra = {"request_id": request_id, "error": refused.error, "rule": refused.rule}
         _log.info("refused with %d: %s%s", refused.status, refused.rule, _joined(request_id), extra=extra)
         address = self.metadata_url if self._published else None
-        return refusal(refused, realm=self._realm, resource_metadata=address, request_id=request_id)
+        return refusal(
+            refused, realm=self._realm, resource_metadata=address, request_id=request_id, schemes=self._schemes
+        )
 
     # -- RFC 9728 -------------------------------------------------------------------------------
 
@@ -99,6 +127,9 @@ class ProtectedResource:
             "authorization_servers": list(self.verifier.issuers),
             "bearer_methods_supported": ["header"],
         }
+        if self.verifier.dpop is not None:
+            document["dpop_signing_alg_values_supported"] = list(self._schemes.algorithms)
+            document["dpop_bound_access_tokens_required"] = self.verifier.require_bound
         if self._scopes:
             document["scopes_supported"] = self._scopes
         return self.metadata_path, json.dumps(document).encode()
@@ -123,8 +154,24 @@ def _joined(request_id: str) -> str:
     return f" (request {request_id})" if request_id else ""
 
 
-def bearer_token(unverified_authorization: Sequence[str]) -> str:
-    """The token of the one Authorization header, never of the query or a form (RFC 9700 section 4.3.2).
+def _schemes(verifier: Verifier) -> Schemes:
+    """What challenges say: an API that asked for DPoP announces it, one that wants it alone says nothing else."""
+    algorithms = tuple(algorithm.value for algorithm in verifier.possession.algorithms)
+    if verifier.dpop is None:
+        return Schemes(algorithms=algorithms)
+    return Schemes(("DPoP",) if verifier.require_bound else ("Bearer", "DPoP"), algorithms)
+
+
+def _shown(proof: Callable[[], ShownProof] | None) -> ShownProof:
+    if proof is None:
+        raise TokenInvalid("tokens of scheme DPoP are not taken here: this adapter knows nothing of the request")
+    return proof()
+
+
+def shown_token(unverified_authorization: Sequence[str]) -> tuple[str, str]:
+    """Scheme, ``Bearer`` or ``DPoP``, and token of the one Authorization header.
+
+    Never of the query or a form (RFC 9700 section 4.3.2).
 
     Raises:
         TokenMissing: no header, or another scheme.
@@ -135,11 +182,12 @@ def bearer_token(unverified_authorization: Sequence[str]) -> str:
     if len(unverified_authorization) > 1:
         raise RequestInvalid("more than one Authorization header")
     scheme, _, rest = (unverified_authorization[0] if unverified_authorization else "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise TokenMissing("no Authorization header of scheme Bearer")
+    named = _SCHEMES.get(scheme.lower())
+    if named is None:
+        raise TokenMissing("no Authorization header of scheme Bearer or DPoP")
     token = rest.strip(" ")
     if "," in token:
         raise RequestInvalid("several Authorization headers, joined with a comma")
     if not _B64TOKEN.fullmatch(token):
-        raise TokenInvalid("what follows Bearer is not a token (RFC 6750 section 2.1)")
-    return token
+        raise TokenInvalid(f"what follows {named} is not a token (RFC 6750 section 2.1)")
+    return named, token

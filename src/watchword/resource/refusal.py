@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from watchword.resource.errors import AccessRefused, Unavailable
+from watchword.resource.errors import AccessRefused, NonceNeeded, Unavailable
 
 RETRY_AFTER: Final = 5
 """Seconds after which the issuer is asked again."""
@@ -28,10 +28,26 @@ class Answer:
         return json.dumps(self.document).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Schemes:
+    """In whose words an API challenges: the first with all that is to say, any other with its name.
+
+    ``algorithms`` are those that may sign DPoP proofs (RFC 9449 section 7.1).
+    """
+
+    names: tuple[str, ...] = ("Bearer",)
+    algorithms: tuple[str, ...] = ()
+
+
 def refusal(
-    refused: AccessRefused, *, realm: str | None = None, resource_metadata: str | None = None, request_id: str = ""
+    refused: AccessRefused,
+    *,
+    realm: str | None = None,
+    resource_metadata: str | None = None,
+    request_id: str = "",
+    schemes: Schemes = Schemes(),
 ) -> Answer:
-    """The answer to a request that was refused (RFC 6750 section 3, RFC 9728 section 5.1).
+    """The answer to a request that was refused (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9728 section 5.1).
 
     Public words only: ``refused.rule`` is for the operator's log.
 
@@ -40,19 +56,26 @@ def refusal(
         request_id: what `watchword.resource.request_id.request_id` read; goes back in ``X-Request-Id``.
     """
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    value = challenge(refused, realm, resource_metadata)
+    value = challenge(refused, realm, resource_metadata, schemes)
     if value is None:
         headers["Retry-After"] = str(RETRY_AFTER)
     else:
         headers["WWW-Authenticate"] = value
+    if isinstance(refused, NonceNeeded):
+        headers["DPoP-Nonce"] = refused.nonce
     if request_id:
         headers["X-Request-Id"] = request_id
     document = {"error": refused.error or "unauthorized", "error_description": refused.public}
     return Answer(refused.status, headers, document)
 
 
-def challenge(refused: AccessRefused, realm: str | None = None, resource_metadata: str | None = None) -> str | None:
-    """The value of ``WWW-Authenticate`` (RFC 6750 section 3), or None for a 503.
+def challenge(
+    refused: AccessRefused,
+    realm: str | None = None,
+    resource_metadata: str | None = None,
+    schemes: Schemes = Schemes(),
+) -> str | None:
+    """The value of ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9449 section 7.1), or None for a 503.
 
     ``realm`` is the API's own text; characters that a quoted-string cannot hold are left out.
     ``resource_metadata`` is the address of its metadata (RFC 9728 section 5.1).
@@ -66,5 +89,14 @@ def challenge(refused: AccessRefused, realm: str | None = None, resource_metadat
         ("scope", refused.needed),
         ("resource_metadata", resource_metadata),
     ]
+    first, *others = ("DPoP",) if refused.scheme == "DPoP" else schemes.names
+    algorithms = " ".join(schemes.algorithms) or None
+    if first == "DPoP":
+        parts.append(("algs", algorithms))
+    told = [_one(first, parts), *(_one(other, [("algs", algorithms)]) for other in others)]
+    return ", ".join(told)
+
+
+def _one(scheme: str, parts: list[tuple[str, str | None]]) -> str:
     given = ", ".join(f'{name}="{_UNQUOTABLE.sub("", value)}"' for name, value in parts if value is not None)
-    return f"Bearer {given}".rstrip()
+    return f"{scheme} {given}".rstrip()

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from watchword.resource import dpop
 from watchword.resource.client_certificate import of_scope
 from watchword.resource.errors import AccessRefused
 from watchword.resource.protected_resource import ProtectedResource, named_scope
@@ -36,7 +37,8 @@ class RequireToken(ProtectedResource):
             async def guarded(request: Request) -> Response:
                 try:
                     shown = of_scope(request.scope, self.proxy)
-                    claims = await self.aclaims(request.headers.getlist("authorization"), needed, shown)
+                    values = request.headers.getlist("authorization")
+                    claims = await self.aclaims(values, needed, shown, lambda: dpop.of_scope(request.scope))
                 except AccessRefused as refused:
                     answer = self.refuse(refused, request_id(request.headers.items()))
                     return Response(answer.body, answer.status, answer.headers)

@@ -12,6 +12,7 @@ from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet
 from watchword.jose.certificates import certificate_thumbprint
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
+from watchword.resource.dpop import Dpop, Possession, ShownProof
 from watchword.resource.errors import Forbidden, InsufficientScope, TokenInvalid
 from watchword.resource.introspection import Introspection, Introspector
 from watchword.resource.issuer import Issuer, KeyMissing, Surroundings, TrustedIssuer
@@ -35,6 +36,9 @@ class Verifier:
         audience: this API's name in ``aud``.
         jwks_uri, algorithms, typ, introspection, revocations: see `watchword.resource.issuer.Issuer`; for the
             one issuer that is given as a text (``algorithms`` and ``typ``: for all that are).
+        dpop: how tokens are taken that are bound to a key (RFC 9449): see `watchword.resource.dpop.Dpop`; None takes
+            them with proofs for the audience's own address, and says so nowhere.
+        require_bound: refuses bearer tokens: a token is bound to a DPoP key or to a certificate.
         rules: called in turn with the `Claims` of every good token, also of a remembered one; each raises
             `Forbidden` to refuse. Whatever else it raises reaches your server, and the request is not served.
         leeway: seconds that a token outlives ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
@@ -59,6 +63,8 @@ class Verifier:
         typ: Collection[str] = frozenset({"at+jwt"}),
         introspection: Introspection | None = None,
         revocations: RevocationFeed | None = None,
+        dpop: Dpop | None = None,
+        require_bound: bool = False,
         rules: Sequence[Rule] = (),
         leeway: float = 0,
         now: Callable[[], float] = time.time,
@@ -91,36 +97,55 @@ class Verifier:
         self._opaque = asked[0] if asked else None
         self.issuers, self.issuer, self.audience = tuple(self._trusted), listed[0].issuer, audience
         self._rules, self._leeway, self._now, self._cache_size = tuple(rules), leeway, now, cache_size
-        self._plain = not rules and all(one.revocations is None for one in listed)
+        self.dpop, self.require_bound = dpop, require_bound
+        self.possession = Possession(dpop, audience, now)
+        self._plain = not rules and not require_bound and all(one.revocations is None for one in listed)
         self._cache: _Cache = OrderedDict()
 
     def verify(
-        self, token: str, scope: str | None = None, *, role: str | None = None, certificate: bytes | None = None
+        self,
+        token: str,
+        scope: str | None = None,
+        *,
+        role: str | None = None,
+        certificate: bytes | None = None,
+        proof: ShownProof | None = None,
     ) -> Claims:
         """The claims of a good token that has ``scope`` (one, or several with spaces: all are needed) and ``role``.
 
         ``certificate`` is the caller's, DER, whose key a TLS handshake showed: a token that is bound to one
-        (RFC 8705 section 3) is good with that one only.
+        (RFC 8705 section 3) is good with that one only. ``proof`` is given for a token that was shown with scheme
+        DPoP: that one must be bound to a key, and the proof be of this very request (RFC 9449 section 7).
 
         Raises:
-            TokenInvalid, Forbidden, Unavailable, and those of their kind: see `watchword.resource.errors`.
+            TokenInvalid, ProofInvalid, Forbidden, Unavailable and those of their kind: see `watchword.resource.errors`.
         """
         found = self._cache.get(token)
         claims = self._verify_new(token) if found is None or self._now() >= found[0] else found[1]
         if claims.bound_to:
             check_certificate(claims, certificate)
+        if claims.dpop_key or proof is not None:
+            self.possession.check(claims, token, proof)
         if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
         return self._permitted(claims, scope, role)
 
     async def averify(
-        self, token: str, scope: str | None = None, *, role: str | None = None, certificate: bytes | None = None
+        self,
+        token: str,
+        scope: str | None = None,
+        *,
+        role: str | None = None,
+        certificate: bytes | None = None,
+        proof: ShownProof | None = None,
     ) -> Claims:
         """`verify`, for an event loop: what must be fetched is fetched without blocking it."""
         found = self._cache.get(token)
         claims = await self._averify_new(token) if found is None or self._now() >= found[0] else found[1]
         if claims.bound_to:
             check_certificate(claims, certificate)
+        if claims.dpop_key or proof is not None:
+            self.possession.check(claims, token, proof)
         if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
         return self._permitted(claims, scope, role)
@@ -210,6 +235,8 @@ class Verifier:
 
     def _permitted(self, claims: Claims, scope: str | None, role: str | None) -> Claims:
         """Revoked before not enough: whoever holds a revoked token needs another, not a greater one."""
+        if self.require_bound and not claims.dpop_key and not claims.bound_to:
+            raise TokenInvalid("the token is bound to nothing, and this API takes only tokens that are")
         feed = self._trusted[claims.raw["iss"]].settings.revocations
         if feed is not None:
             feed.check(claims)

@@ -100,6 +100,7 @@ class Services(Struct, frozen=True, kw_only=True):
     view: View
     commits: GroupCommit
     refusals: Refusals
+    proofs: ProofRules
     issue: IssueToken
     native: Surface
     who: AuthenticateClient
@@ -189,6 +190,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         view=view,
         commits=commits,
         refusals=refusals,
+        proofs=proofs,
         issue=IssueToken(view, commits, uses, prove, proofs, world.clock, world.random_bytes),
         native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes)),
         who=AuthenticateClient(view, prove, commits, world.clock),
@@ -222,10 +224,11 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
 def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
     """The ASGI application over these services."""
     settings = services.settings
+    addresses = Addresses(settings.base_url, settings.mtls_url)
     questions = TokenQuestions(
         services.view, services.who, services.tokens, services.introspect, services.revoke,
         FollowRevocations(services.view, services.storage.revocations, services.world.clock),
-        services.refusals, services.world.clock, settings.body_timeout,
+        services.refusals, services.world.clock, settings.body_timeout, addresses, services.proofs,
     )  # fmt: skip
     operations = Operations(services.view, services.refusals)
     base_path = urlsplit(settings.base_url).path
@@ -260,7 +263,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
             services.native,
             services.refusals,
             settings.body_timeout,
-            addresses=Addresses(settings.base_url, settings.mtls_url),
+            addresses=addresses,
         ),
         questions,
         PublicDocuments(settings.key_publish_ahead, certificate_policy(settings)),

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ....jose.certificate_header import Presented
 from ...protocol.binding import check_possession
+from ...protocol.dpop import ProofRules, prove_possession
 from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarge
 from ...protocol.form import parse_form
 from ...protocol.request import Credentials, Form, credentials, text
@@ -22,6 +23,7 @@ from ...service.refusals import Refusals
 from ...service.revoke_token import RevokeToken
 from ...service.view import TenantView, View
 from ..client_certificate import certificate_of
+from ..dpop import Addresses, proof_of
 from ..wire import (
     MAX_BODY,
     NO_STORE,
@@ -70,7 +72,10 @@ class TokenQuestions:
         refusals: Refusals,
         clock: Callable[[], float],
         body_timeout: float,
+        addresses: Addresses,
+        proofs: ProofRules,
     ) -> None:
+        self._addresses, self._proofs = addresses, proofs
         self._view, self._who, self._tokens, self._clock = view, who, tokens, clock
         self._introspect, self._revoke, self._follow, self._refusals, self._timeout = (
             introspect,
@@ -120,6 +125,15 @@ class TokenQuestions:
         check_possession(claims, asked.certificate)
         return str(claims["sub"])
 
+    def _judge_proof(self, tenant: TenantView, headers: Headers, scope: Scope) -> None:
+        """Nothing here is bound to a proof, but one that was made for another request is a sign of theft: refuse it.
+
+        A right one is not used up: nothing is given for it. Raises `InvalidDpopProof`, `UseDpopNonce`.
+        """
+        proof = proof_of(headers, scope, self._addresses)
+        if proof is not None:
+            prove_possession(proof, tenant.tenant.tenant_id, self._proofs, self._clock())
+
     async def _serve(self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
         authorization, request_id = None, ""
         try:
@@ -132,6 +146,7 @@ class TokenQuestions:
             tenant = await self._view.tenant(slug)
             if tenant is None:
                 raise InvalidRequest("the tenant was deleted meanwhile")
+            self._judge_proof(tenant, headers, scope)
             asked = Asked(headers, parse_form(body), certificate_of(scope))
             status, payload = await work(tenant, asked)
         except OAuthError as error:
