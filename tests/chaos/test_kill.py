@@ -10,11 +10,14 @@ import random
 import signal
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 from tests.support.served import COMMAND, environment, free_port, ready, watchword
+
+from watchword.client import DpopKey
 
 ROUNDS = 20
 API = "https://rs1.example/"
@@ -28,6 +31,8 @@ class Acknowledged:
         self.revoked: set[str] = set()
         self.secrets: list[str] = []
         self.created: set[str] = set()
+        self.proofs: list[str] = []
+        self.replayed = 0
 
 
 def token_id(token: str) -> str:
@@ -72,6 +77,27 @@ async def changes(http: httpx.AsyncClient, base: str, admin: tuple[str, str], ro
             done.created.add(answer.json()["client_id"])
 
 
+async def proofs(http: httpx.AsyncClient, base: str, app: tuple[str, str], done: Acknowledged, key: DpopKey) -> None:
+    """Bound tokens, each by a proof of its own, until the server is gone."""
+    form = {"grant_type": "client_credentials", "resource": API}
+    while True:
+        proof = key.proof("POST", f"{base}/t/default/token", time.time())
+        answer = await http.post(f"{base}/t/default/token", data=form, auth=app, headers={"dpop": proof})
+        if answer.status_code == 200:
+            done.proofs.append(proof)
+
+
+async def replay(base: str, app: tuple[str, str], done: Acknowledged) -> None:
+    """What was used before the crash, as long as its age alone would not have it refused."""
+    form = {"grant_type": "client_credentials", "resource": API}
+    async with httpx.AsyncClient(timeout=5) as http:
+        for proof in done.proofs[-10:]:
+            answer = await http.post(f"{base}/t/default/token", data=form, auth=app, headers={"dpop": proof})
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
+            assert "used before" in answer.json()["error_description"]
+            done.replayed += 1
+
+
 async def until_gone(work: Any) -> None:
     """Run it until the connection breaks."""
     try:
@@ -90,8 +116,10 @@ async def one_round(
             [*COMMAND, "serve", "--port", str(port)], cwd=folder, env=environment(folder), stdout=log, stderr=log
         )
     await ready(base)
+    await replay(base, app, done)
     async with httpx.AsyncClient(timeout=5) as http:
         work = [tokens(http, base, app, done) for _ in range(8)] + [changes(http, base, admin, rotated, done)]
+        work.append(proofs(http, base, app, done, DpopKey.generate()))
         running = [asyncio.ensure_future(until_gone(each)) for each in work]
         await asyncio.sleep(load)
         os.kill(child.pid, signal.SIGKILL)
@@ -100,7 +128,7 @@ async def one_round(
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    """CRS-001 CRS-002 CRS-003 REV-011: a power cut would forget tokens, revive revoked ones, or lock applications out."""
+    """CRS-001 CRS-002 CRS-003 CRS-006 REV-011: a crash would forget tokens, revive revoked ones, or let proofs count twice."""
     port, done, chance = free_port(), Acknowledged(), random.Random(7)
     first = json.loads(watchword(tmp_path, "init", "--json", WATCHWORD_PORT=str(port)).stdout)
     admin = (first["client_id"], first["client_secret"])
@@ -111,6 +139,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     assert len(done.tokens) > 500
     assert done.revoked
     assert len(done.secrets) > ROUNDS
+    assert done.replayed > ROUNDS
     recorded = watchword(tmp_path, "audit", "export").stdout
     missing = [each for each in done.tokens if each not in recorded]
     assert not missing, f"{len(missing)} of {len(done.tokens)} acknowledged tokens are not on record"

@@ -9,7 +9,7 @@ DEFERRED: dict[str, str] = {
     "RAC-003": "issue 4: dynamic registration",
     "RAC-008": "issue 4: dynamic registration (initial access tokens)",
     "RAC-011": "issue 3: races of the registry under load",
-    "CRS-006": "issue 4: DPoP",
+    "DPO-045": "issue 4: token exchange",
     "CRS-011": "issue 2: a power cut needs a device that records writes",
     "DBF-012": "Watchword uses no Redis",
     "DBF-014": "issue 2: two versions on one database, when there is a second version",
