@@ -3,11 +3,8 @@
 DEFERRED: dict[str, str] = {
     **{f"RES-{n:03}": "issue 4: rich authorization requests" for n in range(12, 18)},
     "TEP-016": "issue 4: token exchange",
-    "SSR-011": "issue 4: dynamic registration (the admin API knows no logo_uri, client_uri or policy_uri)",
     "SSR-013": "the issue that brings webhooks or audit sinks: there are none",
     "RAC-002": "issue 4: token exchange",
-    "RAC-003": "issue 4: dynamic registration",
-    "RAC-008": "issue 4: dynamic registration (initial access tokens)",
     "RAC-011": "issue 3: races of the registry under load",
     "DPO-045": "issue 4: token exchange",
     "CRS-011": "issue 2: a power cut needs a device that records writes",

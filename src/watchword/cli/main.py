@@ -14,6 +14,7 @@ from .inspect import inspect
 from .instance import export, import_
 from .job import curl, run
 from .profiles import profiles
+from .registration import registration
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
 from .token import token
@@ -41,6 +42,7 @@ for name, group in (
     ("broker-config", broker_config),
     ("import", import_),
     ("profile", profiles),
+    ("registration", registration),
 ):
     cli.add_typer(group, name=name)
 

@@ -36,7 +36,7 @@ def _api_id(client: AdminClient, identifier: str) -> str:
     say.fail(f"there is no API {identifier}", "see `watchword api list`")
 
 
-def _grants(client: AdminClient, grants: list[str]) -> list[dict[str, Any]]:
+def grants_of(client: AdminClient, grants: list[str]) -> list[dict[str, Any]]:
     """`identifier=scope,scope` as the admin API wants it."""
     made = []
     for text in grants:
@@ -90,7 +90,7 @@ def app_create(
     if require_bound:
         body["require_bound"] = True
     client = AdminClient()
-    body["grants"] = _grants(client, grant or [])
+    body["grants"] = grants_of(client, grant or [])
     made = client.call("POST", "/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
 
@@ -118,7 +118,7 @@ def app_grant(
     """Set what an application may ask for."""
     client = AdminClient()
     _show(
-        client.call("PATCH", f"/applications/{client_id}", {"grants": _grants(client, grant)}),
+        client.call("PATCH", f"/applications/{client_id}", {"grants": grants_of(client, grant)}),
         json,
         "client_id",
         "grants",
@@ -229,7 +229,7 @@ def role_create(
     """Create a role."""
     client = AdminClient()
     _show(
-        client.call("POST", "/roles", {"name": name, "access": _grants(client, grant or [])}),
+        client.call("POST", "/roles", {"name": name, "access": grants_of(client, grant or [])}),
         json,
         "role_id",
         "name",

@@ -12,6 +12,7 @@ from .compact import (
     Verified,
     check_claims,
     decode_unverified,
+    numeric_date,
     verify_signature,
     verify_with_one_of,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Verified",
     "check_claims",
     "decode_unverified",
+    "numeric_date",
     "symmetric",
     "thumbprint",
     "verify_signature",

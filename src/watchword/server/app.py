@@ -33,6 +33,7 @@ from .http.front import Asgi, Front
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import ClientCertificatePolicy, PublicDocuments
+from .http.oauth.register import RegistrationEndpoint
 from .http.oauth.token import TokenEndpoint
 from .http.operations import Operations
 from .http.wire import Receive, Send
@@ -268,6 +269,9 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         questions,
         PublicDocuments(settings.key_publish_ahead, certificate_policy(settings)),
         ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),
+        RegistrationEndpoint(
+            services.view, desk, services.refusals, settings.body_timeout, settings.clock_tolerance, services.issuer_of
+        ),
         mounted,
         lifespan,  # type: ignore[arg-type]
     )

@@ -237,6 +237,29 @@ class InstanceImported(Event, frozen=True, kw_only=True):
     """This tenant came from another instance's export."""
 
 
+class InitialTokenCreated(Event, frozen=True, kw_only=True):
+    """Applications may register themselves with a new initial access token."""
+
+    token_id: str
+    name: str
+    uses: int
+    expires_at: int
+
+
+class InitialTokenRevoked(Event, frozen=True, kw_only=True):
+    """Nobody registers with this initial access token any more."""
+
+    token_id: str
+
+
+class ApplicationRegistered(Event, frozen=True, kw_only=True):
+    """An application registered itself (RFC 7591); `ApplicationCreated` stands beside this."""
+
+    client_id: str
+    token_id: str
+    software_id: str = ""
+
+
 AnyEvent = (
     TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
     | TenantCreated | TenantUpdated | TenantDeleted
@@ -247,5 +270,6 @@ AnyEvent = (
     | RoleCreated | RoleUpdated | RoleDeleted
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
     | TrustAnchorAdded | TrustAnchorRemoved
+    | InitialTokenCreated | InitialTokenRevoked | ApplicationRegistered
     | AuditPruned | InstanceExported | InstanceImported
 )  # fmt: skip

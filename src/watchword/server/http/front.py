@@ -16,6 +16,7 @@ from ..service.view import TenantView, View
 from .oauth.forward_auth import ForwardAuthEndpoint
 from .oauth.introspect import TokenQuestions
 from .oauth.metadata import PublicDocuments
+from .oauth.register import RegistrationEndpoint
 from .oauth.token import TokenEndpoint
 from .wire import Receive, Scope, Send, answer_error, method_not_allowed, not_found
 
@@ -24,6 +25,7 @@ Post = Callable[[str, Scope, Receive, Send], Awaitable[None]]
 Get = Callable[[TenantView, Scope, Send], Awaitable[None]]
 _log = structlog.get_logger("watchword.http")
 _OAUTH_METADATA = "/.well-known/oauth-authorization-server"
+_REGISTRATION = "register/"
 _OIDC_METADATA = "/.well-known/openid-configuration"
 
 
@@ -39,6 +41,7 @@ class Front:
         questions: TokenQuestions,
         documents: PublicDocuments,
         forward_auth: ForwardAuthEndpoint,
+        registration: RegistrationEndpoint,
         mounted: Mapping[str, Asgi],
         lifespan: Callable[[Receive, Send], Awaitable[None]],
     ) -> None:
@@ -46,7 +49,7 @@ class Front:
         self._prefix = f"{base_path}/t/"
         self._posts: dict[str, Post] = {
             "token": token, "introspect": questions.introspect, "revoke": questions.revoke,
-            "revocations": questions.revocations,
+            "revocations": questions.revocations, "register": registration.register,
         }  # fmt: skip
 
         async def metadata(tenant: TenantView, scope: Scope, send: Send) -> None:
@@ -56,7 +59,7 @@ class Front:
             "jwks": documents.jwks, "forward-auth": forward_auth,
             _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
         }  # fmt: skip
-        self._metadata = metadata
+        self._metadata, self._registration = metadata, registration
         self._mounted = mounted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +93,8 @@ class Front:
             get = self._gets.get(endpoint)
             if get is not None:
                 return self._get(get, slug, scope, send)
+            if endpoint.startswith(_REGISTRATION):
+                return self._manage(slug, endpoint[len(_REGISTRATION) :], scope, receive, send)
             return not_found(send)
         if path.startswith(f"{_OAUTH_METADATA}{self._prefix}"):
             return self._get(
@@ -102,6 +107,11 @@ class Front:
             if path.startswith(self._base + prefix):
                 return application(scope, receive, send)
         return not_found(send)
+
+    async def _manage(self, slug: str, client_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if await self._view.tenant(slug) is None:
+            return await not_found(send)
+        await self._registration.manage(slug, client_id, scope, receive, send)
 
     async def _post(self, post: Post, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = await self._view.tenant(slug)

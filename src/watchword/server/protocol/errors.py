@@ -9,6 +9,11 @@ OAuthError
 ├── InvalidTarget           400 invalid_target             (RFC 8707)
 ├── InvalidDpopProof        400 invalid_dpop_proof         (RFC 9449)
 │   └── UseDpopNonce        400 use_dpop_nonce, DPoP-Nonce
+├── InvalidClientMetadata   400 invalid_client_metadata    (RFC 7591)
+│   └── RegisteredAlready   409 invalid_client_metadata
+├── InvalidRedirectUri      400 invalid_redirect_uri       (RFC 7591)
+├── InvalidSoftwareStatement      400 invalid_software_statement
+├── UnapprovedSoftwareStatement   400 unapproved_software_statement
 ├── InvalidToken            401 invalid_token              (RFC 6750)
 ├── InsufficientScope       403 insufficient_scope         (RFC 6750)
 ├── TooLarge                413 invalid_request
@@ -87,6 +92,36 @@ class UseDpopNonce(InvalidDpopProof):
     def __init__(self, nonce: str) -> None:
         super().__init__("make the DPoP proof again, with the nonce of the DPoP-Nonce header", rule="nonce")
         self.nonce = nonce
+
+
+class InvalidClientMetadata(OAuthError):
+    """RFC 7591 section 3.2.2."""
+
+    error = "invalid_client_metadata"
+
+
+class RegisteredAlready(InvalidClientMetadata):
+    """Only one application may be what this one says that it is; another one is."""
+
+    status = 409
+
+
+class InvalidRedirectUri(OAuthError):
+    """RFC 7591 section 3.2.2: nobody is redirected here."""
+
+    error = "invalid_redirect_uri"
+
+
+class InvalidSoftwareStatement(OAuthError):
+    """RFC 7591 section 3.2.2: forged, expired, or not a statement."""
+
+    error = "invalid_software_statement"
+
+
+class UnapprovedSoftwareStatement(OAuthError):
+    """RFC 7591 section 3.2.2: from somebody whose word does not count for this initial token."""
+
+    error = "unapproved_software_statement"
 
 
 class InvalidToken(OAuthError):

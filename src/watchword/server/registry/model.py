@@ -88,6 +88,69 @@ class Grant(Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
 
 
+class Publisher(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may say what a software is (RFC 7591 section 2.3): `issuer` is exactly the `iss` of its statements."""
+
+    issuer: str
+    jwks: dict[str, Any]
+
+
+class RegistrationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an application may become that registers itself. It asks for less, and never for more."""
+
+    kind: Kind = "service"
+    auth_methods: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+    """The first is what those get that ask for none and may not have client_secret_basic."""
+    grants: tuple[Grant, ...] = ()
+    labels: dict[str, str] = {}
+    name_prefix: str = ""
+    secret_lifetime: int | None = None
+    """Seconds that a client secret lives; None: until it is rotated."""
+    require_bound: bool = False
+    publishers: tuple[Publisher, ...] = ()
+    statement_required: bool = False
+    one_per_software: bool = False
+    """Whether a `software_id`, which is then needed, registers once in a tenant."""
+
+
+class InitialToken(Struct, frozen=True, kw_only=True):
+    """An initial access token (RFC 7591 section 1.2): lets applications register themselves."""
+
+    tenant_id: str
+    token_id: str
+    """Made of the token's HMAC: whoever has the database cannot make the token."""
+    name: str
+    policy: RegistrationPolicy
+    uses_left: int
+    expires_at: int
+    created_at: int
+    revoked_at: int | None = None
+    version: int = 1
+
+    def live(self, now: float) -> bool:
+        """Whether an application may still register with it."""
+        return self.revoked_at is None and self.uses_left > 0 and now < self.expires_at
+
+
+class Registration(Struct, frozen=True, kw_only=True):
+    """What is kept of an application that registered itself (RFC 7591), beside what all have."""
+
+    digest: str
+    """Of its registration access token (RFC 7592 section 1.3)."""
+    token_id: str
+    """The initial token, whose policy goes on to hold."""
+    granted: tuple[Grant, ...]
+    """What registration gave: where an administrator changed the grants, registration leaves them alone."""
+    names: dict[str, str] = {}
+    """`client_name` and those by language."""
+    uris: dict[str, str] = {}
+    """`client_uri`, `logo_uri`, `policy_uri`, `tos_uri`: shown, and never fetched."""
+    contacts: tuple[str, ...] = ()
+    software_id: str = ""
+    software_version: str = ""
+    statement: str = ""
+
+
 class Application(Struct, frozen=True, kw_only=True):
     """An OAuth client (RFC 6749 section 2); always confidential."""
 
@@ -111,6 +174,8 @@ class Application(Struct, frozen=True, kw_only=True):
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
     labels: dict[str, str] = {}
+    registration: Registration | None = None
+    """None for one that an administrator registered."""
     not_before_ms: int = 0
     created_at: int
     version: int = 1

@@ -91,6 +91,15 @@ def check_grant_types(grant_types: tuple[str, ...]) -> None:
             )
 
 
+def check_labels(labels: dict[str, str], field: str) -> None:
+    """Names and values for people and filters."""
+    for name, value in labels.items():
+        check_name(name, field, 64)
+        check_text(value, field, 200)
+    if len(labels) > 50:
+        raise Invalid("use at most 50 labels", field=field)
+
+
 def check_grants(grants: tuple[Grant, ...], apis: dict[str, Api], field: str) -> None:
     """Every grant names an API of this tenant and scopes that it offers."""
     check_unique((grant.api_id for grant in grants), field)

@@ -14,6 +14,7 @@ import zlib
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "wwsec_"
 OPAQUE_PREFIX = "wwtok_"
+INITIAL_PREFIX, REGISTRATION_PREFIX = "wwiat_", "wwrat_"
 _BODY, _CHECK = 43, 6
 _MAX_HASHED = 1024
 

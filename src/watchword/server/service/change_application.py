@@ -147,7 +147,15 @@ async def remove_application(desk: Desk, tx: Transaction, caller: Caller, before
     """`delete_application` as a part of a larger change."""
     if before.client_id == caller.actor:
         raise Conflict(_NOT_ITSELF)
-    after = replace(before, secrets=(), keys=(), deleted_at=int(desk.clock()), version=before.version + 1)
+    await retire_application(desk, tx, caller, before)
+
+
+async def retire_application(desk: Desk, tx: Transaction, caller: Caller, before: Application) -> None:
+    """`remove_application`, also at its own wish."""
+    await tx.release(before.tenant_id, before.client_id)
+    after = replace(
+        before, secrets=(), keys=(), registration=None, deleted_at=int(desk.clock()), version=before.version + 1
+    )
     await tx.applications.remove(after)
     tx.announce(caller.tenant_id, of_application(after, desk.clock()))
     tx.record(

@@ -141,11 +141,7 @@ async def check_application(tx: Transaction, application: Application) -> None:
     rules.check_client_id(application.client_id)
     rules.check_grant_types(application.grant_types)
     client_keys.check_credentials(application)
-    for name, value in application.labels.items():
-        rules.check_name(name, "labels", 64)
-        rules.check_text(value, "labels", 200)
-    if len(application.labels) > 50:
-        raise Invalid("use at most 50 labels", field="labels")
+    rules.check_labels(application.labels, "labels")
     apis = await apis_of(tx, application.tenant_id)
     rules.check_grants(application.grants, apis, "grants")
     if application.default_api_id is not None and application.default_api_id not in apis:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
-from ..registry.model import Api, Application, Role, Tenant
+from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Collection, Shelf
 from ..registry.revocation import Revocation
 
@@ -143,6 +143,16 @@ class Transaction(Protocol):
     def keys(self) -> Collection[SigningKey]:
         """Records of one kind."""
 
+    @property
+    def initial_tokens(self) -> Collection[InitialToken]:
+        """Records of one kind."""
+
+    async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
+        """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
+
+    async def release(self, tenant_id: str, holder: str) -> None:
+        """Everything that it had claimed."""
+
     async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
         """Mark a token as revoked; False when it was already."""
 
@@ -174,6 +184,10 @@ class Snapshot(Protocol):
 
     @property
     def keys(self) -> Shelf[SigningKey]:
+        """Records of one kind."""
+
+    @property
+    def initial_tokens(self) -> Shelf[InitialToken]:
         """Records of one kind."""
 
 

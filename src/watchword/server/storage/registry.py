@@ -25,7 +25,7 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..registry.errors import Conflict, VersionMismatch
-from ..registry.model import Api, Application, Role, Tenant
+from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
 from ..service.ports import Change, StorageUnavailable
 from . import schema
@@ -146,6 +146,9 @@ class RegistryTransaction:
         )
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
+        self.initial_tokens = Table(
+            self, schema.initial_token, InitialToken, lambda r: (r.tenant_id, r.token_id, r.name)
+        )
         self.keys = Table(
             self, schema.signing_key, SigningKey,
             lambda r: (r.tenant_id, r.kid, r.kid), lambda r: {"algorithm": r.algorithm, "state": r.state},
@@ -181,6 +184,18 @@ class RegistryTransaction:
             return False
         self.feed[tenant_id, "revoked", f"{token_id} {expires_at}"] = None
         return True
+
+    async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
+        """The primary key decides who was first; the others get a `Conflict`."""
+        insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
+        values = {"tenant_id": tenant_id, "kind": kind, "value": value, "holder": holder}
+        if not await self.count(insert(schema.claim).values(**values).on_conflict_do_nothing()):
+            raise Conflict(f"there is an application of this {kind} already", field=kind)
+
+    async def release(self, tenant_id: str, holder: str) -> None:
+        """Everything that it had claimed."""
+        t = schema.claim
+        await self.count(sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.holder == holder))
 
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
         """Written at the end, where `seq` is in commit order."""

@@ -48,6 +48,17 @@ sa.Index(
     sqlite_where=signing_key.c.state == "active",
     postgresql_where=signing_key.c.state == "active",
 )
+initial_token = _aggregate("initial_token")
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Index("claim_by_holder", "tenant_id", "holder"),
+)
+"""What only one application of a tenant may be, such as a software id."""
 secret_use = sa.Table(
     "secret_use",
     metadata,

@@ -26,6 +26,8 @@ MOVES = (
     schema.api,
     schema.role,
     schema.signing_key,
+    schema.initial_token,
+    schema.claim,
     schema.secret_use,
     schema.revoked,
     schema.replay_mark,

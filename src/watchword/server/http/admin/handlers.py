@@ -31,6 +31,7 @@ from ...service.define_role import (
 )
 from ...service.delete_tenant import delete_tenant
 from ...service.desk import EVERYTHING, Desk, found
+from ...service.initial_tokens import NewInitialToken, create_initial_token, revoke_initial_token
 from ...service.rotate_key import RotateKey
 from ...service.rotate_secret import revoke_secret, rotate_secret
 from ...service.trust_anchors import NewAnchors, add_anchors, remove_anchor
@@ -41,6 +42,7 @@ from .routes import Reply, Request, Route
 SecretUse = Callable[[str, Sequence[str]], Awaitable[dict[str, int]]]
 Recent = Callable[[str, int], Awaitable[list[Row]]]
 _A, _P, _R, _T = "/api/v1/applications", "/api/v1/apis", "/api/v1/roles", "/api/v1/trust-anchors"
+_I = "/api/v1/initial-tokens"
 _LIST = ("limit", "cursor", "name")
 
 
@@ -118,6 +120,9 @@ class AdminHandlers:
             Route(method="GET", path=_T, scope="keys:read", summary="List the trust anchors of client certificates", handler=self.list_anchors, reply=shapes.AnchorShape),
             Route(method="POST", path=_T, scope="keys:write", summary="Trust authorities for client certificates", handler=self.add_anchors, body=NewAnchors, reply=shapes.AnchorShape, status=201),
             Route(method="DELETE", path=f"{_T}/{{thumbprint}}", scope="keys:write", summary="Trust an authority no more", handler=self.remove_anchor, status=204),
+            Route(method="GET", path=_I, scope="applications:read", summary="List the initial access tokens of registration", handler=self.list_initial_tokens, reply=shapes.InitialTokenShape, query=_LIST),
+            Route(method="POST", path=_I, scope="applications:write", summary="Let applications register themselves; the token is shown once", handler=self.create_initial_token, body=NewInitialToken, reply=shapes.NewInitialTokenShape, status=201),
+            Route(method="DELETE", path=f"{_I}/{{token_id}}", scope="applications:write", summary="Nobody registers with this token any more", handler=self.revoke_initial_token, status=204),
             Route(method="GET", path="/api/v1/audit", scope="audit:read", summary="The newest audit events", handler=self.audit, query=("limit",)),
             Route(method="GET", path="/api/v1/tenants", scope="tenants:read", summary="List tenants", handler=self.list_tenants, reply=shapes.TenantShape, default_tenant_only=True),
             Route(method="POST", path="/api/v1/tenants", scope="tenants:write", summary="Create a tenant and its administrator", handler=self.create_tenant, body=NewTenant, reply=shapes.NewTenantShape, status=201, default_tenant_only=True),
@@ -318,6 +323,21 @@ class AdminHandlers:
     async def remove_anchor(self, request: Request) -> Reply:
         """204."""
         await remove_anchor(self._desk, request.caller, request.path["thumbprint"])
+        return Reply(status=204)
+
+    async def list_initial_tokens(self, request: Request) -> Reply:
+        """By name; those that are used up, expired or revoked too."""
+        page, following = await self._page(request, "initial_tokens", lambda t: (t.name, t.token_id))
+        return Reply(shapes.Page(items=[shapes.initial_token_shape(t) for t in page], next=following))
+
+    async def create_initial_token(self, request: Request) -> Reply:
+        """201 with the token."""
+        made, text = await create_initial_token(self._desk, request.caller, request.body)
+        return Reply(shapes.NewInitialTokenShape(**shapes.initial_token_fields(made), token=text), 201)  # type: ignore[arg-type]
+
+    async def revoke_initial_token(self, request: Request) -> Reply:
+        """204; those that registered with it stay."""
+        await revoke_initial_token(self._desk, request.caller, request.path["token_id"])
         return Reply(status=204)
 
     async def audit(self, request: Request) -> Reply:

@@ -13,6 +13,8 @@ from ...registry.model import (
     Application,
     CertificateName,
     Grant,
+    InitialToken,
+    RegistrationPolicy,
     Role,
     Scope,
     Tenant,
@@ -141,6 +143,24 @@ class AnchorShape(Struct, frozen=True, kw_only=True):
     added_at: int
 
 
+class InitialTokenShape(Struct, frozen=True, kw_only=True):
+    """An initial access token without its text. Times are seconds since the epoch."""
+
+    token_id: str
+    name: str
+    policy: RegistrationPolicy
+    uses_left: int
+    expires_at: int
+    created_at: int
+    revoked_at: int | None
+
+
+class NewInitialTokenShape(InitialTokenShape, frozen=True, kw_only=True):
+    """An initial access token at its creation; the text is shown here and never again."""
+
+    token: str
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """A page of a list; `next` is a cursor, absent at the end."""
 
@@ -211,6 +231,19 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "created_at": t.created_at,
         "version": t.version,
     }
+
+
+def initial_token_fields(t: InitialToken) -> dict[str, object]:
+    """The members that both of its shapes share."""
+    return {
+        "token_id": t.token_id, "name": t.name, "policy": t.policy, "uses_left": t.uses_left,
+        "expires_at": t.expires_at, "created_at": t.created_at, "revoked_at": t.revoked_at,
+    }  # fmt: skip
+
+
+def initial_token_shape(t: InitialToken) -> InitialTokenShape:
+    """Without its text."""
+    return InitialTokenShape(**initial_token_fields(t))  # type: ignore[arg-type]
 
 
 def anchor_shape(a: TrustAnchor) -> AnchorShape:

@@ -42,6 +42,7 @@ def metadata(issuer: str, aliases: str | None = None, certificates: bool = False
                 "issuer": issuer,
                 "token_endpoint": f"{issuer}/token",
                 "jwks_uri": f"{issuer}/jwks",
+                "registration_endpoint": f"{issuer}/register",
                 "introspection_endpoint": f"{issuer}/introspect",
                 "revocation_endpoint": f"{issuer}/revoke",
                 "response_types_supported": [],

@@ -1,0 +1,46 @@
+"""Software statements (RFC 7591 section 2.3): metadata that a publisher has signed wins over what the request says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...jose import Algorithm, JoseError, KeySet, PublicKey, decode_unverified, numeric_date, verify_with_one_of
+from ...jose.encoding import json_object
+from ..registry.client_keys import ALGORITHMS
+from ..registry.model import Publisher
+from .client_metadata import SERVERS_OWN
+from .errors import InvalidSoftwareStatement, UnapprovedSoftwareStatement
+
+_ALGORITHMS = [Algorithm(name) for name in ALGORITHMS]
+_HEADER = frozenset({"alg", "kid", "typ"})
+_TYPES = frozenset({"JWT", "software-statement+jwt"})
+_ITS_OWN = frozenset({"iss", "iat", "exp", "nbf", "jti", "aud", "sub", "software_statement", "scope"})
+"""What says something of the statement, and `scope`, which is a grant and no fact about a software."""
+
+
+def stated(unverified_statement: str, publishers: Sequence[Publisher], now: float, leeway: float) -> dict[str, Any]:
+    """The metadata in it. Raises `UnapprovedSoftwareStatement`, `InvalidSoftwareStatement`."""
+    try:
+        token = decode_unverified(unverified_statement)
+        unverified_issuer = json_object(token.unverified_payload).get("iss")
+        publisher = next((one for one in publishers if one.issuer == unverified_issuer), None)
+        if publisher is None:
+            raise UnapprovedSoftwareStatement("the publisher of this software statement is not approved here")
+        keys = KeySet(PublicKey.from_jwk(jwk) for jwk in publisher.jwks["keys"])
+        verified, _ = verify_with_one_of(
+            unverified_statement, keys, algorithms=_ALGORITHMS, members=_HEADER, typ=_TYPES, tries=10
+        )
+        _check_times(verified.claims, now, leeway)
+    except JoseError as error:
+        raise InvalidSoftwareStatement(f"the software statement is refused: {error.rule}") from None
+    return {name: value for name, value in verified.claims.items() if name not in _ITS_OWN | SERVERS_OWN}
+
+
+def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> None:
+    expires = numeric_date(claims, "exp", required=False)
+    if expires is not None and now >= expires + leeway:
+        raise InvalidSoftwareStatement("the software statement has expired: ask its publisher for a new one")
+    begins = numeric_date(claims, "nbf", required=False)
+    if begins is not None and begins > now + leeway:
+        raise InvalidSoftwareStatement("the software statement is not valid yet")
