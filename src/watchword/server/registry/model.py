@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from .trusted_issuer import IdentityRule
+
 Kind = Literal["service", "job", "device"]
 AuthMethod = Literal[
     "client_secret_basic",
@@ -20,6 +22,8 @@ AuthMethod = Literal[
     "client_secret_jwt",
     "tls_client_auth",
     "self_signed_tls_client_auth",
+    "federated_jwt",
+    "spiffe_jwt",
 ]
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
@@ -29,6 +33,8 @@ CLIENT_CREDENTIALS = "client_credentials"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
 CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth")
+BORROWING_METHODS = ("federated_jwt", "spiffe_jwt")
+"""The identity is another issuer's statement: RFC 7523 with a foreign `iss`, draft-ietf-oauth-spiffe-client-auth-02."""
 ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60
@@ -107,6 +113,8 @@ class Application(Struct, frozen=True, kw_only=True):
     """Whom its certificate names, for the method of that name."""
     require_bound: bool = False
     """Its tokens are bound to a key of its own, or there are none."""
+    identities: tuple[IdentityRule, ...] = ()
+    """Which statements of trusted issuers prove it; one of them is enough."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
