@@ -24,6 +24,7 @@ AuthMethod = Literal[
     "self_signed_tls_client_auth",
     "federated_jwt",
     "spiffe_jwt",
+    "spiffe_x509",
 ]
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
@@ -32,9 +33,9 @@ TokenType = Literal["at+jwt", "JWT"]
 CLIENT_CREDENTIALS = "client_credentials"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
-CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth")
-BORROWING_METHODS = ("federated_jwt", "spiffe_jwt")
-"""The identity is another issuer's statement: RFC 7523 with a foreign `iss`, draft-ietf-oauth-spiffe-client-auth-02."""
+CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth", "spiffe_x509")
+BORROWING_METHODS = ("federated_jwt", "spiffe_jwt", "spiffe_x509")
+"""Another issuer says who it is: RFC 7523 with a foreign `iss`, and draft-ietf-oauth-spiffe-client-auth."""
 ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60

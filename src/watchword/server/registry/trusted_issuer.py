@@ -7,7 +7,6 @@ from typing import Any, Literal
 from msgspec import Struct
 
 IssuerKind = Literal["kubernetes", "github", "gitlab", "spiffe", "oidc"]
-Value = str | bool
 
 
 class TrustedIssuer(Struct, frozen=True, kw_only=True):
@@ -20,18 +19,18 @@ class TrustedIssuer(Struct, frozen=True, kw_only=True):
     kind: IssuerKind = "oidc"
     enabled: bool = True
     jwks_uri: str | None = None
-    """Where its keys stand; with neither this nor `keys`, its OpenID discovery document says so."""
+    """Where its keys stand; with neither this nor `jwks`, its OpenID discovery document says so."""
     keys: tuple[dict[str, Any], ...] = ()
     """Public JWKs, by value."""
+    authorities: tuple[str, ...] = ()
+    """Of kind spiffe, by value: the certificates (PEM) that vouch for X.509-SVIDs."""
     algorithms: tuple[str, ...]
     audiences: tuple[str, ...] = ()
     """What its statements may be addressed to; empty: our own issuer, and nothing else."""
     max_life: int
-    """Seconds: the longest life of a statement that counts."""
+    """Seconds: the longest life, and the greatest age, of a statement that counts."""
     single_use: bool
     """Whether a statement works once (its `jti` is used up) or until it expires."""
-    outage: int = 3_600
-    """Seconds that fetched keys serve on while their address does not answer."""
     created_at: int
     version: int = 1
 
@@ -45,7 +44,7 @@ class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     """
 
     claim: str
-    equals: Value | None = None
+    equals: str | bool | None = None
     one_of: tuple[str, ...] = ()
     glob: str | None = None
     contains: str | None = None

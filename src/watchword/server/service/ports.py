@@ -14,6 +14,7 @@ from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.ports import Collection, Shelf
 from ..registry.revocation import Revocation
+from ..registry.trusted_issuer import TrustedIssuer
 
 
 class StorageUnavailable(Exception):
@@ -69,6 +70,7 @@ class TenantState(Struct, frozen=True):
     roles: list[Role]
     keys: list[SigningKey]
     revoked: dict[str, int]
+    issuers: list[TrustedIssuer]
 
 
 class Reader(Protocol):
@@ -143,6 +145,10 @@ class Transaction(Protocol):
     def keys(self) -> Collection[SigningKey]:
         """Records of one kind."""
 
+    @property
+    def issuers(self) -> Collection[TrustedIssuer]:
+        """Records of one kind."""
+
     async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
         """Mark a token as revoked; False when it was already."""
 
@@ -174,6 +180,10 @@ class Snapshot(Protocol):
 
     @property
     def keys(self) -> Shelf[SigningKey]:
+        """Records of one kind."""
+
+    @property
+    def issuers(self) -> Shelf[TrustedIssuer]:
         """Records of one kind."""
 
 

@@ -48,6 +48,7 @@ sa.Index(
     sqlite_where=signing_key.c.state == "active",
     postgresql_where=signing_key.c.state == "active",
 )
+trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",
     metadata,

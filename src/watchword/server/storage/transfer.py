@@ -26,6 +26,7 @@ MOVES = (
     schema.api,
     schema.role,
     schema.signing_key,
+    schema.trusted_issuer,
     schema.secret_use,
     schema.revoked,
     schema.replay_mark,
