@@ -77,7 +77,8 @@ class DryRunIdentity:
         """Raises `Invalid` for what is no JWT, and for rules that would be refused; `NotFound`."""
         if (trial.client_id is None) == (not trial.rules):
             raise Invalid("give client_id, for the rules of an application, or rules", field="client_id")
-        unverified = _unverified_claims(trial.token)
+        unverified_token = trial.token.strip()  # it was pasted
+        unverified = _unverified_claims(unverified_token)
         async with self._desk.store.snapshot() as look:
             tenant: Tenant = found(await look.tenants.get("", caller.tenant_id), "tenant")
             issuers = await issuers_of(look, caller.tenant_id)
@@ -89,7 +90,7 @@ class DryRunIdentity:
         name = (trust_domain(subject) if isinstance(subject, str) else "") if spiffe else named
         name = name if isinstance(name, str) else ""
         issuer = next((each for each in issuers.values() if each.issuer == name and each.enabled), None)
-        statement = await self._judge(trial.token, issuer, name, self._issuer_of(tenant.slug))
+        statement = await self._judge(unverified_token, issuer, name, self._issuer_of(tenant.slug))
         mine = rules_of(application, issuer)
         rules = tuple(_judge_rule(rule, rule in mine, unverified) for rule in application.identities)
         if not statement and not application.enabled:
@@ -120,7 +121,7 @@ class DryRunIdentity:
 
 def _unverified_claims(unverified_token: str) -> dict[str, Any]:
     try:
-        return json_object(decode_unverified(unverified_token.strip()).unverified_payload)
+        return json_object(decode_unverified(unverified_token).unverified_payload)
     except JoseError as error:
         raise Invalid(f"the token is no JWT: {error.rule}", field="token") from None
 
