@@ -16,7 +16,7 @@ from tests.support.keyserver import HOST, PUBLIC, URI, Authority, KeyServer, Net
 from watchword.jose import Algorithm, PrivateKey
 from watchword.server.config import Settings, SettingsError
 from watchword.server.outgoing import fetch
-from watchword.server.service import client_keys
+from watchword.server.service import fetched_keys
 
 
 @dataclass
@@ -66,7 +66,7 @@ async def test_keys_are_fetched_and_kept(w: World) -> None:
     successor = PrivateKey.generate(Algorithm.ES256)
     w.server.publish(successor)
     assert (await caller.token()).status_code == 200
-    w.ww.clock.now += client_keys.CACHED + 1
+    w.ww.clock.now += fetched_keys.CACHED + 1
     refused(await caller.token())
     assert (await caller.token(header=caller.header(kid=successor.kid), sign=successor.sign)).status_code == 200
     assert len(w.server.asked) == 2
@@ -78,7 +78,7 @@ async def test_a_new_key_is_found_at_once(w: World) -> None:
     assert (await caller.token()).status_code == 200
     successor = PrivateKey.generate(Algorithm.ES256)
     w.server.publish(w.key, successor)
-    w.ww.clock.now += client_keys.COOL_DOWN
+    w.ww.clock.now += fetched_keys.COOL_DOWN
     assert (await caller.token(header=caller.header(kid=successor.kid), sign=successor.sign)).status_code == 200
 
 
@@ -89,7 +89,7 @@ async def test_unknown_kids_do_not_make_us_fetch(w: World) -> None:
     for second in range(60):
         refused(await caller.token(header=caller.header(kid=f"random {second}"), sign=lambda _: b"\1" * 64))
         w.ww.clock.now += 1
-    assert 1 < len(w.server.asked) <= 1 + 60 / client_keys.COOL_DOWN
+    assert 1 < len(w.server.asked) <= 1 + 60 / fetched_keys.COOL_DOWN
     assert (await caller.token()).status_code == 200
 
 
@@ -122,7 +122,7 @@ async def test_too_many_keys_to_try(w: World) -> None:
     w.server.publish(*more[:9], w.key)
     assert (await caller.token(header={"alg": "ES256"})).status_code == 200
     w.server.publish(*more, w.key)
-    w.ww.clock.now += client_keys.CACHED + 1
+    w.ww.clock.now += fetched_keys.CACHED + 1
     refused(await caller.token(header={"alg": "ES256"}))
     assert (await caller.token()).status_code == 200
 
@@ -132,14 +132,14 @@ async def test_the_address_is_down(w: World) -> None:
     caller = await w.c_uri()
     assert (await caller.token()).status_code == 200
     w.server.status = 500
-    w.ww.clock.now += client_keys.CACHED + 1
+    w.ww.clock.now += fetched_keys.CACHED + 1
     for _ in range(3):
         assert (await caller.token()).status_code == 200
     assert len(w.server.asked) == 2
-    w.ww.clock.now += client_keys.STALE
+    w.ww.clock.now += fetched_keys.STALE
     refused(await caller.token())
     w.server.publish(w.key)
-    w.ww.clock.now += client_keys.COOL_DOWN
+    w.ww.clock.now += fetched_keys.COOL_DOWN
     assert (await caller.token()).status_code == 200
 
 
@@ -188,7 +188,7 @@ async def test_names_that_lead_inside(w: World, address: str) -> None:
     w.network.names[HOST] = [[address]]
     refused(await caller.token())
     w.network.names[HOST] = [[PUBLIC, address]]
-    w.ww.clock.now += client_keys.COOL_DOWN
+    w.ww.clock.now += fetched_keys.COOL_DOWN
     refused(await caller.token())
     assert w.network.connected == []
 
@@ -203,7 +203,7 @@ async def test_rebinding(w: World) -> None:
         HOST,
     ]  # at registration, and once for the fetch: the checked one is connected to
     assert w.network.connected == [(PUBLIC, 443)]
-    w.ww.clock.now += client_keys.CACHED + 1
+    w.ww.clock.now += fetched_keys.CACHED + 1
     assert (await caller.token()).status_code == 200  # the keys that it had
     assert w.network.connected == [(PUBLIC, 443)]
 
@@ -246,7 +246,7 @@ async def test_certificates_are_checked(w: World, tmp_path: Path, wrong: str) ->
         refused(await caller.token())
         assert impostor.asked == []
     w.server.port = right
-    w.ww.clock.now += client_keys.COOL_DOWN
+    w.ww.clock.now += fetched_keys.COOL_DOWN
     assert (await caller.token()).status_code == 200
 
 
@@ -258,10 +258,10 @@ async def test_every_failure_looks_the_same(w: World) -> None:
         for name, value in broken.items():
             setattr(w.server, name, value)
         answers.append(await caller.token())
-        w.ww.clock.now += client_keys.COOL_DOWN
+        w.ww.clock.now += fetched_keys.COOL_DOWN
     w.server.port = 1
     answers.append(await caller.token())
-    w.ww.clock.now += client_keys.COOL_DOWN
+    w.ww.clock.now += fetched_keys.COOL_DOWN
     w.network.names[HOST] = []
     answers.append(await caller.token())
     assert len({a.headers.pop("x-request-id") for a in answers}) == len(answers)
@@ -270,7 +270,7 @@ async def test_every_failure_looks_the_same(w: World) -> None:
     }
     failures = set()
     for uri in (URI, "https://nowhere.example/", "https://127.0.0.1/", "file:///etc/passwd"):
-        with pytest.raises(client_keys.FetchFailed) as told:
+        with pytest.raises(fetched_keys.FetchFailed) as told:
             await w.ww.services.fetch(uri)
         failures.add(str(told.value))
     assert len(failures) == 1

@@ -25,7 +25,7 @@ from tests.support.keyserver import URI, Authority, KeyServer, Network
 
 from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.certificates import Certificate, certificate_thumbprint
-from watchword.server.service import client_keys
+from watchword.server.service import fetched_keys
 
 PROXY = {"client_cert_header": "client-cert", "trusted_proxies": ("127.0.0.1",)}
 
@@ -139,7 +139,7 @@ async def test_self_signed_by_address(tmp_path: Path) -> None:
         assert (await world.token(c_self, _held_by(first, ww.clock.now))).status_code == 200
         server.publish(second)
         refused(await world.token(c_self, _held_by(second, ww.clock.now)))
-        ww.clock.now += client_keys.COOL_DOWN + 1
+        ww.clock.now += fetched_keys.COOL_DOWN + 1
         for _ in range(3):
             assert (await world.token(c_self, _held_by(second, ww.clock.now))).status_code == 200
             refused(await world.token(c_self, _held_by(first, ww.clock.now)))

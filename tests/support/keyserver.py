@@ -70,6 +70,8 @@ class KeyServer:
 
     def __init__(self) -> None:
         self.status, self.headers, self.body = 200, [], b'{"keys":[]}'  # type: tuple[int, list[str], bytes]
+        self.pages: dict[str, bytes] = {}
+        """What stands at other paths than that of `body`."""
         self.asked: list[str] = []
         self.reached, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
@@ -86,13 +88,14 @@ class KeyServer:
             self.asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
             self.reached.set()
             await self.gate.wait()
+            body = self.pages.get(self.asked[-1].split(" ")[1], self.body)
             head = [
                 f"HTTP/1.1 {self.status} X",
-                f"content-length: {len(self.body)}",
+                f"content-length: {len(body)}",
                 "connection: close",
                 *self.headers,
             ]
-            writer.write("\r\n".join([*head, "", ""]).encode() + self.body)
+            writer.write("\r\n".join([*head, "", ""]).encode() + body)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass

@@ -19,7 +19,10 @@ from ..jose.nonces import Nonces
 from ..jose.sealing import MasterKey, create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
+from .http.admin.pages import Pages
+from .http.admin.registration import RegistrationHandlers
 from .http.administration import Administration
 from .http.appid.bodies import read_token_request
 from .http.appid.documents import AppIdDocuments
@@ -47,6 +50,7 @@ from .service.check_token import CheckToken
 from .service.client_keys import ClientKeys
 from .service.create_tenant import DEFAULT, CreateTenant, FirstAdmin
 from .service.desk import Desk
+from .service.dry_run_identity import DryRunIdentity
 from .service.export_instance import ExportInstance
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
@@ -56,6 +60,7 @@ from .service.import_instance import ImportInstance, pieces_of
 from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
 from .service.issue_token import IssueToken, Surface, rfc9068_mint
+from .service.issuer_keys import IssuerKeys
 from .service.key_schedule import KeySchedule
 from .service.prove_client import ProveClient
 from .service.prune_audit import PruneAudit
@@ -69,12 +74,7 @@ from .storage.audit import AuditLog
 from .storage.audit_pruning import AuditPruning
 from .storage.checkpoints import audit_key
 from .storage.migrate import migrate, newest_revision
-from .storage.open import (
-    StartRefused,
-    Storage,
-    check_master_key,
-    open_storage,
-)
+from .storage.open import StartRefused, Storage, check_master_key, open_storage
 from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
@@ -110,6 +110,7 @@ class Services(Struct, frozen=True, kw_only=True):
     revoke: RevokeToken
     keys: RotateKey
     fetch: OutgoingFetch
+    issuer_keys: IssuerKeys
     create_tenant: CreateTenant
     audit: AuditLog
     prune_audit: PruneAudit
@@ -176,8 +177,9 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     fetch = OutgoingFetch(
         world.network, world.resolve, loopback=settings.fetch_from_loopback, ca_file=settings.fetch_ca_file
     )
+    issuer_keys = IssuerKeys(fetch, world.clock)
     prove = ProveClient(
-        view, imported, ClientKeys(fetch, master, world.clock), issuer_of, pepper,
+        view, imported, ClientKeys(fetch, master, world.clock), issuer_keys, issuer_of, pepper,
         Window(settings.clock_tolerance, settings.assertion_life),
     )  # fmt: skip
     proofs = ProofRules(
@@ -200,6 +202,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         revoke=RevokeToken(storage.store, view, tokens, world.clock),
         keys=keys,
         fetch=fetch,
+        issuer_keys=issuer_keys,
         create_tenant=CreateTenant(storage.store, keys, policy, pepper, world.clock, world.random_bytes),
         audit=audit,
         prune_audit=prune_audit,
@@ -234,21 +237,21 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     operations = Operations(services.view, services.refusals)
     base_path = urlsplit(settings.base_url).path
     desk = Desk(
-        services.storage.store,
-        services.pepper,
-        services.world.clock,
-        services.world.random_bytes,
-        services.master.seal,
-        services.fetch.check,
-    )
+        services.storage.store, services.pepper, services.world.clock, services.world.random_bytes,
+        services.master.seal, services.fetch.check,
+    )  # fmt: skip
+    pages = Pages(desk, services.master)
     handlers = AdminHandlers(
         desk, services.keys, services.create_tenant, services.issuer_of,
-        services.storage.store.secret_use, services.audit.recent, services.master, settings.max_old_secrets,
+        services.storage.store.secret_use, services.audit.recent, pages, settings.max_old_secrets,
     )  # fmt: skip
+    window = Window(settings.clock_tolerance)
+    federation = FederationHandlers(desk, pages, DryRunIdentity(desk, services.issuer_keys, services.issuer_of, window))
     administration = Administration(
         services.view, services.tokens, services.world.clock, services.issuer_of, settings.body_timeout
     )
-    admin = AdminApi(handlers, administration, services.issuer_of, base_path)
+    routes = [*handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes()]
+    admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
         **appid(services, desk, administration, base_path),
         "/api/v1/": admin,

@@ -30,6 +30,10 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     """The application's own key, when it proved itself with one."""
     bound_to: str = ""
     """The thumbprint of the key (RFC 9449) or certificate (RFC 8705) without which the token is worth nothing."""
+    identity_id: str = ""
+    """The identity rule that held, when another issuer's statement proved the application."""
+    foreign_subject: str = ""
+    """Whom that statement was about."""
     surface: str = "oauth"
 
 
@@ -139,6 +143,42 @@ class ClientKeyRemoved(Event, frozen=True, kw_only=True):
 
     client_id: str
     kid: str
+
+
+class IssuerTrusted(Event, frozen=True, kw_only=True):
+    """Statements of another issuer may prove applications of this tenant."""
+
+    issuer_id: str
+    issuer: str
+
+
+class TrustedIssuerUpdated(Event, frozen=True, kw_only=True):
+    """What is believed of another issuer changed; `fields` names what."""
+
+    issuer_id: str
+    fields: tuple[str, ...]
+
+
+class IssuerDistrusted(Event, frozen=True, kw_only=True):
+    """Statements of that issuer prove nothing any more."""
+
+    issuer_id: str
+    issuer: str
+
+
+class IdentityRuleAdded(Event, frozen=True, kw_only=True):
+    """Statements of a trusted issuer prove this application."""
+
+    client_id: str
+    rule_id: str
+    issuer_id: str
+
+
+class IdentityRuleRemoved(Event, frozen=True, kw_only=True):
+    """A rule proves nothing any more."""
+
+    client_id: str
+    rule_id: str
 
 
 class ApiCreated(Event, frozen=True, kw_only=True):
@@ -266,6 +306,7 @@ AnyEvent = (
     | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
     | ClientKeyAdded | ClientKeyRemoved
+    | IssuerTrusted | TrustedIssuerUpdated | IssuerDistrusted | IdentityRuleAdded | IdentityRuleRemoved
     | ApiCreated | ApiUpdated | ApiDeleted
     | RoleCreated | RoleUpdated | RoleDeleted
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn

@@ -11,12 +11,15 @@ from msgspec.structs import replace
 from ...jose import JoseError, decode_unverified
 from ...jose.certificate_header import Presented
 from ...jose.encoding import json_object
+from ..registry.spiffe import trust_domain
 from .dpop import PresentedProof
 from .errors import InvalidRequest
 
 SECRET_MARKS = ("client_secret",)
 ASSERTION_MARKS = ("client_assertion", "client_assertion_type")
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+SPIFFE_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+"""draft-ietf-oauth-spiffe-client-auth section 3.1."""
 Form = Mapping[str, str | list[str]]
 """Read only: it may be remembered."""
 
@@ -25,15 +28,18 @@ class Credentials(Struct, frozen=True):
     """What the caller says that it is, and how it tries to prove it."""
 
     method: Literal[
-        "client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "tls_client_auth", "none"
-    ]
-    """`tls_client_auth` also where it will be self_signed_tls_client_auth: the request looks the same."""
+        "client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "tls_client_auth",
+        "federated_jwt", "spiffe_jwt", "none",
+    ]  # fmt: skip
+    """`tls_client_auth` for every method that shows a certificate: the requests look the same."""
     unverified_client_id: str
     unverified_secret: str
     interchangeable: bool = False
     """Whether it counts the same in header and body: the App ID surface never told its applications to choose."""
     unverified_assertion: str = ""
     """A JWT of RFC 7523 section 2.2."""
+    unverified_issuer: str = ""
+    """Another issuer that made it, or the trust domain of its subject; empty: the caller itself."""
     certificate: Presented | None = None
     """Its key is the caller's, a TLS handshake showed that; whose certificate it is has not been judged."""
 
@@ -91,19 +97,28 @@ def _credentials(form: Form, basic: tuple[str, str] | None) -> Credentials:
 def _asserted(form: Form, client_id: str) -> Credentials:
     """RFC 7521 section 4.2. What is no assertion proves nothing, and so is every other that contradicts itself."""
     unverified_assertion = text(form, "client_assertion")
-    nothing = Credentials("none", client_id, "")
-    if text(form, "client_assertion_type") != ASSERTION_TYPE:
+    kind, nothing = text(form, "client_assertion_type"), Credentials("none", client_id, "")
+    if kind not in (ASSERTION_TYPE, SPIFFE_TYPE):
         return nothing
     try:
         token = decode_unverified(unverified_assertion)
-        unverified_subject = json_object(token.unverified_payload).get("sub")
+        unverified_claims = json_object(token.unverified_payload)
     except JoseError:
         return nothing
-    if not isinstance(unverified_subject, str) or client_id not in ("", unverified_subject):
+    unverified_subject, unverified_issuer = unverified_claims.get("sub"), unverified_claims.get("iss")
+    if not isinstance(unverified_subject, str):
+        return nothing
+    found = Credentials("none", client_id or unverified_subject, "", unverified_assertion=unverified_assertion)
+    if kind == SPIFFE_TYPE:
+        # Its `iss`, if it has one, chooses no keys: the trust domain does (section 6.2.4 of the draft).
+        return replace(found, method="spiffe_jwt", unverified_issuer=trust_domain(unverified_subject))
+    own = found.unverified_client_id == unverified_subject
+    if isinstance(unverified_issuer, str) and not (own and unverified_issuer == unverified_subject):
+        return replace(found, method="federated_jwt", unverified_issuer=unverified_issuer)
+    if not own:
         return nothing
     by_secret = str(token.unverified_header.get("alg")).startswith("HS")
-    method: Literal["client_secret_jwt", "private_key_jwt"] = "client_secret_jwt" if by_secret else "private_key_jwt"
-    return Credentials(method, unverified_subject, "", unverified_assertion=unverified_assertion)
+    return replace(found, method="client_secret_jwt" if by_secret else "private_key_jwt")
 
 
 def token_request(

@@ -15,6 +15,7 @@ from ...jose.certificates import (
 )
 from .errors import Invalid
 from .model import CertificateName, TrustAnchor
+from .spiffe import trust_domain
 
 MAX_ANCHORS = 50
 _KINDS: dict[str, NameKind] = {"san_dns": "dns", "san_uri": "uri", "san_ip": "ip", "san_email": "email"}
@@ -49,6 +50,14 @@ def is_named(certificate: Certificate, wanted: CertificateName) -> bool:
             fits = [hmac.compare_digest(name.encode(), sought) for name in certificate.names(kind)]
             return any(fits)
     return False
+
+
+def spiffe_id(certificate: Certificate) -> str:
+    """Whom an X.509-SVID names: its one URI (X509-SVID section 2). Raises `UnacceptableCertificate`."""
+    names = certificate.names("uri")
+    if len(names) != 1 or not trust_domain(names[0]):
+        raise UnacceptableCertificate("an X.509-SVID has one URI, which is a workload's SPIFFE id")
+    return names[0]
 
 
 def read_anchors(pem: str, at: int) -> tuple[TrustAnchor, ...]:

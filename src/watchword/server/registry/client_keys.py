@@ -12,7 +12,7 @@ from ...jose import Algorithm, JoseError, KeySet, PublicKey, UnacceptableKey
 from ...jose.jwk import PRIVATE_MEMBERS
 from . import certificates
 from .errors import Invalid
-from .model import KEY_METHODS, SECRET_METHODS, Application, ClientKey
+from .model import BORROWING_METHODS, KEY_METHODS, SECRET_METHODS, Application, ClientKey
 
 ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256")
 MAX_KEYS = 10
@@ -79,6 +79,8 @@ def check_credentials(application: Application) -> None:
         raise Invalid("auth_method tls_client_auth and the member tls_client_auth go together", field="tls_client_auth")
     if application.tls_client_auth is not None:
         certificates.check_name(application.tls_client_auth)
+    if application.identities and method not in BORROWING_METHODS:
+        raise Invalid(f"{method} uses no identity rules: remove them first", field="auth_method")
 
 
 def check_jwks_uri(uri: str, *, loopback: bool) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from .trusted_issuer import IdentityRule
+
 Kind = Literal["service", "job", "device"]
 AuthMethod = Literal[
     "client_secret_basic",
@@ -20,6 +22,9 @@ AuthMethod = Literal[
     "client_secret_jwt",
     "tls_client_auth",
     "self_signed_tls_client_auth",
+    "federated_jwt",
+    "spiffe_jwt",
+    "spiffe_x509",
 ]
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
@@ -28,7 +33,9 @@ TokenType = Literal["at+jwt", "JWT"]
 CLIENT_CREDENTIALS = "client_credentials"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
-CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth")
+CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth", "spiffe_x509")
+BORROWING_METHODS = ("federated_jwt", "spiffe_jwt", "spiffe_x509")
+"""Another issuer says who it is: RFC 7523 with a foreign `iss`, and draft-ietf-oauth-spiffe-client-auth."""
 ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60
@@ -170,6 +177,8 @@ class Application(Struct, frozen=True, kw_only=True):
     """Whom its certificate names, for the method of that name."""
     require_bound: bool = False
     """Its tokens are bound to a key of its own, or there are none."""
+    identities: tuple[IdentityRule, ...] = ()
+    """Which statements of trusted issuers prove it; one of them is enough."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None

@@ -14,7 +14,8 @@ from ..registry.model import KEY_METHODS, Application, AuthMethod, CertificateNa
 from ..registry.revocation import of_application
 from .client_key_changes import record_keys
 from .create_application import check_application
-from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
+from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, issuers_of, roles_of
+from .identity_changes import record_identities
 from .ports import Transaction
 
 _ARMS = {
@@ -86,12 +87,14 @@ async def update_application(
             ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)),
         )
         record_keys(tx, desk, caller, before, after)
+        record_identities(tx, desk, caller, before, after)
     return after
 
 
 async def _still_there(tx: Transaction, application: Application) -> Application:
-    """Without the APIs, scopes and roles that were deleted since: what gives nothing must not block a change."""
+    """Without the APIs, scopes, roles, issuers that were deleted since: what gives nothing must not block a change."""
     apis, roles = await apis_of(tx, application.tenant_id), await roles_of(tx, application.tenant_id)
+    issuers = await issuers_of(tx, application.tenant_id) if application.identities else {}
     return replace(
         application,
         grants=tuple(
@@ -101,6 +104,7 @@ async def _still_there(tx: Transaction, application: Application) -> Application
         ),
         role_ids=tuple(role_id for role_id in application.role_ids if role_id in roles),
         default_api_id=application.default_api_id if application.default_api_id in apis else None,
+        identities=tuple(rule for rule in application.identities if rule.issuer_id in issuers),
     )
 
 
@@ -121,7 +125,7 @@ def _changed(before: Application, change: ApplicationChange, at: int) -> Applica
         after = replace(after, keys=(), jwks_uri=None)
     if after.auth_method != "tls_client_auth" and "tls_client_auth" not in fields:
         after = replace(after, tls_client_auth=None)
-    return replace(after, secrets=())
+    return replace(after, secrets=(), identities=())
 
 
 async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Application:
@@ -154,7 +158,13 @@ async def retire_application(desk: Desk, tx: Transaction, caller: Caller, before
     """`remove_application`, also at its own wish."""
     await tx.release(before.tenant_id, before.client_id)
     after = replace(
-        before, secrets=(), keys=(), registration=None, deleted_at=int(desk.clock()), version=before.version + 1
+        before,
+        secrets=(),
+        keys=(),
+        identities=(),
+        registration=None,
+        deleted_at=int(desk.clock()),
+        version=before.version + 1,
     )
     await tx.applications.remove(after)
     tx.announce(caller.tenant_id, of_application(after, desk.clock()))

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationCreated, SecretCreated
-from ..registry import client_keys, rules
+from ..registry import client_keys, identity_rules, rules
 from ..registry.errors import Conflict, Invalid
 from ..registry.model import (
     CLIENT_CREDENTIALS,
@@ -22,7 +22,8 @@ from ..registry.model import (
 )
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
-from .desk import Caller, Desk, apis_of, roles_of
+from .desk import Caller, Desk, apis_of, issuers_of, roles_of
+from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .imported_secrets import check_imported_digest
 from .ports import Transaction
 
@@ -31,7 +32,8 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What may be said at registration. `client_id`, `secret` and `secret_hash` are for imports only.
 
     `jwks` (a JWK set, RFC 7517 section 5) or `jwks_uri` is for private_key_jwt and self_signed_tls_client_auth;
-    `tls_client_auth` says whom a certificate has to name. None of these has a secret.
+    `tls_client_auth` says whom a certificate has to name; `identities`, which statements of trusted issuers prove it
+    (federated_jwt, spiffe_jwt, spiffe_x509). None of these has a secret.
     """
 
     name: str
@@ -51,6 +53,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jwks_uri: str | None = None
     tls_client_auth: CertificateName | None = None
     require_bound: bool = False
+    identities: tuple[NewIdentityRule, ...] = ()
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -71,6 +74,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         jwks_uri=wanted.jwks_uri,
         tls_client_auth=wanted.tls_client_auth,
         require_bound=wanted.require_bound,
+        identities=tuple(new_rule(desk, rule) for rule in wanted.identities),
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -101,7 +105,9 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
                 client_id=application.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said
             )
             tx.record(caller.tenant_id, event)
-        record_keys(tx, desk, caller, replace(application, keys=()), application)
+        nothing = replace(application, keys=(), identities=())
+        record_keys(tx, desk, caller, nothing, application)
+        record_identities(tx, desk, caller, nothing, application)
     return application, text
 
 
@@ -141,6 +147,9 @@ async def check_application(tx: Transaction, application: Application) -> None:
     rules.check_client_id(application.client_id)
     rules.check_grant_types(application.grant_types)
     client_keys.check_credentials(application)
+    if application.identities:
+        trusted = await issuers_of(tx, application.tenant_id)
+        identity_rules.check_rules(application.identities, trusted, application.auth_method)
     rules.check_labels(application.labels, "labels")
     apis = await apis_of(tx, application.tenant_id)
     rules.check_grants(application.grants, apis, "grants")

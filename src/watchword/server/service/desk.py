@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret
 from ..registry.secret_text import digest, generate
+from ..registry.trusted_issuer import TrustedIssuer
 from .client_keys import sealed_place
-from .ports import Store, Transaction
+from .ports import Snapshot, Store, Transaction
 
 EVERYTHING = 100_000
 
@@ -72,6 +73,11 @@ class Desk(Struct, frozen=True):
 async def apis_of(tx: Transaction, tenant_id: str) -> dict[str, Api]:
     """All APIs of a tenant by id."""
     return {api.api_id: api for api in await tx.apis.page(tenant_id, None, EVERYTHING)}
+
+
+async def issuers_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, TrustedIssuer]:
+    """All issuers that a tenant trusts, by id."""
+    return {issuer.issuer_id: issuer for issuer in await tx.issuers.page(tenant_id, None, EVERYTHING)}
 
 
 async def roles_of(tx: Transaction, tenant_id: str) -> dict[str, Role]:

@@ -138,6 +138,8 @@ class IssueToken:
             expires_at=minted.expires_at,
             secret_id=proven.secret_id,
             key_id=proven.key_id,
+            identity_id=proven.identity_id,
+            foreign_subject=proven.foreign_subject,
             bound_to=judged.bound_to(),
             surface=surface.name,
         )

@@ -14,6 +14,7 @@ from ..keys.model import SigningKey
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Collection, Shelf
 from ..registry.revocation import Revocation
+from ..registry.trusted_issuer import TrustedIssuer
 
 
 class StorageUnavailable(Exception):
@@ -69,6 +70,7 @@ class TenantState(Struct, frozen=True):
     roles: list[Role]
     keys: list[SigningKey]
     revoked: dict[str, int]
+    issuers: list[TrustedIssuer]
 
 
 class Reader(Protocol):
@@ -147,6 +149,10 @@ class Transaction(Protocol):
     def initial_tokens(self) -> Collection[InitialToken]:
         """Records of one kind."""
 
+    @property
+    def issuers(self) -> Collection[TrustedIssuer]:
+        """Records of one kind."""
+
     async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
         """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
 
@@ -188,6 +194,10 @@ class Snapshot(Protocol):
 
     @property
     def initial_tokens(self) -> Shelf[InitialToken]:
+        """Records of one kind."""
+
+    @property
+    def issuers(self) -> Shelf[TrustedIssuer]:
         """Records of one kind."""
 
 

@@ -17,6 +17,7 @@ from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
 from ..registry.model import Api, Role, Tenant
+from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Change, Reader, StorageUnavailable, TenantState
 
 MAX_APPLICATIONS = 50_000
@@ -37,6 +38,7 @@ class TenantView:
         self.apis: dict[str, Api] = {api.api_id: api for api in state.apis}
         self.by_identifier: dict[str, Api] = {api.identifier: api for api in state.apis}
         self.roles: dict[str, Role] = {role.role_id: role for role in state.roles}
+        self.issuers: dict[str, TrustedIssuer] = {each.issuer: each for each in state.issuers if each.enabled}
         self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
         self.signing: dict[str, PrivateKey] = {
             key.algorithm: _open(key, master) for key in self.keys if key.state == "active"
@@ -46,6 +48,10 @@ class TenantView:
         self.standings: OrderedDict[str, Standing] = OrderedDict()
         self.derived: dict[str, object] = {}
         """What endpoints build from this view and drop with it: metadata bytes, prepared signers."""
+
+    def trusted(self, unverified_issuer: str) -> TrustedIssuer | None:
+        """The issuer of that name, if statements of it count in this tenant."""
+        return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:
         """The tenant's trust anchors, read once per view."""

@@ -14,6 +14,7 @@ from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
+from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change, Contention, MarkRow, OpaqueRow, Replayed, StorageUnavailable, TenantState
 
 R = TypeVar("R")
@@ -133,6 +134,11 @@ class PostgresReader:
                 id_,
             ),
             {row[0]: row[1] for row in revoked},
+            await self._bodies(
+                TrustedIssuer,
+                "SELECT body FROM trusted_issuer WHERE tenant_id = $1 AND NOT deleted",
+                id_,
+            ),
         )
 
     async def application(self, tenant_id: str, client_id: str) -> Application | None:

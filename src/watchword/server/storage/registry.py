@@ -27,6 +27,7 @@ from ..keys.model import SigningKey
 from ..registry.errors import Conflict, VersionMismatch
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
+from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change, StorageUnavailable
 from . import schema
 from .failures import PATIENCE, told_apart
@@ -152,6 +153,10 @@ class RegistryTransaction:
         self.keys = Table(
             self, schema.signing_key, SigningKey,
             lambda r: (r.tenant_id, r.kid, r.kid), lambda r: {"algorithm": r.algorithm, "state": r.state},
+        )  # fmt: skip
+
+        self.issuers = Table(
+            self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)
         )  # fmt: skip
 
     async def run(self, statement: sa.Executable) -> Sequence[sa.Row[Any]]:

@@ -59,6 +59,7 @@ claim = sa.Table(
     sa.Index("claim_by_holder", "tenant_id", "holder"),
 )
 """What only one application of a tenant may be, such as a software id."""
+trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",
     metadata,

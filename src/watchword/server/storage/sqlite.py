@@ -23,6 +23,7 @@ from ..audit.chain import Row
 from ..keys.model import SigningKey
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
+from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change, MarkRow, OpaqueRow, Replayed, StorageUnavailable, TenantState
 
 R = TypeVar("R")
@@ -101,6 +102,7 @@ class SqliteReader:
         self._api = msgspec.json.Decoder(Api).decode
         self._role = msgspec.json.Decoder(Role).decode
         self._key = msgspec.json.Decoder(SigningKey).decode
+        self._issuer = msgspec.json.Decoder(TrustedIssuer).decode
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[bytes, ...]]:
         try:
@@ -138,6 +140,10 @@ class SqliteReader:
                 )
             ],
             {str(row[0]): int(row[1]) for row in revoked},
+            [
+                self._issuer(row[0])
+                for row in self._rows("SELECT body FROM trusted_issuer WHERE tenant_id = ? AND NOT deleted", id_)
+            ],
         )
 
     async def application(self, tenant_id: str, client_id: str) -> Application | None:

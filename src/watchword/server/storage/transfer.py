@@ -28,6 +28,7 @@ MOVES = (
     schema.signing_key,
     schema.initial_token,
     schema.claim,
+    schema.trusted_issuer,
     schema.secret_use,
     schema.revoked,
     schema.replay_mark,

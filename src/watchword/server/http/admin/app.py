@@ -11,10 +11,9 @@ from ...service.create_tenant import DEFAULT
 from ...service.ports import StorageUnavailable
 from ..administration import Administration
 from ..wire import NO_STORE, Header, Headers, Receive, Scope, Send, answer, encode_json
-from .handlers import AdminHandlers
 from .openapi import document
 from .problems import Problem, answer_problem, problem_of
-from .routes import Reply, Table
+from .routes import Reply, Route, Table
 
 OPENAPI = "/api/v1/openapi.json"
 
@@ -23,10 +22,10 @@ class AdminApi:
     """Mounted under /api/v1/."""
 
     def __init__(
-        self, handlers: AdminHandlers, administration: Administration, issuer_of: Callable[[str], str], base_path: str
+        self, routes: list[Route], administration: Administration, issuer_of: Callable[[str], str], base_path: str
     ) -> None:
         self._administration, self._base = administration, base_path
-        self._table = Table(handlers.routes())
+        self._table = Table(routes)
         self._document = encode_json(document(self._table.routes, issuer_of(DEFAULT) + "/token"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ....jose.sealing import MasterKey
 from ...audit.chain import Row, events_of
 from ...registry.errors import Invalid
 from ...service.change_application import (
@@ -31,19 +30,16 @@ from ...service.define_role import (
 )
 from ...service.delete_tenant import delete_tenant
 from ...service.desk import EVERYTHING, Desk, found
-from ...service.initial_tokens import NewInitialToken, create_initial_token, revoke_initial_token
 from ...service.rotate_key import RotateKey
 from ...service.rotate_secret import revoke_secret, rotate_secret
 from ...service.trust_anchors import NewAnchors, add_anchors, remove_anchor
 from . import shapes
-from .cursors import Cursors
+from .pages import LIST, Pages, limit
 from .routes import Reply, Request, Route
 
 SecretUse = Callable[[str, Sequence[str]], Awaitable[dict[str, int]]]
 Recent = Callable[[str, int], Awaitable[list[Row]]]
 _A, _P, _R, _T = "/api/v1/applications", "/api/v1/apis", "/api/v1/roles", "/api/v1/trust-anchors"
-_I = "/api/v1/initial-tokens"
-_LIST = ("limit", "cursor", "name")
 
 
 class Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +67,7 @@ class AdminHandlers:
 
     def __init__(
         self, desk: Desk, keys: RotateKey, tenants: CreateTenant, issuer_of: Callable[[str], str],
-        secret_use: SecretUse, recent: Recent, master: MasterKey, max_old_secrets: int,
+        secret_use: SecretUse, recent: Recent, pages: Pages, max_old_secrets: int,
     ) -> None:  # fmt: skip
         self._desk, self._keys, self._tenants, self._issuer_of = (
             desk,
@@ -79,12 +75,7 @@ class AdminHandlers:
             tenants,
             issuer_of,
         )
-        self._used, self._recent, self._cursors, self._keep_old = (
-            secret_use,
-            recent,
-            Cursors(master),
-            max_old_secrets,
-        )
+        self._used, self._recent, self._pages, self._keep_old = secret_use, recent, pages, max_old_secrets
 
     def routes(self) -> list[Route]:
         """The whole admin API."""
@@ -94,7 +85,7 @@ class AdminHandlers:
             f"{_R}/{{role_id}}",
         )
         return [
-            Route(method="GET", path=_A, scope="applications:read", summary="List applications", handler=self.list_applications, reply=shapes.ApplicationShape, query=_LIST),
+            Route(method="GET", path=_A, scope="applications:read", summary="List applications", handler=self.list_applications, reply=shapes.ApplicationShape, query=LIST),
             Route(method="POST", path=_A, scope="applications:write", summary="Register an application; its secret is shown once", handler=self.create_application, body=NewApplication, reply=shapes.NewApplicationShape, status=201),
             Route(method="GET", path=one_app, scope="applications:read", summary="Show an application", handler=self.show_application, reply=shapes.ApplicationShape),
             Route(method="PATCH", path=one_app, scope="applications:write", summary="Change an application", handler=self.update_application, body=ApplicationChange, reply=shapes.ApplicationShape),
@@ -104,12 +95,12 @@ class AdminHandlers:
             Route(method="POST", path=f"{one_app}/keys", scope="applications:write", summary="Add a public key; it works beside the others", handler=self.add_client_key, body=NewClientKey, reply=shapes.ApplicationShape, status=201),
             Route(method="DELETE", path=f"{one_app}/keys/{{kid}}", scope="applications:write", summary="Remove a public key now", handler=self.remove_client_key, status=204),
             Route(method="POST", path=f"{one_app}/cut-off", scope="applications:write", summary="Make every token issued so far inactive", handler=self.cut_off, reply=shapes.ApplicationShape),
-            Route(method="GET", path=_P, scope="apis:read", summary="List APIs", handler=self.list_apis, reply=shapes.ApiShape, query=_LIST),
+            Route(method="GET", path=_P, scope="apis:read", summary="List APIs", handler=self.list_apis, reply=shapes.ApiShape, query=LIST),
             Route(method="POST", path=_P, scope="apis:write", summary="Create an API", handler=self.create_api, body=NewApi, reply=shapes.ApiShape, status=201),
             Route(method="GET", path=one_api, scope="apis:read", summary="Show an API", handler=self.show_api, reply=shapes.ApiShape),
             Route(method="PATCH", path=one_api, scope="apis:write", summary="Change an API", handler=self.update_api, body=ApiChange, reply=shapes.ApiShape),
             Route(method="DELETE", path=one_api, scope="apis:write", summary="Delete an API", handler=self.delete_api, status=204),
-            Route(method="GET", path=_R, scope="apis:read", summary="List roles", handler=self.list_roles, reply=shapes.RoleShape, query=_LIST),
+            Route(method="GET", path=_R, scope="apis:read", summary="List roles", handler=self.list_roles, reply=shapes.RoleShape, query=LIST),
             Route(method="POST", path=_R, scope="apis:write", summary="Create a role", handler=self.create_role, body=NewRole, reply=shapes.RoleShape, status=201),
             Route(method="GET", path=one_role, scope="apis:read", summary="Show a role", handler=self.show_role, reply=shapes.RoleShape),
             Route(method="PATCH", path=one_role, scope="apis:write", summary="Change a role", handler=self.update_role, body=RoleChange, reply=shapes.RoleShape),
@@ -120,9 +111,6 @@ class AdminHandlers:
             Route(method="GET", path=_T, scope="keys:read", summary="List the trust anchors of client certificates", handler=self.list_anchors, reply=shapes.AnchorShape),
             Route(method="POST", path=_T, scope="keys:write", summary="Trust authorities for client certificates", handler=self.add_anchors, body=NewAnchors, reply=shapes.AnchorShape, status=201),
             Route(method="DELETE", path=f"{_T}/{{thumbprint}}", scope="keys:write", summary="Trust an authority no more", handler=self.remove_anchor, status=204),
-            Route(method="GET", path=_I, scope="applications:read", summary="List the initial access tokens of registration", handler=self.list_initial_tokens, reply=shapes.InitialTokenShape, query=_LIST),
-            Route(method="POST", path=_I, scope="applications:write", summary="Let applications register themselves; the token is shown once", handler=self.create_initial_token, body=NewInitialToken, reply=shapes.NewInitialTokenShape, status=201),
-            Route(method="DELETE", path=f"{_I}/{{token_id}}", scope="applications:write", summary="Nobody registers with this token any more", handler=self.revoke_initial_token, status=204),
             Route(method="GET", path="/api/v1/audit", scope="audit:read", summary="The newest audit events", handler=self.audit, query=("limit",)),
             Route(method="GET", path="/api/v1/tenants", scope="tenants:read", summary="List tenants", handler=self.list_tenants, reply=shapes.TenantShape, default_tenant_only=True),
             Route(method="POST", path="/api/v1/tenants", scope="tenants:write", summary="Create a tenant and its administrator", handler=self.create_tenant, body=NewTenant, reply=shapes.NewTenantShape, status=201, default_tenant_only=True),
@@ -131,7 +119,7 @@ class AdminHandlers:
 
     async def list_applications(self, request: Request) -> Reply:
         """By name."""
-        page, following = await self._page(request, "applications", lambda a: (a.name, a.client_id))
+        page, following = await self._pages.page(request, "applications", lambda a: (a.name, a.client_id))
         used = await self._used(request.caller.tenant_id, [s.id for a in page for s in a.secrets])
         return Reply(shapes.Page(items=[shapes.application_shape(a, used) for a in page], next=following))
 
@@ -216,7 +204,7 @@ class AdminHandlers:
 
     async def list_apis(self, request: Request) -> Reply:
         """By identifier."""
-        page, following = await self._page(request, "apis", lambda a: (a.identifier, a.api_id))
+        page, following = await self._pages.page(request, "apis", lambda a: (a.identifier, a.api_id))
         return Reply(shapes.Page(items=[shapes.api_shape(a) for a in page], next=following))
 
     async def create_api(self, request: Request) -> Reply:
@@ -252,7 +240,7 @@ class AdminHandlers:
 
     async def list_roles(self, request: Request) -> Reply:
         """By name."""
-        page, following = await self._page(request, "roles", lambda r: (r.name, r.role_id))
+        page, following = await self._pages.page(request, "roles", lambda r: (r.name, r.role_id))
         return Reply(shapes.Page(items=[shapes.role_shape(r) for r in page], next=following))
 
     async def create_role(self, request: Request) -> Reply:
@@ -325,26 +313,11 @@ class AdminHandlers:
         await remove_anchor(self._desk, request.caller, request.path["thumbprint"])
         return Reply(status=204)
 
-    async def list_initial_tokens(self, request: Request) -> Reply:
-        """By name; those that are used up, expired or revoked too."""
-        page, following = await self._page(request, "initial_tokens", lambda t: (t.name, t.token_id))
-        return Reply(shapes.Page(items=[shapes.initial_token_shape(t) for t in page], next=following))
-
-    async def create_initial_token(self, request: Request) -> Reply:
-        """201 with the token."""
-        made, text = await create_initial_token(self._desk, request.caller, request.body)
-        return Reply(shapes.NewInitialTokenShape(**shapes.initial_token_fields(made), token=text), 201)  # type: ignore[arg-type]
-
-    async def revoke_initial_token(self, request: Request) -> Reply:
-        """204; those that registered with it stay."""
-        await revoke_initial_token(self._desk, request.caller, request.path["token_id"])
-        return Reply(status=204)
-
     async def audit(self, request: Request) -> Reply:
         """Newest first."""
-        rows = await self._recent(request.caller.tenant_id, _limit(request.query, 200))
+        rows = await self._recent(request.caller.tenant_id, limit(request.query, 200))
         events = [event for row in rows for event in reversed(events_of(row))]
-        return Reply(shapes.Page(items=[msgspec.to_builtins(event) for event in events[: _limit(request.query, 200)]]))
+        return Reply(shapes.Page(items=[msgspec.to_builtins(event) for event in events[: limit(request.query, 200)]]))
 
     async def list_tenants(self, request: Request) -> Reply:
         """By slug."""
@@ -376,22 +349,3 @@ class AdminHandlers:
         async with self._desk.store.snapshot() as tx:
             keys = await tx.keys.page(request.caller.tenant_id, None, EVERYTHING)
         return [shapes.key_shape(key) for key in sorted(keys, key=lambda k: (k.algorithm, -k.published_at))]
-
-    async def _page(
-        self, request: Request, kind: str, key: Callable[[Any], tuple[str, str]]
-    ) -> tuple[list[Any], str | None]:
-        tenant_id, limit = request.caller.tenant_id, _limit(request.query, 50)
-        name = request.query.get("name", "")
-        cursor = request.query.get("cursor")
-        after = self._cursors.read(cursor, tenant_id, kind, name) if cursor else None
-        async with self._desk.store.snapshot() as tx:
-            page = await getattr(tx, kind).page(tenant_id, after, limit + 1, name)
-        following = self._cursors.write(key(page[limit - 1]), tenant_id, kind, name) if len(page) > limit else None
-        return page[:limit], following
-
-
-def _limit(query: Mapping[str, str], default: int) -> int:
-    text = query.get("limit", str(default))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 500:
-        raise Invalid("use 1 to 500", field="limit")
-    return int(text)

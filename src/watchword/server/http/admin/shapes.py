@@ -22,6 +22,7 @@ from ...registry.model import (
     TrustAnchor,
 )
 from ...registry.model import Secret as KeptSecret
+from ...registry.trusted_issuer import IdentityRule, TrustedIssuer
 
 
 class SecretShape(Struct, frozen=True, kw_only=True):
@@ -58,6 +59,7 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     jwks_uri: str | None
     tls_client_auth: CertificateName | None
     require_bound: bool
+    identities: tuple[IdentityRule, ...]
     created_at: int
     version: int
 
@@ -161,6 +163,24 @@ class NewInitialTokenShape(InitialTokenShape, frozen=True, kw_only=True):
     token: str
 
 
+class IssuerShape(Struct, frozen=True, kw_only=True):
+    """An issuer whose statements prove applications."""
+
+    issuer_id: str
+    issuer: str
+    kind: str
+    enabled: bool
+    jwks: KeySetShape | None
+    jwks_uri: str | None
+    authorities: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    audiences: tuple[str, ...]
+    max_life: int
+    single_use: bool
+    created_at: int
+    version: int
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """A page of a list; `next` is a cursor, absent at the end."""
 
@@ -184,7 +204,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
         "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,
-        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound,
+        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "identities": a.identities,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
@@ -251,3 +271,13 @@ def anchor_shape(a: TrustAnchor) -> AnchorShape:
     return AnchorShape(
         thumbprint=a.thumbprint, subject=a.subject, pem=a.pem, expires_at=a.expires_at, added_at=a.added_at
     )
+
+
+def issuer_shape(i: TrustedIssuer) -> IssuerShape:
+    """A trusted issuer as shown."""
+    return IssuerShape(
+        issuer_id=i.issuer_id, issuer=i.issuer, kind=i.kind, enabled=i.enabled,
+        jwks=KeySetShape(keys=list(i.keys)) if i.keys else None, jwks_uri=i.jwks_uri, authorities=i.authorities,
+        algorithms=i.algorithms, audiences=i.audiences, max_life=i.max_life, single_use=i.single_use,
+        created_at=i.created_at, version=i.version,
+    )  # fmt: skip

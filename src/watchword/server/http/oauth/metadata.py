@@ -24,11 +24,12 @@ class ClientCertificatePolicy(Struct, frozen=True):
 
 
 def metadata(issuer: str, aliases: str | None = None, certificates: bool = False) -> bytes:
-    """Only what is enforced is advertised (RFC 8414 section 2).
+    """Only what is enforced is advertised (RFC 8414 section 2), and only by a name that others know.
 
     `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5).
     """
-    methods = [name for name in METHODS if certificates or name not in CERTIFICATE_METHODS]
+    hidden = ("federated_jwt", *(() if certificates else CERTIFICATE_METHODS))
+    methods = [name for name in METHODS if name not in hidden]
     more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
     if aliases is not None:
         more["mtls_endpoint_aliases"] = {

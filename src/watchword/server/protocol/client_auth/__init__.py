@@ -12,7 +12,7 @@ from ...registry.client_keys import ALGORITHMS
 from ...registry.model import Application
 from ..errors import InvalidClient
 from ..request import Credentials
-from . import client_certificate, client_secret_jwt, private_key_jwt, shared_secret
+from . import client_certificate, client_secret_jwt, foreign_statement, private_key_jwt, shared_secret
 from .grounds import Grounds, Proven
 
 Proof = Callable[[Application | None, Credentials, Grounds], Proven]
@@ -24,6 +24,9 @@ METHODS: dict[str, Proof] = {
     "client_secret_jwt": client_secret_jwt.prove,
     "tls_client_auth": client_certificate.prove,
     "self_signed_tls_client_auth": client_certificate.prove,
+    "federated_jwt": foreign_statement.prove,
+    "spiffe_jwt": foreign_statement.prove,
+    "spiffe_x509": client_certificate.prove,
 }
 SIGNING_ALGORITHMS = (*ALGORITHMS, *(algorithm.value for algorithm in client_secret_jwt.ALGORITHMS))
 """Of the assertions (RFC 8414 section 2)."""

@@ -45,7 +45,7 @@ def prove(
         )
     except JoseError as error:
         if not isinstance(error, BadSignature):
-            _spend(presented.unverified_assertion)
+            spend(presented.unverified_assertion)
         raise InvalidClient(detail=f"client assertion: {error.rule}") from None
     if application is None:
         raise InvalidClient(detail="unknown application")
@@ -66,7 +66,7 @@ def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> Prove
     return Proven(marks=(replay_mark("assertion", client_id, claims, claims["exp"], window),))
 
 
-def _spend(unverified_assertion: str) -> None:
+def spend(unverified_assertion: str) -> None:
     """The unknown costs what the wrong costs: one verification, by a key that nobody has."""
     with suppress(JoseError):
         token = decode_unverified(unverified_assertion)

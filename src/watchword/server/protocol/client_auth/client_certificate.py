@@ -10,6 +10,7 @@ from ...registry.certificates import is_named
 from ...registry.model import CERTIFICATE_METHODS, Application, CertificateName
 from ..errors import InvalidClient
 from ..request import Credentials
+from . import x509_svid
 from .grounds import Grounds, Proven
 
 _NOBODY = CertificateName(subject_dn="CN=nobody")
@@ -24,6 +25,8 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
     shown = presented.certificate
     if shown is None:
         raise InvalidClient(detail="no client certificate in the request")
+    if application is not None and application.auth_method == "spiffe_x509":
+        return x509_svid.prove(application, presented, grounds)
     try:
         certificate = Certificate(shown.certificate)
         certificate.check_times(grounds.now)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ....jose import KeySet
 from ....jose.certificates import TrustAnchors
+from ...registry.trusted_issuer import TrustedIssuer
 from ..proof_jwt import ReplayMark, Window
 
 
@@ -17,10 +18,12 @@ class Grounds(Struct, frozen=True):
     issuer: str
     """The only audience that an assertion may have."""
     keys: KeySet = KeySet([])
-    """The application's own keys, or its secrets as HMAC keys; empty for an unknown one."""
+    """The application's own keys, its secrets as HMAC keys, or those of `trusted`; empty for an unknown one."""
     window: Window = Window()
     anchors: TrustAnchors = TrustAnchors([])
-    """The tenant's, for an unknown application as well."""
+    """The tenant's, for an unknown application as well; of `trusted`, where another issuer vouches."""
+    trusted: TrustedIssuer | None = None
+    """Whom the tenant believes, of the issuer that the request names."""
 
     def __repr__(self) -> str:
         return "Grounds(...)"
@@ -31,4 +34,8 @@ class Proven(Struct, frozen=True):
 
     secret_id: str = ""
     key_id: str = ""
+    identity_id: str = ""
+    """The identity rule that held."""
+    foreign_subject: str = ""
+    """Whom another issuer's statement was about."""
     marks: tuple[ReplayMark, ...] = ()

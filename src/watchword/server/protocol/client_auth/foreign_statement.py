@@ -1,0 +1,43 @@
+"""federated_jwt and spiffe_jwt: another issuer says who the caller is, and a rule of the application believes it."""
+
+from __future__ import annotations
+
+from ....jose import BadSignature, ClaimRefused, JoseError, KeySet
+from ...registry.identity_rules import matching, rules_of
+from ...registry.model import Application
+from ..errors import InvalidClient
+from ..request import Credentials
+from ..statement import Listener, check_statement, statement_marks, verified_claims
+from .assertion import spend
+from .grounds import Grounds, Proven
+
+
+def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
+    """By a statement for which one of the application's rules about its issuer holds.
+
+    Which application it is comes from `client_id`, or from `sub` where there is none (RFC 7523 section 3); the rules
+    say whether. Raises `InvalidClient`, one and the same.
+    """
+    registered = application is not None and application.auth_method == presented.method
+    issuer = grounds.trusted
+    rules = rules_of(application, issuer) if registered else ()
+    try:
+        claims = verified_claims(
+            presented.unverified_assertion,
+            grounds.keys if rules else KeySet([]),
+            issuer.algorithms if issuer is not None else (),
+        )
+    except JoseError as error:
+        if not isinstance(error, BadSignature):
+            spend(presented.unverified_assertion)
+        raise InvalidClient(detail=f"another issuer's statement: {error.rule}") from None
+    assert issuer is not None  # without one there are no keys that could have verified
+    try:
+        check_statement(claims, issuer, Listener(grounds.issuer, grounds.now, grounds.window.leeway))
+        marks = statement_marks(claims, issuer, grounds.window)
+    except ClaimRefused as error:
+        raise InvalidClient(detail=f"another issuer's statement: {error.rule}", rule=error.claim) from None
+    rule = matching(rules, claims)
+    if rule is None:
+        raise InvalidClient(detail="another issuer's statement: no identity rule holds", rule="identity")
+    return Proven(identity_id=rule.rule_id, foreign_subject=claims["sub"], marks=marks)
