@@ -11,15 +11,19 @@ from . import say
 from .api_client import AdminClient
 from .certificates import anchors, read_certificates
 from .client_keys import keys, read_jwks
+from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
+from .issuers import issuers
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
 app.add_typer(keys, name="keys")
+app.add_typer(identities, name="identities")
 api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
 tenant = typer.Typer(no_args_is_help=True, help="Tenants (from the default tenant).")
 tenant.add_typer(anchors, name="anchors")
+tenant.add_typer(issuers, name="issuers")
 
 
 def _show(value: Any, as_json: bool, *names: str) -> None:
@@ -57,8 +61,8 @@ def app_create(
         typer.Option(
             "--auth",
             "--auth-method",
-            help="client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, tls_client_auth "
-            "or self_signed_tls_client_auth",
+            help="client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, tls_client_auth, "
+            "self_signed_tls_client_auth, federated_jwt, spiffe_jwt or spiffe_x509",
         ),
     ] = "client_secret_basic",
     jwks: Annotated[Path | None, typer.Option(help="A file with its public keys, for private_key_jwt")] = None,
@@ -74,10 +78,20 @@ def app_create(
     require_bound: Annotated[
         bool, typer.Option("--require-bound", help="Only tokens that are bound to a key of its own")
     ] = False,
+    issuer: Issuer = None,
+    claim: Claim = None,
+    claim_is: ClaimIs = None,
+    claim_like: ClaimLike = None,
+    claim_has: ClaimHas = None,
+    client_id: Annotated[
+        str | None, typer.Option(help="Its client id, for instance a SPIFFE id; else a new one")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
     body: dict[str, Any] = {"name": name, "kind": kind, "auth_method": auth}
+    if client_id is not None:
+        body["client_id"] = client_id
     if jwks is not None:
         body["jwks"] = read_jwks(jwks)
     if jwks_uri is not None:
@@ -90,6 +104,9 @@ def app_create(
     if require_bound:
         body["require_bound"] = True
     client = AdminClient()
+    rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
+    if rule is not None:
+        body["identities"] = [rule]
     body["grants"] = grants_of(client, grant or [])
     made = client.call("POST", "/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")

@@ -19,6 +19,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 FAILED, WRONG_USE, TRY_LATER = 1, 2, 75
+_NO_WIDTH = 10_000
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -40,11 +41,13 @@ def plain(text: str) -> str:
 
 
 def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
-    """A table for a person."""
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    """A table for a person. An id is never cut short: a narrow terminal folds it, and a pipe has no width."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
     for item in items:
         table.add_row(*(_shown(str(item.get(name, "") if item.get(name) is not None else "-")) for name in columns))
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else _NO_WIDTH)
 
 
 def done(text: str) -> None:
