@@ -74,6 +74,9 @@ def app_create(
     require_bound: Annotated[
         bool, typer.Option("--require-bound", help="Only tokens that are bound to a key of its own")
     ] = False,
+    introspection_alg: Annotated[
+        str | None, typer.Option(help="What signs introspection answers to it [default: RS256]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
@@ -89,6 +92,8 @@ def app_create(
         body["jwks"] = read_certificates(certificate)
     if require_bound:
         body["require_bound"] = True
+    if introspection_alg is not None:
+        body["introspection_signed_response_alg"] = introspection_alg
     client = AdminClient()
     body["grants"] = _grants(client, grant or [])
     made = client.call("POST", "/applications", body)
@@ -182,6 +187,9 @@ def api_create(
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
     require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
     introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
+    signed_introspection: Annotated[
+        bool, typer.Option("--signed-introspection", help="Answer its introspectors with signed JWTs only")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Create an API."""
@@ -189,6 +197,7 @@ def api_create(
         "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
         "tokens": {"format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime},
         "introspectors": introspector or [], "require_bound": require_bound,
+        "signed_introspection": signed_introspection,
     }  # fmt: skip
     _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
 

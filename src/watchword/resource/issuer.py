@@ -39,6 +39,8 @@ class Issuer:
         algorithms, typ: of its JWTs (RFC 8725 sections 3.1 and 3.11).
         introspection: how its opaque tokens are judged; None refuses them.
         revocations: its feed, started by the API; None means that a revoked JWT is good until it expires.
+        metadata_keys: keys that came another way than over the network: only metadata that one of them signed
+            (RFC 8414 section 2.1) says where keys and endpoints are.
     """
 
     issuer: str
@@ -47,6 +49,7 @@ class Issuer:
     typ: Collection[str] = frozenset({"at+jwt"})
     introspection: Introspection | None = None
     revocations: RevocationFeed | None = None
+    metadata_keys: KeySet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +85,17 @@ class TrustedIssuer:
             insecure_http=around.insecure_http,
             transport=around.transport,
             changed=changed,
+            metadata_keys=issuer.metadata_keys,
         )
         self.introspector = None if issuer.introspection is None else Introspector(
             issuer.issuer,
             issuer.introspection,
+            self.keys,
             now=around.now,
             timeout=around.timeout,
             insecure_http=around.insecure_http,
             transport=around.transport,
+            metadata_keys=issuer.metadata_keys,
         )  # fmt: skip
         self._ahead = max(around.leeway, CLOCKS_APART)
         self._gate = Gate(KeySet(()), algorithms=issuer.algorithms, typ=issuer.typ)

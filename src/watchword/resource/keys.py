@@ -41,6 +41,7 @@ class KeySource:
         jwks_uri: where the keys are; None asks the issuer's metadata (RFC 8414).
         cool_down: seconds between two fetches that an unknown key id causes.
         outage: seconds that an old set is used while no new one can be had.
+        metadata_keys: who must have signed the metadata; None takes what the issuer's address answers.
         now: Unix seconds. ``changed``: called after another set has taken the place of the old one.
 
     One fetch at a time across threads, and across the tasks of a loop; while it runs, others go on with
@@ -59,11 +60,12 @@ class KeySource:
         insecure_http: bool,
         transport: Transport | None,
         changed: Callable[[], None] = lambda: None,
+        metadata_keys: KeySet | None = None,
     ) -> None:
         self._issuer = checked_url(issuer, insecure_http)
         self._given_uri = None if jwks_uri is None else checked_url(jwks_uri, insecure_http)
         self._known_uri = self._given_uri
-        self._insecure_http = insecure_http
+        self._insecure_http, self._metadata_keys = insecure_http, metadata_keys
         self._now, self._timeout, self._transport = now, timeout, transport
         self._cool_down, self._outage, self._changed = cool_down, outage, changed
         self._keys: KeySet | None = None
@@ -153,7 +155,7 @@ class KeySource:
         uri = self._known_uri
         if uri is None:
             document = yield metadata_url(self._issuer)
-            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http)
+            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http, self._metadata_keys)
         return uri, (yield uri)
 
     def _keep(self, uri: str, document: Document) -> None:

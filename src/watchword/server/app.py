@@ -63,6 +63,7 @@ from .service.refusals import Refusals
 from .service.revoke_token import RevokeToken
 from .service.rotate_key import RotateKey
 from .service.secret_use import SecretUse
+from .service.sign_introspection import SignIntrospection
 from .service.view import View
 from .storage.audit import AuditLog
 from .storage.audit_pruning import AuditPruning
@@ -226,7 +227,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     settings = services.settings
     addresses = Addresses(settings.base_url, settings.mtls_url)
     questions = TokenQuestions(
-        services.view, services.who, services.tokens, services.introspect, services.revoke,
+        services.view, services.who, services.tokens, services.introspect,
+        SignIntrospection(services.view, services.world.clock, services.issuer_of), services.revoke,
         FollowRevocations(services.view, services.storage.revocations, services.world.clock),
         services.refusals, services.world.clock, settings.body_timeout, addresses, services.proofs,
     )  # fmt: skip

@@ -107,6 +107,8 @@ class Application(Struct, frozen=True, kw_only=True):
     """Whom its certificate names, for the method of that name."""
     require_bound: bool = False
     """Its tokens are bound to a key of its own, or there are none."""
+    introspection_signed_response_alg: SigningAlgorithm | None = None
+    """What signs the introspection answers that it asks for (RFC 9701 section 6); None is RS256, the RFC's own."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
@@ -147,6 +149,8 @@ class Api(Struct, frozen=True, kw_only=True):
     """Client ids that may introspect tokens for this API."""
     require_bound: bool = False
     """Tokens for it are bound to a key of the caller, or there are none."""
+    signed_introspection: bool = False
+    """Its introspectors are answered with a signed JWT (RFC 9701) and never with plain JSON."""
     created_at: int
     version: int = 1
 
