@@ -182,7 +182,7 @@ def api_create(
     scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
     name: Annotated[str, typer.Option(help="For people")] = "",
     format: Annotated[str, typer.Option(help="jwt or opaque")] = "jwt",
-    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256 or EdDSA")] = "ES256",
+    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
     type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
     require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,

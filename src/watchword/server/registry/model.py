@@ -22,7 +22,7 @@ AuthMethod = Literal[
     "self_signed_tls_client_auth",
 ]
 TokenFormat = Literal["jwt", "opaque"]
-SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 TokenType = Literal["at+jwt", "JWT"]
 
 CLIENT_CREDENTIALS = "client_credentials"
