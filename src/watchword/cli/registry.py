@@ -185,6 +185,9 @@ def api_create(
     algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
     type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
+    status_list: Annotated[
+        bool, typer.Option("--status-list", help="Its JWTs say where their revocation can be looked up")
+    ] = False,
     require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
     introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
     signed_introspection: Annotated[
@@ -195,7 +198,9 @@ def api_create(
     """Create an API."""
     body = {
         "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
-        "tokens": {"format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime},
+        "tokens": {
+            "format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime, "status_list": status_list,
+        },
         "introspectors": introspector or [], "require_bound": require_bound,
         "signed_introspection": signed_introspection,
     }  # fmt: skip

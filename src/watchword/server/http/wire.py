@@ -69,12 +69,12 @@ async def answer(
     await send({"type": "http.response.body", "body": body})
 
 
-def accepts(raw: list[Header], media_type: bytes) -> bool:
-    """Whether `Accept` names this type itself, not through a wildcard and not with a weight of zero."""
+def accepts(raw: list[Header], *named: bytes) -> bool:
+    """Whether `Accept` names one of these ranges itself, not through a wildcard and not with a weight of zero."""
     for name, value in raw:
-        if name == b"accept" and value != b"*/*":
+        if name == b"accept" and (value != b"*/*" or b"*/*" in named):
             ranges = [one.replace(b" ", b"").split(b";") for one in value.lower().split(b",")]
-            if any(one[0] == media_type and not _NEVER.intersection(one) for one in ranges):
+            if any(one[0] in named and not _NEVER.intersection(one) for one in ranges):
                 return True
     return False
 

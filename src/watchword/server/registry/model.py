@@ -133,6 +133,8 @@ class TokenSettings(Struct, frozen=True, kw_only=True):
     algorithm: SigningAlgorithm = "ES256"
     type: TokenType = "at+jwt"
     lifetime: int = DEFAULT_LIFETIME
+    status_list: bool = False
+    """Whether a JWT says where its revocation can be looked up offline (Token Status List)."""
 
 
 class Api(Struct, frozen=True, kw_only=True):
