@@ -14,6 +14,7 @@ from tests.support.instance import ISSUER, Instance, credentials_of, instance, n
 
 from watchword.jose import Algorithm, KeySet, decode_unverified, verify_signature
 from watchword.jose.encoding import json_object, unb64url
+from watchword.resource import StatusLists, TokenInvalid, Verifier
 from watchword.server.protocol.status_list import KEPT, SIZE, USE
 from watchword.server.storage import schema
 
@@ -281,3 +282,23 @@ async def test_nothing_is_written_for_a_token_that_nobody_revokes(airline: Airli
     for _ in range(5):
         await airline.token()
     assert await airline.rows() == 0
+
+
+async def test_the_library_looks_it_up(airline: Airline) -> None:
+    """Both sides could be right by their own tests and not by each other's."""
+    verifier = Verifier(
+        ISSUER, audience=RS1, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.http._transport
+    )
+    good, bad = await airline.token(), await airline.token()
+    for token in (good, bad):
+        assert (await verifier.averify(token, "a:read")).client_id == airline.caller[0]
+    await airline.revoke(bad)
+    airline.ww.clock.now += 60
+    await airline.ww.services.view.refresh()
+    assert (await verifier.averify(good)).client_id == airline.caller[0]
+    with pytest.raises(TokenInvalid, match="was revoked"):
+        await verifier.averify(bad)
+    with pytest.raises(TokenInvalid, match="status list"):
+        await Verifier(
+            ISSUER, audience=RS2, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.http._transport
+        ).averify(await airline.token(RS2))

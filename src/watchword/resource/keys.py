@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import re
-import threading
 from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from watchword.jose import JoseError, KeySet
 from watchword.resource.discovery import checked_url, endpoint_of, metadata_url
 from watchword.resource.errors import KeysUnavailable
 from watchword.resource.fetch import Document, FetchFailed, afetch, fetch
+from watchword.resource.locks import Locks
 
 if TYPE_CHECKING:
     from watchword.resource.fetch import Transport
@@ -74,11 +71,11 @@ class KeySource:
         self._why = "never fetched"
         self.clock_ahead: float | None = None
         """Seconds by which this machine's clock is ahead of the issuer's ``Date``; None when it sent none."""
-        self._new_locks()
+        self._locks = Locks()
 
     def current(self) -> KeySet:
         """The set to verify with. Raises `KeysUnavailable`."""
-        if self._due() and (lock := self._thread_lock()).acquire(blocking=self._usable() is None):
+        if self._due() and (lock := self._locks.thread()).acquire(blocking=self._usable() is None):
             try:
                 if self._due():
                     self._refresh()
@@ -89,7 +86,7 @@ class KeySource:
     async def acurrent(self) -> KeySet:
         """`current`, for an event loop."""
         if self._due():
-            lock = self._loop_lock()
+            lock = self._locks.loop()
             if self._usable() is None or not lock.locked():
                 async with lock:
                     if self._due():
@@ -99,7 +96,7 @@ class KeySource:
     def after_unknown(self, seen: KeySet) -> KeySet | None:
         """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
         if self._keys is seen and self._now() >= self._unknown_after:
-            with self._thread_lock():
+            with self._locks.thread():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     self._refresh()
                     self._unknown_after = self._now() + self._cool_down
@@ -108,7 +105,7 @@ class KeySource:
     async def aafter_unknown(self, seen: KeySet) -> KeySet | None:
         """`after_unknown`, for an event loop."""
         if self._keys is seen and self._now() >= self._unknown_after:
-            async with self._loop_lock():
+            async with self._locks.loop():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     await self._arefresh()
                     self._unknown_after = self._now() + self._cool_down
@@ -194,21 +191,6 @@ class KeySource:
         if keys is None:
             raise KeysUnavailable(f"no keys of the issuer: {self._why}")
         return keys
-
-    def _new_locks(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._loop_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-
-    def _thread_lock(self) -> threading.Lock:
-        """This process's lock: one that a parent held when it forked would never be released here."""
-        if self._pid != os.getpid():
-            self._new_locks()
-        return self._lock
-
-    def _loop_lock(self) -> asyncio.Lock:
-        self._thread_lock()
-        return self._loop_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _age(document: Document) -> float:

@@ -227,17 +227,17 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
 
 def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
     """The ASGI application over these services."""
-    settings = services.settings
+    settings, timeout = services.settings, services.settings.body_timeout
     addresses = Addresses(settings.base_url, settings.mtls_url)
     questions = TokenQuestions(
         services.view, services.who, services.tokens, services.introspect,
         SignIntrospection(services.view, services.world.clock, services.issuer_of), services.revoke,
         FollowRevocations(services.view, services.storage.revocations, services.world.clock),
-        services.refusals, services.world.clock, settings.body_timeout, addresses, services.proofs,
+        services.refusals, services.world.clock, timeout, addresses, services.proofs,
     )  # fmt: skip
     operations = Operations(services.view, services.refusals)
     base_path = urlsplit(settings.base_url).path
-    token = TokenEndpoint(services.issue, services.native, services.refusals, settings.body_timeout, addresses=addresses)
+    token = TokenEndpoint(services.issue, services.native, services.refusals, timeout, addresses=addresses)
     lists = ServeStatusList(
         services.view, services.storage.status, services.world.clock, services.issuer_of,
         services.master.derive(STATUS_LISTS), settings.status_list_ttl,
@@ -250,9 +250,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         desk, services.keys, services.create_tenant, services.issuer_of,
         services.storage.store.secret_use, services.audit.recent, services.master, settings.max_old_secrets,
     )  # fmt: skip
-    administration = Administration(
-        services.view, services.tokens, services.world.clock, services.issuer_of, settings.body_timeout
-    )
+    administration = Administration(services.view, services.tokens, services.world.clock, services.issuer_of, timeout)
     admin = AdminApi(handlers, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
         **appid(services, desk, administration, base_path),
