@@ -155,6 +155,8 @@ class StatusSource:
         uri, idx = (place.get("uri"), place.get("idx")) if isinstance(place, dict) else (None, None)
         if not isinstance(uri, str) or type(idx) is not int or idx < 0:
             raise TokenInvalid("the token's reference to a status list has no uri or no idx")
+        if uri in self._held:  # its address was looked at before it was fetched
+            return uri, idx
         try:
             checked_url(uri, self._insecure_http)
         except ValueError as error:
@@ -283,6 +285,8 @@ def read_status_list(
     if expires is not None and now >= expires:
         raise ClaimRefused("exp", f"the list expired {now - expires:.0f} s ago by this machine's clock")
     ttl = numeric_date(claims, "ttl", required=False)
+    if ttl is not None and ttl <= 0:
+        raise ClaimRefused("ttl", "ttl is not a positive number (section 5.1)")
     bits, statuses = _statuses(claims.get("status_list"))
     fresh = DEFAULT_TTL if ttl is None else min(LONGEST_TTL, max(SHORTEST_TTL, ttl))
     return StatusList(bits, statuses, fresh, float("inf") if expires is None else expires)

@@ -184,6 +184,8 @@ BAD_LISTS: dict[str, dict[str, Any]] = {
     "expired": {"exp": int(START)},
     "exp a text": {"exp": "soon"},
     "ttl a text": {"ttl": "60"},
+    "ttl zero": {"ttl": 0},
+    "ttl negative": {"ttl": -1},
     "no list": {"status_list": ...},
     "list of another type": {"status_list": []},
     "bits missing": {"status_list": {"lst": lst(bytes(4))}},
