@@ -24,6 +24,7 @@ from watchword.jose import Algorithm, PrivateKey
 from watchword.server.storage import schema
 
 EVIL = "https://evil.example"
+ALGORITHMS = ["ES256", "PS256", "EdDSA", "RS256", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 
 
 @dataclass
@@ -64,7 +65,7 @@ async def test_a_right_assertion(w: World, aud: Any, typ: str | None) -> None:
     assert all("secret_id" not in e for e in mine)
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "PS256", "EdDSA", "RS256"], ids=lambda a: f"PKJ-002 {a}")
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: f"PKJ-002 {a}")
 async def test_each_algorithm(w: World, algorithm: str) -> None:
     """Metadata would promise an algorithm that does not work."""
     caller = await Caller.register(w.ww, w.api, algorithm, PrivateKey.generate(Algorithm(algorithm)))

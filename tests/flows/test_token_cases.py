@@ -312,7 +312,8 @@ async def test_metadata_has_three_forms_and_says_what_holds(w: World) -> None:
     for endpoint in ("token", "introspection", "revocation"):
         assert told[0][f"{endpoint}_endpoint_auth_methods_supported"] == methods
         algorithms = told[0][f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
-        assert algorithms == ["ES256", "PS256", "EdDSA", "RS256", "HS256"]
+        lattices = ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
+        assert algorithms == ["ES256", "PS256", "EdDSA", "RS256", *lattices, "HS256"]
     for name in ("token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint"):
         assert told[0][name].startswith(ISSUER)
     assert (await w.ww.http.get(f"{BASE}/admin")).status_code == 404  # ADM-024

@@ -105,18 +105,19 @@ def _jwks(keys: list[PublicKey]) -> str:
 
 def _dovecot(keys: list[PublicKey], _folder: Path) -> tuple[Files, list[str]]:
     """`default` stands for tokens without `azp`, as ours are; Dovecot knows no EdDSA."""
-    return {f"default/{key.algorithm.value}/{_name(key)}": key.to_pem() for key in _without_eddsa(keys)}, []
+    return {f"default/{key.algorithm.value}/{_name(key)}": key.to_pem() for key in _without(keys, "EdDSA")}, []
 
 
 def _rabbitmq(keys: list[PublicKey], folder: Path) -> tuple[Files, list[str]]:
-    files = {f"{_name(key)}.pem": key.to_pem() for key in keys}
-    lines = [f"auth_oauth2.signing_keys.{key.kid} = {folder / key.kid}.pem" for key in keys]
+    known = _without(keys)
+    files = {f"{_name(key)}.pem": key.to_pem() for key in known}
+    lines = [f"auth_oauth2.signing_keys.{key.kid} = {folder / key.kid}.pem" for key in known]
     return files, lines
 
 
 def _haproxy(keys: list[PublicKey], folder: Path) -> tuple[Files, list[str]]:
     """One rule a key, with the key's own algorithm: the token's header never chooses it (RFC 8725 section 3.1)."""
-    chosen = _without_eddsa(keys)
+    chosen = _without(keys, "EdDSA")
     lines = [
         "http-request set-var(txn.signed) int(1)"
         f" if {{ http_auth_bearer,jwt_header_query('$.kid') -m str {key.kid} }}"
@@ -133,8 +134,9 @@ def _name(key: PublicKey) -> str:
     return key.kid
 
 
-def _without_eddsa(keys: list[PublicKey]) -> list[PublicKey]:
-    return [key for key in keys if key.algorithm.value != "EdDSA"]
+def _without(keys: list[PublicKey], *unknown: str) -> list[PublicKey]:
+    """Nor any ML-DSA: none of these servers knows it."""
+    return [key for key in keys if key.algorithm.value not in unknown and not key.algorithm.value.startswith("ML-DSA")]
 
 
 _TEXTS: Final[dict[Format, Callable[[list[PublicKey]], str]]] = {

@@ -86,6 +86,9 @@ def app_create(
     client_id: Annotated[
         str | None, typer.Option(help="Its client id, for instance a SPIFFE id; else a new one")
     ] = None,
+    introspection_alg: Annotated[
+        str | None, typer.Option(help="What signs introspection answers to it [default: RS256]")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
@@ -103,6 +106,8 @@ def app_create(
         body["jwks"] = read_certificates(certificate)
     if require_bound:
         body["require_bound"] = True
+    if introspection_alg is not None:
+        body["introspection_signed_response_alg"] = introspection_alg
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is not None:
@@ -194,18 +199,27 @@ def api_create(
     scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
     name: Annotated[str, typer.Option(help="For people")] = "",
     format: Annotated[str, typer.Option(help="jwt or opaque")] = "jwt",
-    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256 or EdDSA")] = "ES256",
+    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
     type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
+    status_list: Annotated[
+        bool, typer.Option("--status-list", help="Its JWTs say where their revocation can be looked up")
+    ] = False,
     require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
     introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
+    signed_introspection: Annotated[
+        bool, typer.Option("--signed-introspection", help="Answer its introspectors with signed JWTs only")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Create an API."""
     body = {
         "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
-        "tokens": {"format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime},
+        "tokens": {
+            "format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime, "status_list": status_list,
+        },
         "introspectors": introspector or [], "require_bound": require_bound,
+        "signed_introspection": signed_introspection,
     }  # fmt: skip
     _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
 

@@ -47,7 +47,8 @@ def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
         table.add_column(name, overflow="fold")
     for item in items:
         table.add_row(*(_shown(str(item.get(name, "") if item.get(name) is not None else "-")) for name in columns))
-    out.print(table, width=None if out.is_terminal else _NO_WIDTH)
+    wide = out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=_NO_WIDTH)
+    wide.print(table)
 
 
 def done(text: str) -> None:

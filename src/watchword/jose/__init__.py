@@ -4,7 +4,7 @@ No JOSE library is strict enough alone, so the gate here stands before every ver
 signatures themselves are `cryptography`'s.
 """
 
-from .algorithms import ACCESS_TOKEN_ALGORITHMS, Algorithm
+from .algorithms import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, Algorithm
 from .compact import (
     Gate,
     Signer,
@@ -30,6 +30,7 @@ from .keys import KeySet, PrivateKey, PublicKey, symmetric
 
 __all__ = [
     "ACCESS_TOKEN_ALGORITHMS",
+    "POST_QUANTUM",
     "Algorithm",
     "BadSignature",
     "ClaimRefused",

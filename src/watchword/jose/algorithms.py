@@ -1,4 +1,4 @@
-"""The algorithms, each an explicit row: family, hash, curve (RFC 7518 section 3.1, RFC 8037)."""
+"""The algorithms, each an explicit row: family, hash, curve (RFC 7518 section 3.1, RFC 8037, RFC 9964)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-Family = Literal["ec", "rsa-pkcs1", "rsa-pss", "okp", "hmac"]
+Family = Literal["ec", "rsa-pkcs1", "rsa-pss", "okp", "ml-dsa", "hmac"]
 
 
 class Algorithm(StrEnum):
@@ -28,15 +28,23 @@ class Algorithm(StrEnum):
     HS256 = "HS256"
     HS384 = "HS384"
     HS512 = "HS512"
+    ML_DSA_44 = "ML-DSA-44"
+    ML_DSA_65 = "ML-DSA-65"
+    ML_DSA_87 = "ML-DSA-87"
 
 
 ACCESS_TOKEN_ALGORITHMS = frozenset({Algorithm.ES256, Algorithm.RS256, Algorithm.PS256, Algorithm.EdDSA})
 """What an access token may be signed with: public keys only, so that whoever verifies cannot also sign."""
+POST_QUANTUM = frozenset({Algorithm.ML_DSA_44, Algorithm.ML_DSA_65, Algorithm.ML_DSA_87})
+"""FIPS 204 with an empty context and no pre-hash (RFC 9964 section 4). Nobody takes them who does not list them."""
 SYMMETRIC = frozenset({Algorithm.HS256, Algorithm.HS384, Algorithm.HS512})
 
 
 class Rule(Struct, frozen=True):
-    """How one algorithm works; `size` is the length of one EC coordinate or of an HMAC key's minimum."""
+    """How one algorithm works.
+
+    `size` is the length of one EC coordinate, of an HMAC key's minimum, or of an ML-DSA public key.
+    """
 
     family: Family
     hash: hashes.HashAlgorithm | None
@@ -56,6 +64,9 @@ RULES: dict[Algorithm, Rule] = {
     Algorithm.PS384: Rule("rsa-pss", hashes.SHA384(), 48),
     Algorithm.PS512: Rule("rsa-pss", hashes.SHA512(), 64),
     Algorithm.EdDSA: Rule("okp", None, 32, None, "Ed25519"),
+    Algorithm.ML_DSA_44: Rule("ml-dsa", None, 1312),
+    Algorithm.ML_DSA_65: Rule("ml-dsa", None, 1952),
+    Algorithm.ML_DSA_87: Rule("ml-dsa", None, 2592),
     Algorithm.HS256: Rule("hmac", hashes.SHA256(), 32),
     Algorithm.HS384: Rule("hmac", hashes.SHA384(), 48),
     Algorithm.HS512: Rule("hmac", hashes.SHA512(), 64),

@@ -84,12 +84,13 @@ def verify_bytes(
     typ: Collection[str] | None,
     kid_required: bool = True,
     members: Collection[str] = ACCESS_TOKEN_HEADER,
+    max_size: int = MAX_TOKEN,
 ) -> tuple[dict[str, Any], bytes]:
     """Header and payload of a token that a key of the set signed, whatever the payload is.
 
     Everything that `verify_signature` checks but for the payload's JSON.
     """
-    token = decode_unverified(unverified_token)
+    token = decode_unverified(unverified_token, max_size)
     algorithm, kid = check_header(token.unverified_header, algorithms, members)
     if typ is not None:
         check_type(token.unverified_header, typ)
@@ -136,12 +137,15 @@ def verify_signature(
     algorithms: Collection[Algorithm],
     typ: Collection[str] | None,
     kid_required: bool = True,
+    max_size: int = MAX_TOKEN,
 ) -> Verified:
-    """Header and claims of a token that a key of the set signed.
+    """Header and claims of a token of at most `max_size` characters that a key of the set signed.
 
     Does not judge any claim: see `check_claims`. Raises a `JoseError`.
     """
-    header, payload = verify_bytes(unverified_token, keys, algorithms=algorithms, typ=typ, kid_required=kid_required)
+    header, payload = verify_bytes(
+        unverified_token, keys, algorithms=algorithms, typ=typ, kid_required=kid_required, max_size=max_size
+    )
     return Verified(header, json_object(payload))
 
 

@@ -1,4 +1,4 @@
-"""JWKs read strictly: one algorithm per key, for signatures only, strong enough (RFC 7517, 7518, 8037, 7638)."""
+"""JWKs read strictly: one algorithm per key, for signatures only, strong enough (RFC 7517, 7518, 8037, 9964, 7638)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from .algorithms import RULES, SYMMETRIC, Algorithm, Rule
+from .algorithms import RULES, SYMMETRIC, Algorithm
 from .encoding import b64url, unb64url
 from .errors import MalformedToken, UnacceptableKey
+from .mldsa import MlDsaPublic, algorithm_of, load_public
 
 MIN_RSA, MAX_RSA = 2048, 4096
 MAX_EXPONENT_BITS = 64
 """A key's owner chooses e, and every verification pays for its length."""
 
-PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_REQUIRED = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x"), "oct": ("k",)}
-_KTY = {"ec": "EC", "okp": "OKP", "hmac": "oct", "rsa-pkcs1": "RSA", "rsa-pss": "RSA"}
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_REQUIRED = {
+    "RSA": ("e", "n"),
+    "EC": ("crv", "x", "y"),
+    "OKP": ("crv", "x"),
+    "AKP": ("alg", "pub"),
+    "oct": ("k",),
+}
+_KTY = {"ec": "EC", "okp": "OKP", "ml-dsa": "AKP", "hmac": "oct", "rsa-pkcs1": "RSA", "rsa-pss": "RSA"}
 _ONE_FOR_CURVE = {
     ("EC", "P-256"): Algorithm.ES256,
     ("EC", "P-384"): Algorithm.ES384,
@@ -29,11 +36,12 @@ _ONE_FOR_CURVE = {
     ("OKP", "Ed25519"): Algorithm.EdDSA,
 }
 
-RawPublic = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | bytes
+RawPublic = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | MlDsaPublic | bytes
+_BY_NAME = {algorithm.value: algorithm for algorithm in Algorithm}
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
-    """RFC 7638 section 3, SHA-256."""
+    """RFC 7638 section 3, SHA-256; of AKP keys as RFC 9964 section 6 has it."""
     members = {name: jwk[name] for name in (*_REQUIRED[jwk["kty"]], "kty")}
     text = json.dumps(members, sort_keys=True, separators=(",", ":"))
     return b64url(hashlib.sha256(text.encode()).digest()).decode()
@@ -49,7 +57,7 @@ def read_jwk(jwk: Mapping[str, Any], *, allow_symmetric: bool) -> tuple[RawPubli
     if kid is not None and (not isinstance(kid, str) or not kid):
         raise UnacceptableKey("kid is not a text")
     try:
-        return _load(jwk, RULES[algorithm]), algorithm, kid
+        return _load(jwk, algorithm), algorithm, kid
     except (ValueError, MalformedToken, UnsupportedAlgorithm):
         raise UnacceptableKey("the key's members do not make a key") from None
 
@@ -95,22 +103,25 @@ def _algorithm_of(jwk: Mapping[str, Any]) -> Algorithm:
         if found is None:
             raise UnacceptableKey("the key names no algorithm")
         return found
-    if not isinstance(named, str) or named not in Algorithm.__members__:
+    algorithm = _BY_NAME.get(named) if isinstance(named, str) else None
+    if algorithm is None:
         raise UnacceptableKey("the key's algorithm is not one of ours")
-    algorithm = Algorithm(named)
     rule = RULES[algorithm]
     if kty != _KTY[rule.family] or (rule.crv and crv != rule.crv):
         raise UnacceptableKey("the key's kind does not fit its algorithm")
     return algorithm
 
 
-def _load(jwk: Mapping[str, Any], rule: Rule) -> RawPublic:
+def _load(jwk: Mapping[str, Any], algorithm: Algorithm) -> RawPublic:
+    rule = RULES[algorithm]
     if rule.family == "ec":
         assert rule.curve is not None
         x, y = _coordinate(jwk, "x", rule.size), _coordinate(jwk, "y", rule.size)
         return ec.EllipticCurvePublicNumbers(x, y, rule.curve()).public_key()
     if rule.family == "okp":
         return ed25519.Ed25519PublicKey.from_public_bytes(_bytes(jwk, "x"))
+    if rule.family == "ml-dsa":
+        return load_public(_bytes(jwk, "pub"), algorithm)
     if rule.family == "hmac":
         return _bytes(jwk, "k")
     n, e = (int.from_bytes(_bytes(jwk, name), "big") for name in ("n", "e"))
@@ -146,8 +157,11 @@ def check_fits(key: RawPublic, algorithm: Algorithm) -> None:
     elif isinstance(key, bytes):
         if rule.family != "hmac" or len(key) < rule.size:
             raise UnacceptableKey("an HMAC key is at least as long as its hash (RFC 7518 section 3.2)")
-    elif rule.family != "okp":
-        raise UnacceptableKey("an Ed25519 key is for EdDSA only")
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        if rule.family != "okp":
+            raise UnacceptableKey("an Ed25519 key is for EdDSA only")
+    elif algorithm_of(key) != algorithm:
+        raise UnacceptableKey("an ML-DSA key is for the algorithm of its size only (RFC 9964 section 4)")
 
 
 def check_rsa(n: int, e: int) -> None:
@@ -177,7 +191,9 @@ def to_members(key: RawPublic) -> dict[str, str]:
         return {"kty": "RSA", "n": _uint(numbers.n), "e": _uint(numbers.e)}
     if isinstance(key, ed25519.Ed25519PublicKey):
         return {"kty": "OKP", "crv": "Ed25519", "x": b64url(key.public_bytes_raw()).decode()}
-    raise UnacceptableKey("a symmetric key has no public form")
+    if isinstance(key, bytes):
+        raise UnacceptableKey("a symmetric key has no public form")
+    return {"kty": "AKP", "alg": algorithm_of(key).value, "pub": b64url(key.public_bytes_raw()).decode()}
 
 
 def _uint(number: int, size: int | None = None) -> str:

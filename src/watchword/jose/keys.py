@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from . import mldsa
 from .algorithms import RULES, SYMMETRIC, Algorithm, Rule
 from .encoding import b64url, json_object, raw_from_der
 from .errors import BadSignature, JoseError, MalformedToken, UnacceptableKey
@@ -27,7 +28,7 @@ from .jwk import (
 
 MAX_SET = 256 * 1024
 MAX_KEYS = 100
-_Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+_Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | mldsa.MlDsaPrivate
 
 
 class PublicKey:
@@ -113,6 +114,8 @@ class PrivateKey:
             return cls(ec.generate_private_key(rule.curve()), algorithm)
         if rule.family == "okp":
             return cls(ed25519.Ed25519PrivateKey.generate(), algorithm)
+        if rule.family == "ml-dsa":
+            return cls(mldsa.generate(algorithm), algorithm)
         if rule.family in ("rsa-pkcs1", "rsa-pss"):
             return cls(rsa.generate_private_key(65537, MIN_RSA), algorithm)
         raise UnacceptableKey("a symmetric key is not a signing key here")
@@ -125,8 +128,8 @@ class PrivateKey:
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # `from None`: the parser's words could quote what it read.
             raise UnacceptableKey("not an unencrypted PKCS#8 key in DER") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-            raise UnacceptableKey("neither an EC, an RSA nor an Ed25519 key")
+        if not isinstance(key, _Private):
+            raise UnacceptableKey("neither an EC, an RSA, an Ed25519 nor an ML-DSA key")
         return cls(key, algorithm, kid)
 
     @classmethod
@@ -143,7 +146,9 @@ class PrivateKey:
             return cls(key, Algorithm.RS256, kid)
         if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _OF_CURVE:
             return cls(key, _OF_CURVE[key.curve.name], kid)
-        raise UnacceptableKey("neither an EC key on a NIST curve, an RSA nor an Ed25519 key")
+        if isinstance(key, mldsa.MlDsaPrivate):
+            return cls(key, mldsa.algorithm_of(key), kid)
+        raise UnacceptableKey("neither an EC key on a NIST curve, an RSA, an Ed25519 nor an ML-DSA key")
 
     def to_pkcs8(self) -> bytes:
         """PKCS#8 DER, unencrypted: seal it before it goes anywhere."""
@@ -228,10 +233,10 @@ def _check_of(key: RawPublic, algorithm: Algorithm) -> Callable[[bytes, bytes], 
         verify_rsa, scheme, hash = key.verify, _rsa_padding(rule), rule.hash
         assert hash is not None
         return lambda data, signature: verify_rsa(signature, data, scheme, hash)
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        verify = key.verify
-        return lambda data, signature: verify(signature, data)
-    return _hmac_check(key, rule)
+    if isinstance(key, bytes):
+        return _hmac_check(key, rule)
+    verify = key.verify
+    return lambda data, signature: verify(signature, data)
 
 
 def _ecdsa_check(key: ec.EllipticCurvePublicKey, algorithm: Algorithm, rule: Rule) -> Callable[[bytes, bytes], None]:
@@ -258,7 +263,7 @@ def _hmac_check(key: bytes, rule: Rule) -> Callable[[bytes, bytes], None]:
 
 def _signing(key: _Private, rule: Rule) -> Callable[[bytes], bytes]:
     """How this key signs, decided once: each token pays for what is decided here."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    if isinstance(key, ed25519.Ed25519PrivateKey | mldsa.MlDsaPrivate):
         return key.sign
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return _ecdsa(key, _scheme(rule), rule.size)

@@ -17,6 +17,7 @@ from watchword.resource.errors import (
     ProofInvalid,
     RequestInvalid,
     RevocationsUnknown,
+    StatusUnknown,
     TokenInvalid,
     TokenMissing,
     TooManyProofs,
@@ -25,6 +26,7 @@ from watchword.resource.errors import (
 from watchword.resource.introspection import Introspection
 from watchword.resource.issuer import Issuer
 from watchword.resource.refusal import Answer, challenge, refusal
+from watchword.resource.status_list import StatusLists
 from watchword.resource.verifier import Verifier
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "RequestInvalid",
     "RevocationsUnknown",
     "ShownProof",
+    "StatusLists",
+    "StatusUnknown",
     "TokenInvalid",
     "TokenMissing",
     "TooManyProofs",

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from watchword.jose import JoseError
+from watchword.jose import ACCESS_TOKEN_ALGORITHMS, JoseError, verify_signature
 from watchword.jose.encoding import json_object
 from watchword.resource.fetch import Document, FetchFailed
 
+if TYPE_CHECKING:
+    from watchword.jose import KeySet
 
-def endpoint_of(document: Document, issuer: str, member: str, insecure_http: bool) -> str:
-    """An address in metadata that is the issuer's own (RFC 8414 section 3.3). Raises `FetchFailed`."""
+
+def endpoint_of(
+    document: Document, issuer: str, member: str, insecure_http: bool, trusted: KeySet | None = None
+) -> str:
+    """An address in metadata that is the issuer's own (RFC 8414 section 3.3). Raises `FetchFailed`.
+
+    With ``trusted`` keys only what one of them signed counts (section 2.1), whoever answered for the issuer.
+    """
     try:
         metadata = json_object(document.body)
     except JoseError:
         raise FetchFailed("the metadata is not JSON") from None
+    if trusted is not None:
+        metadata = _signed(metadata, issuer, trusted)
     if metadata.get("issuer") != issuer:
         raise FetchFailed("the metadata is of another issuer (RFC 8414 section 3.3)")
     address = metadata.get(member)
@@ -26,6 +37,20 @@ def endpoint_of(document: Document, issuer: str, member: str, insecure_http: boo
         return checked_url(address, insecure_http)
     except ValueError as error:
         raise FetchFailed(f"{member} of the metadata: {error}") from None
+
+
+def _signed(metadata: dict[str, Any], issuer: str, trusted: KeySet) -> dict[str, Any]:
+    unverified_jwt = metadata.get("signed_metadata")
+    if not isinstance(unverified_jwt, str):
+        raise FetchFailed("the metadata is not signed, and signed metadata is insisted on")
+    try:
+        # No typ is registered for it; what tells it from a token is `issuer`, which is looked at next.
+        claims = verify_signature(unverified_jwt, trusted, algorithms=ACCESS_TOKEN_ALGORITHMS, typ=None).claims
+    except JoseError as error:
+        raise FetchFailed(f"the signed metadata is refused: {error.rule}") from None
+    if claims.get("iss") != issuer:
+        raise FetchFailed("the signed metadata is of another issuer")
+    return claims
 
 
 def metadata_url(issuer: str) -> str:

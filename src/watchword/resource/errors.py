@@ -15,6 +15,7 @@
          +- IntrospectionUnavailable  the issuer does not say whether an opaque token is good
          +- RevocationsUnknown        the feed of revocations has been silent for too long
          +- TooManyProofs             no more proofs can be remembered, so that none may count twice
+         +- StatusUnknown             the token's status list cannot be had, or is too old
 
 ``public`` may be shown to anyone. ``rule`` is for this API's operator and its log: it names the
 check that failed and never holds the token.
@@ -134,3 +135,7 @@ class RevocationsUnknown(Unavailable):
 
 class TooManyProofs(Unavailable):
     """The memory of used DPoP proofs is full."""
+
+
+class StatusUnknown(Unavailable):
+    """The list that says whether the token was revoked cannot be had, is too old, or nobody of ours signed it."""

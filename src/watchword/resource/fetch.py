@@ -30,7 +30,7 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A 200 answer of JSON type; header names are in lower case."""
+    """A 200 answer of the wanted type; header names are in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -43,15 +43,20 @@ class Question:
     url: str
     form: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    accept: str = ""
+    """The one media type that the answer may have; empty for JSON."""
 
 
-def fetch(url: str, seconds: float, transport: Transport | None) -> Document:
-    """The document, read within about ``seconds``. Raises `FetchFailed`, for redirects too."""
+def fetch(url: str, seconds: float, transport: Transport | None, accept: str = "") -> Document:
+    """The document, read within about ``seconds``. Raises `FetchFailed`, for redirects too.
+
+    ``accept`` is the one media type that is wanted in place of JSON.
+    """
     import httpx
 
     client = _client(transport, seconds)
     try:
-        return _read(client, client.build_request("GET", url, headers=_HEADERS), seconds)
+        return _read(client, client.build_request("GET", url, headers=_headers(accept)), seconds, accept)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"no answer ({type(error).__name__})") from None
     finally:
@@ -59,13 +64,13 @@ def fetch(url: str, seconds: float, transport: Transport | None) -> Document:
             client.close()
 
 
-async def afetch(url: str, seconds: float, transport: Transport | None) -> Document:
+async def afetch(url: str, seconds: float, transport: Transport | None, accept: str = "") -> Document:
     """`fetch`, for an event loop."""
     import httpx
 
     client = _async_client(transport, seconds)
     try:
-        return await _aread(client, client.build_request("GET", url, headers=_HEADERS), seconds)
+        return await _aread(client, client.build_request("GET", url, headers=_headers(accept)), seconds, accept)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FetchFailed(f"no answer ({type(error).__name__})") from None
     finally:
@@ -93,9 +98,9 @@ class Channel:
         client = self._mine[1]
         try:
             try:
-                return _read(client, _post(client, question, seconds), seconds)
+                return _read(client, _post(client, question, seconds), seconds, question.accept)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
-                return _read(client, _post(client, question, seconds), seconds)
+                return _read(client, _post(client, question, seconds), seconds, question.accept)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise FetchFailed(f"no answer ({type(error).__name__})") from None
 
@@ -109,9 +114,9 @@ class Channel:
         client = self._loops[1]
         try:
             try:
-                return await _aread(client, _post(client, question, seconds), seconds)
+                return await _aread(client, _post(client, question, seconds), seconds, question.accept)
             except (httpx.NetworkError, httpx.RemoteProtocolError):
-                return await _aread(client, _post(client, question, seconds), seconds)
+                return await _aread(client, _post(client, question, seconds), seconds, question.accept)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise FetchFailed(f"no answer ({type(error).__name__})") from None
 
@@ -133,15 +138,19 @@ def _async_client(transport: Transport | None, seconds: float) -> httpx.AsyncCli
 
 
 def _post(client: httpx.Client | httpx.AsyncClient, question: Question, seconds: float) -> httpx.Request:
-    headers = {**_HEADERS, **question.headers}
+    headers = {**_headers(question.accept), **question.headers}
     return client.build_request("POST", question.url, data=dict(question.form), headers=headers, timeout=seconds)
 
 
-def _read(client: httpx.Client, request: httpx.Request, seconds: float) -> Document:
+def _headers(accept: str) -> dict[str, str]:
+    return {**_HEADERS, "accept": accept} if accept else dict(_HEADERS)
+
+
+def _read(client: httpx.Client, request: httpx.Request, seconds: float, accept: str) -> Document:
     deadline = time.monotonic() + seconds
     response = client.send(request, stream=True, auth=None)
     try:
-        _check(response)
+        _check(response, accept)
         body = bytearray()
         for chunk in response.iter_bytes():
             _grow(body, chunk, deadline)
@@ -150,11 +159,11 @@ def _read(client: httpx.Client, request: httpx.Request, seconds: float) -> Docum
     return _document(response, body)
 
 
-async def _aread(client: httpx.AsyncClient, request: httpx.Request, seconds: float) -> Document:
+async def _aread(client: httpx.AsyncClient, request: httpx.Request, seconds: float, accept: str) -> Document:
     deadline = time.monotonic() + seconds
     response = await client.send(request, stream=True, auth=None)
     try:
-        _check(response)
+        _check(response, accept)
         body = bytearray()
         async for chunk in response.aiter_bytes():
             _grow(body, chunk, deadline)
@@ -167,13 +176,13 @@ def _document(response: httpx.Response, body: bytearray) -> Document:
     return Document({name.lower(): value for name, value in response.headers.items()}, bytes(body))
 
 
-def _check(response: httpx.Response) -> None:
+def _check(response: httpx.Response, accept: str) -> None:
     kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
     status = response.status_code
     if status != 200:
         raise FetchFailed(f"the answer is {status}, not 200; redirects are not followed", status)
-    if kind not in ("application/json", "application/jwk-set+json"):
-        raise FetchFailed("the answer is not JSON", status)
+    if kind not in ((accept,) if accept else ("application/json", "application/jwk-set+json")):
+        raise FetchFailed(f"the answer is not {accept or 'JSON'}", status)
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise FetchFailed("the answer is compressed though none was asked for", status)
 

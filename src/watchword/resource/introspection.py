@@ -1,4 +1,4 @@
-"""Opaque tokens: the issuer is asked what one is worth (RFC 7662), and its answer is believed for moments."""
+"""Opaque tokens: the issuer is asked what one is worth (RFC 7662, 9701), and its answer is believed for moments."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ import base64
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus
 
-from watchword.jose import JoseError
+from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, UnknownKey
 from watchword.jose.encoding import json_object
 from watchword.resource.discovery import checked_url, endpoint_of, metadata_url
 from watchword.resource.errors import IntrospectionUnavailable, TokenInvalid
 from watchword.resource.fetch import Channel, Document, FetchFailed, Question, afetch, fetch
+from watchword.resource.signed_introspection import MEDIA_TYPE, read_signed
 
 if TYPE_CHECKING:
     from watchword.resource.fetch import Transport
+    from watchword.resource.keys import KeySource
 
 AFTER_FAILURE: Final = 1.0
 """Seconds for which nobody else waits for an endpoint that has just failed."""
 REMEMBERED: Final = 10_000
 """Inactive tokens that are remembered."""
 _log = logging.getLogger("watchword.resource")
-_Steps = Generator[str | Question, Document, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The issuer's keys are wanted: others than these, in which one was missing."""
+
+    than: KeySet | None = None
+
+
+_Steps = Generator[str | Question | _Keys, Document | KeySet | None, dict[str, Any]]
 
 
 class Introspection:
@@ -37,9 +49,12 @@ class Introspection:
         remember: seconds for which an answer, also ``inactive``, is not asked for again: how long a revoked
             token may live on here. Never beyond ``exp``.
         every_token: ask about JWTs, too, after they were verified here; else only about opaque tokens.
+        signed: ask for signed answers (RFC 9701), and take no others: by the issuer's own keys, for this client,
+            of the last minute.
+        algorithms: of the signed answers.
     """
 
-    __slots__ = ("_authorization", "endpoint", "every_token", "remember")
+    __slots__ = ("_authorization", "algorithms", "client_id", "endpoint", "every_token", "remember", "signed")
 
     def __init__(
         self,
@@ -49,8 +64,11 @@ class Introspection:
         endpoint: str | None = None,
         remember: float = 5.0,
         every_token: bool = False,
+        signed: bool = False,
+        algorithms: Collection[Algorithm] = ACCESS_TOKEN_ALGORITHMS,
     ) -> None:
         self._authorization = basic(client_id, client_secret)
+        self.client_id, self.signed, self.algorithms = client_id, signed, frozenset(algorithms)
         self.endpoint, self.remember, self.every_token = endpoint, remember, every_token
 
     def __repr__(self) -> str:
@@ -59,7 +77,8 @@ class Introspection:
     def question(self, endpoint: str, unverified_token: str) -> Question:
         """RFC 7662 section 2.1."""
         form = {"token": unverified_token, "token_type_hint": "access_token"}
-        return Question(endpoint, form, {"authorization": self._authorization})
+        accept = MEDIA_TYPE if self.signed else ""
+        return Question(endpoint, form, {"authorization": self._authorization}, accept)
 
 
 class Introspector:
@@ -69,14 +88,17 @@ class Introspector:
         self,
         issuer: str,
         settings: Introspection,
+        keys: KeySource,
         *,
         now: Callable[[], float],
         timeout: float,
         insecure_http: bool,
         transport: Transport | None,
+        metadata_keys: KeySet | None = None,
     ) -> None:
-        self._issuer, self._settings = issuer, settings
+        self._issuer, self._settings, self._keys = issuer, settings, keys
         self._now, self._timeout, self._insecure_http = now, timeout, insecure_http
+        self._metadata_keys = metadata_keys
         self._given = None if settings.endpoint is None else checked_url(settings.endpoint, insecure_http)
         self._endpoint = self._given
         self._transport, self._channel = transport, Channel(transport)
@@ -108,12 +130,16 @@ class Introspector:
         except FetchFailed as error:
             raise self._failed(error) from None
 
-    def _send(self, step: str | Question) -> Document:
+    def _send(self, step: str | Question | _Keys) -> Document | KeySet | None:
+        if isinstance(step, _Keys):
+            return self._keys.current() if step.than is None else self._keys.after_unknown(step.than)
         if isinstance(step, str):
             return fetch(step, self._timeout, self._transport)
         return self._channel.ask(step, self._timeout)
 
-    async def _asend(self, step: str | Question) -> Document:
+    async def _asend(self, step: str | Question | _Keys) -> Document | KeySet | None:
+        if isinstance(step, _Keys):
+            return await (self._keys.acurrent() if step.than is None else self._keys.aafter_unknown(step.than))
         if isinstance(step, str):
             return await afetch(step, self._timeout, self._transport)
         return await self._channel.aask(step, self._timeout)
@@ -127,16 +153,45 @@ class Introspector:
         endpoint = self._endpoint
         if endpoint is None:
             document = yield metadata_url(self._issuer)
-            endpoint = endpoint_of(document, self._issuer, "introspection_endpoint", self._insecure_http)
+            assert isinstance(document, Document)
+            endpoint = endpoint_of(
+                document, self._issuer, "introspection_endpoint", self._insecure_http, self._metadata_keys
+            )
             self._endpoint = endpoint
         answer = yield self._settings.question(endpoint, unverified_token)
-        return self._active(answer, unverified_token)
+        assert isinstance(answer, Document)
+        if self._settings.signed:
+            claims = yield from self._signed(answer)
+        else:
+            claims = _plain(answer)
+        return self._active(claims, unverified_token)
 
-    def _active(self, answer: Document, unverified_token: str) -> dict[str, Any]:
+    def _signed(self, answer: Document) -> _Steps:
+        """By the keys that are known; by newer ones when the key is missing among these."""
+        keys = yield _Keys()
+        assert isinstance(keys, KeySet)
         try:
-            claims = json_object(answer.body)
-        except JoseError:
-            raise FetchFailed("the answer is not a JSON object") from None
+            try:
+                return self._read(answer, keys)
+            except UnknownKey:
+                newer = yield _Keys(keys)
+                if not isinstance(newer, KeySet):
+                    raise
+                return self._read(answer, newer)
+        except JoseError as error:
+            raise FetchFailed(f"the signed answer is refused: {error.rule}") from None
+
+    def _read(self, answer: Document, keys: KeySet) -> dict[str, Any]:
+        return read_signed(
+            answer.body,
+            keys,
+            issuer=self._issuer,
+            client_id=self._settings.client_id,
+            algorithms=self._settings.algorithms,
+            now=self._now(),
+        )
+
+    def _active(self, claims: dict[str, Any], unverified_token: str) -> dict[str, Any]:
         active = claims.pop("active", None)
         if active is not True:
             # `"true"` and 1 are not yes (RFC 7662 section 2.2).
@@ -158,6 +213,13 @@ class Introspector:
             why += "; are this API's own client id and secret right and its application enabled?"
         _log.warning("%s", why)
         return IntrospectionUnavailable(why)
+
+
+def _plain(answer: Document) -> dict[str, Any]:
+    try:
+        return json_object(answer.body)
+    except JoseError:
+        raise FetchFailed("the answer is not a JSON object") from None
 
 
 def basic(client_id: str, client_secret: str) -> str:

@@ -20,6 +20,7 @@ from watchword.resource.claims import Claims, read_claims
 from watchword.resource.errors import TokenInvalid
 from watchword.resource.introspection import Introspection, Introspector
 from watchword.resource.keys import KeySource
+from watchword.resource.status_list import StatusLists, StatusSource
 
 if TYPE_CHECKING:
     from watchword.resource.feed import RevocationFeed
@@ -39,6 +40,9 @@ class Issuer:
         algorithms, typ: of its JWTs (RFC 8725 sections 3.1 and 3.11).
         introspection: how its opaque tokens are judged; None refuses them.
         revocations: its feed, started by the API; None means that a revoked JWT is good until it expires.
+        metadata_keys: keys that came another way than over the network: only metadata that one of them signed
+            (RFC 8414 section 2.1) says where keys and endpoints are.
+        status_lists: look each JWT's revocation up in the list that it names.
     """
 
     issuer: str
@@ -47,6 +51,8 @@ class Issuer:
     typ: Collection[str] = frozenset({"at+jwt"})
     introspection: Introspection | None = None
     revocations: RevocationFeed | None = None
+    metadata_keys: KeySet | None = None
+    status_lists: StatusLists | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,23 @@ class TrustedIssuer:
             insecure_http=around.insecure_http,
             transport=around.transport,
             changed=changed,
+            metadata_keys=issuer.metadata_keys,
         )
         self.introspector = None if issuer.introspection is None else Introspector(
             issuer.issuer,
             issuer.introspection,
+            self.keys,
+            now=around.now,
+            timeout=around.timeout,
+            insecure_http=around.insecure_http,
+            transport=around.transport,
+            metadata_keys=issuer.metadata_keys,
+        )  # fmt: skip
+        self.statuses = None if issuer.status_lists is None else StatusSource(
+            issuer.status_lists,
+            issuer.issuer,
+            self.keys,
+            issuer.algorithms,
             now=around.now,
             timeout=around.timeout,
             insecure_http=around.insecure_http,

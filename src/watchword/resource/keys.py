@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import re
-import threading
 from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from watchword.jose import JoseError, KeySet
 from watchword.resource.discovery import checked_url, endpoint_of, metadata_url
 from watchword.resource.errors import KeysUnavailable
 from watchword.resource.fetch import Document, FetchFailed, afetch, fetch
+from watchword.resource.locks import Locks
 
 if TYPE_CHECKING:
     from watchword.resource.fetch import Transport
@@ -41,6 +38,7 @@ class KeySource:
         jwks_uri: where the keys are; None asks the issuer's metadata (RFC 8414).
         cool_down: seconds between two fetches that an unknown key id causes.
         outage: seconds that an old set is used while no new one can be had.
+        metadata_keys: who must have signed the metadata; None takes what the issuer's address answers.
         now: Unix seconds. ``changed``: called after another set has taken the place of the old one.
 
     One fetch at a time across threads, and across the tasks of a loop; while it runs, others go on with
@@ -59,11 +57,12 @@ class KeySource:
         insecure_http: bool,
         transport: Transport | None,
         changed: Callable[[], None] = lambda: None,
+        metadata_keys: KeySet | None = None,
     ) -> None:
         self._issuer = checked_url(issuer, insecure_http)
         self._given_uri = None if jwks_uri is None else checked_url(jwks_uri, insecure_http)
         self._known_uri = self._given_uri
-        self._insecure_http = insecure_http
+        self._insecure_http, self._metadata_keys = insecure_http, metadata_keys
         self._now, self._timeout, self._transport = now, timeout, transport
         self._cool_down, self._outage, self._changed = cool_down, outage, changed
         self._keys: KeySet | None = None
@@ -72,11 +71,11 @@ class KeySource:
         self._why = "never fetched"
         self.clock_ahead: float | None = None
         """Seconds by which this machine's clock is ahead of the issuer's ``Date``; None when it sent none."""
-        self._new_locks()
+        self._locks = Locks()
 
     def current(self) -> KeySet:
         """The set to verify with. Raises `KeysUnavailable`."""
-        if self._due() and (lock := self._thread_lock()).acquire(blocking=self._usable() is None):
+        if self._due() and (lock := self._locks.thread()).acquire(blocking=self._usable() is None):
             try:
                 if self._due():
                     self._refresh()
@@ -87,7 +86,7 @@ class KeySource:
     async def acurrent(self) -> KeySet:
         """`current`, for an event loop."""
         if self._due():
-            lock = self._loop_lock()
+            lock = self._locks.loop()
             if self._usable() is None or not lock.locked():
                 async with lock:
                     if self._due():
@@ -97,7 +96,7 @@ class KeySource:
     def after_unknown(self, seen: KeySet) -> KeySet | None:
         """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
         if self._keys is seen and self._now() >= self._unknown_after:
-            with self._thread_lock():
+            with self._locks.thread():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     self._refresh()
                     self._unknown_after = self._now() + self._cool_down
@@ -106,7 +105,7 @@ class KeySource:
     async def aafter_unknown(self, seen: KeySet) -> KeySet | None:
         """`after_unknown`, for an event loop."""
         if self._keys is seen and self._now() >= self._unknown_after:
-            async with self._loop_lock():
+            async with self._locks.loop():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     await self._arefresh()
                     self._unknown_after = self._now() + self._cool_down
@@ -153,7 +152,7 @@ class KeySource:
         uri = self._known_uri
         if uri is None:
             document = yield metadata_url(self._issuer)
-            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http)
+            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http, self._metadata_keys)
         return uri, (yield uri)
 
     def _keep(self, uri: str, document: Document) -> None:
@@ -192,21 +191,6 @@ class KeySource:
         if keys is None:
             raise KeysUnavailable(f"no keys of the issuer: {self._why}")
         return keys
-
-    def _new_locks(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._loop_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-
-    def _thread_lock(self) -> threading.Lock:
-        """This process's lock: one that a parent held when it forked would never be released here."""
-        if self._pid != os.getpid():
-            self._new_locks()
-        return self._lock
-
-    def _loop_lock(self) -> asyncio.Lock:
-        self._thread_lock()
-        return self._loop_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _age(document: Document) -> float:

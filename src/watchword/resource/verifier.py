@@ -20,6 +20,7 @@ from watchword.resource.issuer import Issuer, KeyMissing, Surroundings, TrustedI
 if TYPE_CHECKING:
     from watchword.resource.feed import RevocationFeed
     from watchword.resource.fetch import Transport
+    from watchword.resource.status_list import StatusLists, StatusSource
 
 DAY: Final = 86_400.0
 
@@ -34,8 +35,8 @@ class Verifier:
         issuer: who may issue them: one, or a list of all that may. Each is a text, which is compared exactly
             with ``iss``, or an `Issuer` with settings of its own.
         audience: this API's name in ``aud``.
-        jwks_uri, algorithms, typ, introspection, revocations: see `watchword.resource.issuer.Issuer`; for the
-            one issuer that is given as a text (``algorithms`` and ``typ``: for all that are).
+        jwks_uri, algorithms, typ, introspection, revocations, status_lists: see `watchword.resource.issuer.Issuer`;
+            for the one issuer that is given as a text (``algorithms`` and ``typ``: for all that are).
         dpop: how tokens are taken that are bound to a key (RFC 9449): see `watchword.resource.dpop.Dpop`; None takes
             them with proofs for the audience's own address, and says so nowhere.
         require_bound: refuses bearer tokens: a token is bound to a DPoP key or to a certificate.
@@ -65,6 +66,7 @@ class Verifier:
         revocations: RevocationFeed | None = None,
         dpop: Dpop | None = None,
         require_bound: bool = False,
+        status_lists: StatusLists | None = None,
         rules: Sequence[Rule] = (),
         leeway: float = 0,
         now: Callable[[], float] = time.time,
@@ -76,12 +78,14 @@ class Verifier:
         insecure_http: bool = False,
     ) -> None:
         given = [issuer] if isinstance(issuer, str | Issuer) else list(issuer)
-        own = jwks_uri, introspection, revocations
+        own = jwks_uri, introspection, revocations, status_lists
         if any(own) and not (len(given) == 1 and isinstance(given[0], str)):
-            raise ValueError("give jwks_uri, introspection and revocations to the Issuer that they belong to")
+            raise ValueError(
+                "give jwks_uri, introspection, revocations, status_lists to the Issuer that they belong to"
+            )
         listed = [
             one if isinstance(one, Issuer)
-            else Issuer(one, jwks_uri, algorithms, typ, introspection, revocations)
+            else Issuer(one, jwks_uri, algorithms, typ, introspection, revocations, status_lists=status_lists)
             for one in given
         ]  # fmt: skip
         around = Surroundings(audience, leeway, now, timeout, cool_down, outage, insecure_http, transport)
@@ -99,7 +103,9 @@ class Verifier:
         self._rules, self._leeway, self._now, self._cache_size = tuple(rules), leeway, now, cache_size
         self.dpop, self.require_bound = dpop, require_bound
         self.possession = Possession(dpop, audience, now)
-        self._plain = not rules and not require_bound and all(one.revocations is None for one in listed)
+        self._listed = any(one.status_lists is not None for one in listed)
+        told = self._listed or any(one.revocations is not None for one in listed)
+        self._plain = not rules and not require_bound and not told
         self._cache: _Cache = OrderedDict()
 
     def verify(
@@ -128,6 +134,8 @@ class Verifier:
             self.possession.check(claims, token, proof)
         if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
+        if self._listed and (statuses := self._statuses(token, claims)) is not None:
+            statuses.check(claims)
         return self._permitted(claims, scope, role)
 
     async def averify(
@@ -148,6 +156,8 @@ class Verifier:
             self.possession.check(claims, token, proof)
         if self._plain and role is None and (scope is None or scope in claims.scopes):
             return claims
+        if self._listed and (statuses := self._statuses(token, claims)) is not None:
+            await statuses.acheck(claims)
         return self._permitted(claims, scope, role)
 
     # -- a token that is not remembered ----------------------------------------------------------
@@ -232,6 +242,12 @@ class Verifier:
         self._cache = OrderedDict()
 
     # -- a good token ----------------------------------------------------------------------------
+
+    def _statuses(self, token: str, claims: Claims) -> StatusSource | None:
+        """Where its issuer's lists are; None for an opaque token, about which the issuer itself was asked."""
+        if self._opaque is not None and token.count(".") != 2:
+            return None
+        return self._trusted[claims.raw["iss"]].statuses
 
     def _permitted(self, claims: Claims, scope: str | None, role: str | None) -> Claims:
         """Revoked before not enough: whoever holds a revoked token needs another, not a greater one."""

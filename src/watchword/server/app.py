@@ -37,6 +37,7 @@ from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import ClientCertificatePolicy, PublicDocuments
 from .http.oauth.register import RegistrationEndpoint
+from .http.oauth.status_list import StatusListEndpoint
 from .http.oauth.token import TokenEndpoint
 from .http.operations import Operations
 from .http.wire import Receive, Send
@@ -69,6 +70,9 @@ from .service.refusals import Refusals
 from .service.revoke_token import RevokeToken
 from .service.rotate_key import RotateKey
 from .service.secret_use import SecretUse
+from .service.serve_status_list import ServeStatusList
+from .service.sign_introspection import SignIntrospection
+from .service.status_indexes import StatusIndexes
 from .service.view import View
 from .storage.audit import AuditLog
 from .storage.audit_pruning import AuditPruning
@@ -79,6 +83,7 @@ from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
 NONCES = b"watchword dpop nonces v1"
+STATUS_LISTS = b"watchword status lists v1"
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -150,10 +155,8 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
-    refusals, uses = (
-        Refusals(world.clock, lambda: world.random_bytes(8).hex()),
-        SecretUse(storage.store.save_secret_use),
-    )
+    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex())
+    uses = SecretUse(storage.store.save_secret_use)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
     policy = policy_of(settings)
@@ -185,6 +188,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     proofs = ProofRules(
         Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
     )
+    statuses = StatusIndexes(master.derive(STATUS_LISTS), issuer_of, world.random_bytes)
     return Services(
         settings=settings,
         world=world,
@@ -195,7 +199,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         refusals=refusals,
         proofs=proofs,
         issue=IssueToken(view, commits, uses, prove, proofs, world.clock, world.random_bytes),
-        native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes)),
+        native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes, statuses)),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,
         introspect=IntrospectToken(view, tokens, world.clock),
@@ -227,15 +231,21 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
 
 def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
     """The ASGI application over these services."""
-    settings = services.settings
+    settings, timeout = services.settings, services.settings.body_timeout
     addresses = Addresses(settings.base_url, settings.mtls_url)
     questions = TokenQuestions(
-        services.view, services.who, services.tokens, services.introspect, services.revoke,
+        services.view, services.who, services.tokens, services.introspect,
+        SignIntrospection(services.view, services.world.clock, services.issuer_of), services.revoke,
         FollowRevocations(services.view, services.storage.revocations, services.world.clock),
-        services.refusals, services.world.clock, settings.body_timeout, addresses, services.proofs,
+        services.refusals, services.world.clock, timeout, addresses, services.proofs,
     )  # fmt: skip
     operations = Operations(services.view, services.refusals)
     base_path = urlsplit(settings.base_url).path
+    token = TokenEndpoint(services.issue, services.native, services.refusals, timeout, addresses=addresses)
+    lists = ServeStatusList(
+        services.view, services.storage.status, services.world.clock, services.issuer_of,
+        services.master.derive(STATUS_LISTS), settings.status_list_ttl,
+    )  # fmt: skip
     desk = Desk(
         services.storage.store, services.pepper, services.world.clock, services.world.random_bytes,
         services.master.seal, services.fetch.check,
@@ -247,9 +257,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     )  # fmt: skip
     window = Window(settings.clock_tolerance)
     federation = FederationHandlers(desk, pages, DryRunIdentity(desk, services.issuer_keys, services.issuer_of, window))
-    administration = Administration(
-        services.view, services.tokens, services.world.clock, services.issuer_of, settings.body_timeout
-    )
+    administration = Administration(services.view, services.tokens, services.world.clock, services.issuer_of, timeout)
     routes = [*handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes()]
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
@@ -262,19 +270,14 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         services.view,
         base_path,
         services.issuer_of,
-        TokenEndpoint(
-            services.issue,
-            services.native,
-            services.refusals,
-            settings.body_timeout,
-            addresses=addresses,
-        ),
+        token,
         questions,
         PublicDocuments(settings.key_publish_ahead, certificate_policy(settings)),
         ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),
         RegistrationEndpoint(
             services.view, desk, services.refusals, settings.body_timeout, settings.clock_tolerance, services.issuer_of
         ),
+        StatusListEndpoint(lists),
         mounted,
         lifespan,  # type: ignore[arg-type]
     )

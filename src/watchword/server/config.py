@@ -73,6 +73,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds after its `iat` for which a DPoP proof may be used, once."""
     dpop_nonce: bool = False
     """Refuse DPoP proofs without a nonce of ours: none can be made in advance, and callers' clocks do not matter."""
+    status_list_ttl: int = 60
+    """Seconds for which APIs may keep a status list: how long a revoked token may go on there."""
     fetch_from_loopback: bool = False
     """Let `jwks_uri` name this machine, also over plain HTTP. For development, on loopback only."""
     fetch_ca_file: str = ""
@@ -114,6 +116,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
         if not 5 <= self.dpop_proof_life <= 600:
             raise SettingsError("dpop_proof_life is 5 to 600 seconds")
+        if not 5 <= self.status_list_ttl <= 3_600:
+            raise SettingsError("status_list_ttl is 5 to 3600 seconds")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "

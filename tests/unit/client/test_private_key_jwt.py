@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from watchword.client import ClientCredentials, PrivateKeyJwt, Secret, SecretMissing
 from watchword.jose import JoseError, KeySet, PrivateKey, decode_unverified, verify_signature
@@ -21,6 +21,7 @@ KINDS: dict[str, Any] = {
     "ES512": lambda: ec.generate_private_key(ec.SECP521R1()),
     "RS256": lambda: rsa.generate_private_key(65537, 2048),
     "EdDSA": ed25519.Ed25519PrivateKey.generate,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey.generate,
 }
 
 

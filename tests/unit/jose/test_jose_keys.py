@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.jose import (
     ACCESS_TOKEN_ALGORITHMS,
+    POST_QUANTUM,
     Algorithm,
     BadSignature,
     KeySet,
@@ -32,7 +33,7 @@ from watchword.jose import (
 from watchword.jose.encoding import raw_from_der
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-SIGNING = sorted(Algorithm.__members__.keys() - {"HS256", "HS384", "HS512"})
+SIGNING = sorted({each.value for each in Algorithm} - {"HS256", "HS384", "HS512"})
 MADE = {name: PrivateKey.generate(Algorithm(name)) for name in SIGNING}
 ES256, RS256 = MADE["ES256"], MADE["RS256"]
 
@@ -142,7 +143,7 @@ def test_a_private_key_is_not_copied_by_accident() -> None:
 def test_published_members_are_public() -> None:
     """One `d` in the JWK set, and everybody signs."""
     for key in MADE.values():
-        assert key.public.to_jwk().keys() <= {"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use"}
+        assert key.public.to_jwk().keys() <= {"kty", "crv", "x", "y", "n", "e", "pub", "kid", "alg", "use"}
         assert "PRIVATE" not in key.public.to_pem()
 
 
@@ -171,6 +172,7 @@ def test_not_a_private_key(der: bytes) -> None:
 def test_jwt_006_no_key_serves_another_family(name: str) -> None:
     """Curve and family mix-ups are how one key's signature becomes another algorithm's."""
     families = [{"ES256"}, {"ES384"}, {"ES512"}, {"EdDSA"}, {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}]
+    families += [{each.value} for each in POST_QUANTUM]
     own = next(family for family in families if name in family)
     der = MADE[name].to_pkcs8()
     for other in Algorithm:
@@ -224,6 +226,14 @@ REFUSED: dict[str, dict[str, Any]] = {
     "n 1024 bits": changed(RS256, n=uint(rsa.generate_private_key(65537, 1024).public_key().public_numbers().n)),
     "n 2047 bits": changed(RS256, n=uint(2**2047 - 1)),
     "n 4097 bits": changed(RS256, n=uint(2**4096 + 1)),
+    "AKP without alg": changed(MADE["ML-DSA-44"], alg=...),
+    "AKP of another size": changed(MADE["ML-DSA-44"], alg="ML-DSA-65"),
+    "AKP without pub": changed(MADE["ML-DSA-44"], pub=...),
+    "AKP pub too short": changed(MADE["ML-DSA-44"], pub="AAAA"),
+    "AKP pub of another type": changed(MADE["ML-DSA-44"], pub=1),
+    "AKP of HashML-DSA": changed(MADE["ML-DSA-44"], alg="HashML-DSA-44"),
+    "AKP by its name in code": changed(MADE["ML-DSA-44"], alg="ML_DSA_44"),
+    "OKP with pub": changed(MADE["ML-DSA-44"], kty="OKP"),
     "oct": {"kty": "oct", "alg": "HS256", "k": "A" * 43},
     "oct without alg": {"kty": "oct", "k": "A" * 43},
     "empty": {},
@@ -348,3 +358,31 @@ def test_signatures_fit_the_library_without_us() -> None:
     public = serialization.load_pem_public_key(ES256.public.to_pem().encode())
     assert isinstance(public, ec.EllipticCurvePublicKey)
     public.verify(encode_dss_signature(r, s), b"data", ec.ECDSA(hashes.SHA256()))
+
+
+def test_the_key_of_rfc_9964() -> None:
+    """Our thumbprints, and so our key ids, would be nobody else's (RFC 9964: the key of an all-zero seed)."""
+    key = PrivateKey(mldsa.MLDSA44PrivateKey.from_seed_bytes(bytes(32)), Algorithm.ML_DSA_44)
+    jwk = key.public.to_jwk()
+    assert key.kid == "T4xl70S7MT6Zeq6r9V9fPJGVn76wfnXJ21-gyo0Gu6o"
+    assert (jwk["kty"], jwk["alg"]) == ("AKP", "ML-DSA-44")
+    assert jwk["pub"].startswith("unH59k4RuutY-pxvu24U5h8YZD2rSVtHU5qRZsoBmBMcRPgmu9VuNOVd")
+    assert len(key.sign(b"x")) == 2420
+
+
+def test_a_published_seed_is_no_key() -> None:
+    """Whoever publishes `priv` has given the key away (RFC 9964 section 3): everybody can sign with it."""
+    leaked = {**MADE["ML-DSA-44"].public.to_jwk(), "priv": "A" * 43}
+    assert list(KeySet.parse(json.dumps({"keys": [leaked, ES256.public.to_jwk()]}).encode())) == [ES256.kid]
+
+
+def test_post_quantum_counts_only_where_it_is_listed() -> None:
+    """An API would take tokens of an algorithm that nobody there has ever looked at."""
+    assert not POST_QUANTUM & ACCESS_TOKEN_ALGORITHMS
+    key = MADE["ML-DSA-65"]
+    keys, token = KeySet([key.public, ES256.public]), Signer(key).sign(b"{}")
+    with pytest.raises(UnacceptableHeader):
+        verify_signature(token, keys, algorithms=ACCESS_TOKEN_ALGORITHMS, typ=None)
+    with pytest.raises(UnacceptableHeader):
+        verify_signature(token, keys, algorithms={Algorithm.ML_DSA_44, Algorithm.ML_DSA_87}, typ=None)
+    assert verify_signature(token, keys, algorithms={Algorithm.ML_DSA_65}, typ=None).claims == {}

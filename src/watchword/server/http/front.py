@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from ..protocol.errors import OAuthError, Unavailable
+from ..protocol.status_list import PATH as STATUS_LISTS
 from ..service.ports import StorageUnavailable
 from ..service.view import TenantView, View
 from .oauth.forward_auth import ForwardAuthEndpoint
 from .oauth.introspect import TokenQuestions
 from .oauth.metadata import PublicDocuments
 from .oauth.register import RegistrationEndpoint
+from .oauth.status_list import StatusListEndpoint
 from .oauth.token import TokenEndpoint
 from .wire import Receive, Scope, Send, answer_error, method_not_allowed, not_found
 
@@ -42,6 +44,7 @@ class Front:
         documents: PublicDocuments,
         forward_auth: ForwardAuthEndpoint,
         registration: RegistrationEndpoint,
+        status_list: StatusListEndpoint,
         mounted: Mapping[str, Asgi],
         lifespan: Callable[[Receive, Send], Awaitable[None]],
     ) -> None:
@@ -59,7 +62,7 @@ class Front:
             "jwks": documents.jwks, "forward-auth": forward_auth,
             _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
         }  # fmt: skip
-        self._metadata, self._registration = metadata, registration
+        self._metadata, self._registration, self._status_list = metadata, registration, status_list
         self._mounted = mounted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +98,8 @@ class Front:
                 return self._get(get, slug, scope, send)
             if endpoint.startswith(_REGISTRATION):
                 return self._manage(slug, endpoint[len(_REGISTRATION) :], scope, receive, send)
+            if endpoint.startswith(STATUS_LISTS):
+                return self._get(self._status_list, slug, scope, send)
             return not_found(send)
         if path.startswith(f"{_OAUTH_METADATA}{self._prefix}"):
             return self._get(

@@ -32,6 +32,7 @@ encode_json = msgspec.json.Encoder().encode
 MAX_BODY = 65_536
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
+_NEVER = frozenset({b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"})
 _TOKEN_SAFE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -66,6 +67,16 @@ async def answer(
         }
     )
     await send({"type": "http.response.body", "body": body})
+
+
+def accepts(raw: list[Header], *named: bytes) -> bool:
+    """Whether `Accept` names one of these ranges itself, not through a wildcard and not with a weight of zero."""
+    for name, value in raw:
+        if name == b"accept" and (value != b"*/*" or b"*/*" in named):
+            ranges = [one.replace(b" ", b"").split(b";") for one in value.lower().split(b",")]
+            if any(one[0] in named and not _NEVER.intersection(one) for one in ranges):
+                return True
+    return False
 
 
 def public_text(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 State = Literal["next", "active", "retiring", "gone"]
 
 

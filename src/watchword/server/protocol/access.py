@@ -118,4 +118,5 @@ def shared_settings(targets: tuple[Api, ...]) -> TokenSettings:
         algorithm=first.algorithm,
         type=first.type,
         lifetime=lifetime,
+        status_list=any(api.tokens.status_list for api in targets),
     )

@@ -25,9 +25,13 @@ class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
     scope: str
     cnf: dict[str, str] | None = None
     """RFC 7800 section 3.1, of a bound token."""
+    status: dict[str, Any] | None = None
+    """Where its revocation can be looked up (draft-ietf-oauth-status-list-21 section 6.2)."""
 
 
-def access_token_claims(access: Access, issuer: str, now: int, token_id: str) -> AccessTokenClaims:
+def access_token_claims(
+    access: Access, issuer: str, now: int, token_id: str, status: dict[str, Any] | None = None
+) -> AccessTokenClaims:
     """Pure: the same arguments give the same claims."""
     audience = access.audience
     return AccessTokenClaims(
@@ -40,6 +44,7 @@ def access_token_claims(access: Access, issuer: str, now: int, token_id: str) ->
         token_id,
         " ".join(access.scopes),
         access.confirmation,
+        status,
     )
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...jose import Algorithm, JoseError, KeySet, PublicKey, UnacceptableKey
+from ...jose import POST_QUANTUM, Algorithm, JoseError, KeySet, PublicKey, UnacceptableKey, mldsa
 from ...jose.jwk import PRIVATE_MEMBERS
 from . import certificates
 from .errors import Invalid
 from .model import BORROWING_METHODS, KEY_METHODS, SECRET_METHODS, Application, ClientKey
 
-ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256")
+ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256", *(sorted(POST_QUANTUM) if mldsa.OFFERED else ()))
 MAX_KEYS = 10
 """As many as are tried for an assertion that names none."""
 

@@ -27,7 +27,7 @@ AuthMethod = Literal[
     "spiffe_x509",
 ]
 TokenFormat = Literal["jwt", "opaque"]
-SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
+SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 TokenType = Literal["at+jwt", "JWT"]
 
 CLIENT_CREDENTIALS = "client_credentials"
@@ -179,6 +179,8 @@ class Application(Struct, frozen=True, kw_only=True):
     """Its tokens are bound to a key of its own, or there are none."""
     identities: tuple[IdentityRule, ...] = ()
     """Which statements of trusted issuers prove it; one of them is enough."""
+    introspection_signed_response_alg: SigningAlgorithm | None = None
+    """What signs the introspection answers that it asks for (RFC 9701 section 6); None is RS256, the RFC's own."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
@@ -205,6 +207,8 @@ class TokenSettings(Struct, frozen=True, kw_only=True):
     algorithm: SigningAlgorithm = "ES256"
     type: TokenType = "at+jwt"
     lifetime: int = DEFAULT_LIFETIME
+    status_list: bool = False
+    """Whether a JWT says where its revocation can be looked up offline (Token Status List)."""
 
 
 class Api(Struct, frozen=True, kw_only=True):
@@ -221,6 +225,8 @@ class Api(Struct, frozen=True, kw_only=True):
     """Client ids that may introspect tokens for this API."""
     require_bound: bool = False
     """Tokens for it are bound to a key of the caller, or there are none."""
+    signed_introspection: bool = False
+    """Its introspectors are answered with a signed JWT (RFC 9701) and never with plain JSON."""
     created_at: int
     version: int = 1
 

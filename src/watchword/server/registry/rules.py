@@ -69,6 +69,8 @@ def check_token_settings(settings: TokenSettings) -> None:
     """Lifetime bounds; formats and algorithms are closed lists already."""
     if not MIN_LIFETIME <= settings.lifetime <= MAX_LIFETIME:
         raise Invalid(f"use {MIN_LIFETIME} to {MAX_LIFETIME} seconds", field="tokens.lifetime")
+    if settings.status_list and settings.format != "jwt":
+        raise Invalid("an opaque token is asked about; a status list is for JWTs", field="tokens.status_list")
 
 
 def check_unique(values: Iterable[str], field: str) -> None:

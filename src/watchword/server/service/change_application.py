@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
 from ..registry.client_keys import read_keys
 from ..registry.errors import Conflict
-from ..registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind
+from ..registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind, SigningAlgorithm
 from ..registry.revocation import of_application
 from .client_key_changes import record_keys
 from .create_application import check_application
@@ -51,6 +51,7 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     jwks_uri: str | UnsetType = UNSET
     tls_client_auth: CertificateName | UnsetType = UNSET
     require_bound: bool | UnsetType = UNSET
+    introspection_signed_response_alg: SigningAlgorithm | UnsetType | None = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from ..registry.model import (
     Grant,
     Kind,
     Secret,
+    SigningAlgorithm,
 )
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
-from .desk import Caller, Desk, apis_of, issuers_of, roles_of
+from .desk import EVERYTHING, Caller, Desk, apis_of, issuers_of, roles_of
 from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .imported_secrets import check_imported_digest
 from .ports import Transaction
@@ -54,6 +55,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tls_client_auth: CertificateName | None = None
     require_bound: bool = False
     identities: tuple[NewIdentityRule, ...] = ()
+    introspection_signed_response_alg: SigningAlgorithm | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -75,6 +77,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         tls_client_auth=wanted.tls_client_auth,
         require_bound=wanted.require_bound,
         identities=tuple(new_rule(desk, rule) for rule in wanted.identities),
+        introspection_signed_response_alg=wanted.introspection_signed_response_alg,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -160,5 +163,18 @@ async def check_application(tx: Transaction, application: Application) -> None:
     for role_id in application.role_ids:
         if role_id not in known:
             raise Invalid(f"there is no role {role_id!r}", field="role_ids")
+    await _check_signed_answers(tx, application)
     if len({secret.id for secret in application.secrets}) != len(application.secrets):
         raise Conflict("two secrets have one id")
+
+
+async def _check_signed_answers(tx: Transaction, application: Application) -> None:
+    algorithm = application.introspection_signed_response_alg
+    if algorithm is None:
+        return
+    keys = await tx.keys.page(application.tenant_id, None, EVERYTHING)
+    if not any(key.algorithm == algorithm and key.state == "active" for key in keys):
+        raise Invalid(
+            f"no {algorithm} key is in use here: an API whose tokens are signed with it brings one",
+            field="introspection_signed_response_alg",
+        )

@@ -24,6 +24,7 @@ class NewApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: TokenSettings = TokenSettings()
     introspectors: tuple[str, ...] = ()
     require_bound: bool = False
+    signed_introspection: bool = False
 
 
 class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +36,7 @@ class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: TokenSettings | UnsetType = UNSET
     introspectors: tuple[str, ...] | UnsetType = UNSET
     require_bound: bool | UnsetType = UNSET
+    signed_introspection: bool | UnsetType = UNSET
 
 
 def _check(api: Api) -> None:
@@ -61,7 +63,8 @@ async def add_api(desk: Desk, keys: RotateKey, tx: Transaction, caller: Caller, 
     api = Api(
         tenant_id=caller.tenant_id, api_id=desk.new_id(), identifier=wanted.identifier, name=wanted.name,
         scopes=wanted.scopes, tokens=wanted.tokens, introspectors=wanted.introspectors,
-        require_bound=wanted.require_bound, created_at=int(desk.clock()),
+        require_bound=wanted.require_bound, signed_introspection=wanted.signed_introspection,
+        created_at=int(desk.clock()),
     )  # fmt: skip
     _check(api)
     await tx.apis.add(api)

@@ -23,6 +23,7 @@ from .group_commit import GroupCommit
 from .ports import OpaqueRow, Replayed, StorageUnavailable
 from .prove_client import Client, ProveClient
 from .secret_use import SecretUse
+from .status_indexes import StatusIndexes
 from .view import TenantView, View
 
 _ATTEMPTS = 5
@@ -170,15 +171,19 @@ class Surface(Struct, frozen=True):
     """Replaces the grant table's function where a surface has an audience rule of its own."""
 
 
-def rfc9068_mint(issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes]) -> Mint:
+def rfc9068_mint(
+    issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes], statuses: StatusIndexes
+) -> Mint:
     """The native form: a JWT as RFC 9068 has it, or an opaque token, as the API wants."""
 
     def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
-        claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti)
+        settings = access.settings
+        status = statuses.next(tenant, settings.algorithm, now) if settings.status_list else None
+        claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti, status)
         payload = encode(claims)
-        if access.settings.format == "jwt":
+        if settings.format == "jwt":
             token, row = (
-                signer(tenant, access.settings.algorithm, access.settings.type).sign(payload),
+                signer(tenant, settings.algorithm, settings.type).sign(payload),
                 None,
             )
         else:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
+from ..protocol.status_list import Reference
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Collection, Shelf
 from ..registry.revocation import Revocation
@@ -107,6 +108,13 @@ class RevocationReader(Protocol):
         """The greatest `seq` that is kept, 0 when there is none."""
 
 
+class StatusReader(Protocol):
+    """Reads what status lists are made of. Raises `StorageUnavailable`."""
+
+    async def revoked_indexes(self, tenant_id: str, list_name: str) -> Sequence[int]:
+        """The places of the list's revoked tokens."""
+
+
 class Journal(Protocol):
     """Writes audit rows and opaque tokens, and consumes marks, in one durable transaction, if nothing has changed."""
 
@@ -159,8 +167,10 @@ class Transaction(Protocol):
     async def release(self, tenant_id: str, holder: str) -> None:
         """Everything that it had claimed."""
 
-    async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
-        """Mark a token as revoked; False when it was already."""
+    async def revoke_token(
+        self, tenant_id: str, token_id: str, expires_at: int, status: Reference | None = None, kept_until: int = 0
+    ) -> bool:
+        """Mark a token as revoked; False when it was already. Its bit in a status list stays set until `kept_until`."""
 
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
         """Tell the APIs that follow the feed; takes the place of what was said of the same thing before."""

@@ -11,12 +11,14 @@ from typing import Any
 
 import msgspec
 
-from ...jose import ACCESS_TOKEN_ALGORITHMS, JoseError, verify_signature
+from ...jose import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, JoseError, verify_signature
 from ..protocol.claims import issued_ms
 from ..registry.secret_text import OPAQUE_PREFIX, opaque_hash, well_formed
 from .view import TenantView, View
 
 _ACCEPTED_TYPES = frozenset({"at+jwt", "JWT"})
+_ALGORITHMS = ACCESS_TOKEN_ALGORITHMS | POST_QUANTUM
+"""What a tenant may sign with."""
 _REMEMBERED = 20_000
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -61,7 +63,7 @@ class TokenReader:
             verified = verify_signature(
                 unverified_token,
                 tenant.published,
-                algorithms=ACCESS_TOKEN_ALGORITHMS,
+                algorithms=_ALGORITHMS,
                 typ=_ACCEPTED_TYPES,
             )
         except JoseError:

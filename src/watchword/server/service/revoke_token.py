@@ -7,6 +7,7 @@ from typing import Any
 
 from ..audit.events import TokenRevoked
 from ..protocol.errors import InvalidRequest, Unavailable
+from ..protocol.status_list import KEPT, reference_in
 from ..registry.revocation import of_token
 from .contention import again
 from .ports import StorageUnavailable, Store
@@ -44,7 +45,9 @@ class RevokeToken:
     async def _mark(self, tenant_id: str, event: TokenRevoked, claims: dict[str, Any]) -> None:
         async with self._store.transaction() as tx:
             expires_at = int(claims["exp"])
-            if await tx.revoke_token(tenant_id, event.token_id, expires_at):
+            # The list was begun before the token, so it is gone before its bit is.
+            kept_until = int(claims["iat"]) + KEPT
+            if await tx.revoke_token(tenant_id, event.token_id, expires_at, reference_in(claims), kept_until):
                 for revocation in of_token(event.token_id, claims["aud"], expires_at):
                     tx.announce(tenant_id, revocation)
                 tx.record(tenant_id, event)

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Journal, Reader, RevocationReader
+from ..service.ports import Journal, Reader, RevocationReader, StatusReader
 from . import postgres, schema, sqlite
 from .failures import told_apart
 from .registry import RegistryStore
@@ -34,6 +34,7 @@ class Storage(Struct, frozen=True):
     reader: Reader
     journal: Journal
     revocations: RevocationReader
+    status: StatusReader
 
     async def close(self) -> None:
         """Let go of everything."""
@@ -70,7 +71,7 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
         # PostgreSQL has many writers: no turns are needed beyond one for each connection.
         reader, journal = postgres.PostgresReader(url), postgres.PostgresJournal(url)
     store = RegistryStore(engine, for_reading(engine), turn, clock, new_chain)
-    return Storage(engine, store, reader, journal, reader)
+    return Storage(engine, store, reader, journal, reader, reader)
 
 
 async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:

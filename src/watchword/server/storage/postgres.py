@@ -41,6 +41,7 @@ JOIN unnest($1::text[], $2::bytea[]) AS wanted (t, k) ON tenant_id = t AND key =
 """
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000"
 
+_STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = $1 AND list_name = $2"
 _REVOCATIONS = (
     "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
     " WHERE tenant_id = $1 AND audience IN ('', $2) AND seq > $3 AND expires_at > $4 ORDER BY seq LIMIT $5"
@@ -167,6 +168,10 @@ class PostgresReader:
                                 not_before_ms=row[5], expires_at=row[6]))
             for row in rows
         ]  # fmt: skip
+
+    async def revoked_indexes(self, tenant_id: str, list_name: str) -> Sequence[int]:
+        """The places of a status list's revoked tokens."""
+        return [row[0] for row in await self._connection.use(lambda c: c.fetch(_STATUS_ENTRIES, tenant_id, list_name))]
 
     async def newest_revocation(self) -> int:
         """The greatest `seq` that is kept."""

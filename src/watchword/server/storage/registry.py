@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
+from ..protocol.status_list import Reference
 from ..registry.errors import Conflict, VersionMismatch
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
@@ -177,8 +178,10 @@ class RegistryTransaction:
         """An audit event of this change."""
         self.events.setdefault(tenant_id, []).append(event)
 
-    async def revoke_token(self, tenant_id: str, token_id: str, expires_at: int) -> bool:
-        """One atomic statement decides who revoked it."""
+    async def revoke_token(
+        self, tenant_id: str, token_id: str, expires_at: int, status: Reference | None = None, kept_until: int = 0
+    ) -> bool:
+        """One atomic statement decides who revoked it; its bit, if it has one, is set with it."""
         insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
         values = {
             "tenant_id": tenant_id,
@@ -187,6 +190,9 @@ class RegistryTransaction:
         }
         if not await self.count(insert(schema.revoked).values(**values).on_conflict_do_nothing()):
             return False
+        if status is not None:
+            place = {"tenant_id": tenant_id, "list_name": status.list_name, "idx": status.idx}
+            await self.run(sa.insert(schema.status_entry).values(**place, expires_at=kept_until))
         self.feed[tenant_id, "revoked", f"{token_id} {expires_at}"] = None
         return True
 
@@ -329,6 +335,7 @@ class RegistryStore:
         for statement in (
             sa.delete(schema.revoked).where(schema.revoked.c.expires_at < int(now) - 60),
             sa.delete(schema.revocation).where(schema.revocation.c.expires_at < int(now) - 60),
+            sa.delete(schema.status_entry).where(schema.status_entry.c.expires_at < int(now)),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),

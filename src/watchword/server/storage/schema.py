@@ -89,6 +89,14 @@ revocation = sa.Table(
     sa.Index("revocation_by_seq", "tenant_id", "seq"),
     sqlite_autoincrement=True,
 )
+status_entry = sa.Table(
+    "status_entry",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("list_name", sa.Text, primary_key=True),
+    sa.Column("idx", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("expires_at", _big, nullable=False, index=True),
+)
 opaque_token = sa.Table(
     "opaque_token",
     metadata,

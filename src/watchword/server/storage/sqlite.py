@@ -40,6 +40,7 @@ _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
 _AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) "
 _UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
+_STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = ? AND list_name = ?"
 _REVOCATIONS = (
     "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
     " WHERE tenant_id = ? AND audience IN ('', ?) AND seq > ? AND expires_at > ? ORDER BY seq LIMIT ?"
@@ -180,6 +181,10 @@ class SqliteReader:
                                 not_before_ms=row[5], expires_at=row[6]))
             for row in rows
         ]  # fmt: skip
+
+    async def revoked_indexes(self, tenant_id: str, list_name: str) -> Sequence[int]:
+        """The places of a status list's revoked tokens."""
+        return [int(row[0]) for row in self._rows(_STATUS_ENTRIES, tenant_id, list_name)]
 
     async def newest_revocation(self) -> int:
         """The greatest `seq` that is kept."""

@@ -34,6 +34,7 @@ MOVES = (
     schema.replay_mark,
     schema.opaque_token,
     schema.revocation,
+    schema.status_entry,
 )
 STAYS = (schema.meta, schema.change, schema.audit, schema.checkpoint, schema.anchor)
 """What belongs to one database: its own key check, its caches' feed, its own history."""

@@ -60,6 +60,7 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     tls_client_auth: CertificateName | None
     require_bound: bool
     identities: tuple[IdentityRule, ...]
+    introspection_signed_response_alg: str | None
     created_at: int
     version: int
 
@@ -90,6 +91,7 @@ class ApiShape(Struct, frozen=True, kw_only=True):
     tokens: TokenSettings
     introspectors: tuple[str, ...]
     require_bound: bool
+    signed_introspection: bool
     created_at: int
     version: int
 
@@ -205,6 +207,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
         "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,
         "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "identities": a.identities,
+        "introspection_signed_response_alg": a.introspection_signed_response_alg,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
@@ -218,7 +221,8 @@ def api_shape(a: Api) -> ApiShape:
     """An API as shown."""
     return ApiShape(
         api_id=a.api_id, identifier=a.identifier, name=a.name, enabled=a.enabled, scopes=a.scopes, tokens=a.tokens,
-        introspectors=a.introspectors, require_bound=a.require_bound, created_at=a.created_at, version=a.version,
+        introspectors=a.introspectors, require_bound=a.require_bound, signed_introspection=a.signed_introspection,
+        created_at=a.created_at, version=a.version,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""POST {issuer}/introspect (RFC 7662), {issuer}/revoke (RFC 7009) and {issuer}/revocations (decision 0017)."""
+"""POST {issuer}/introspect (RFC 7662, 9701), {issuer}/revoke (RFC 7009) and {issuer}/revocations (decision 0017)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from ...service.introspect_token import IntrospectToken
 from ...service.read_token import TokenReader
 from ...service.refusals import Refusals
 from ...service.revoke_token import RevokeToken
+from ...service.sign_introspection import TYPE, SignIntrospection, must_be_signed
 from ...service.view import TenantView, View
 from ..client_certificate import certificate_of
 from ..dpop import Addresses, proof_of
 from ..wire import (
+    JSON,
     MAX_BODY,
     NO_STORE,
     Header,
@@ -32,6 +34,7 @@ from ..wire import (
     Receive,
     Scope,
     Send,
+    accepts,
     answer,
     answer_error,
     encode_json,
@@ -41,6 +44,8 @@ from ..wire import (
 MAX_TOKEN = 16_384
 MAX_DRAINED = 4 << 20
 INTROSPECT_SCOPE = "tokens:introspect"
+_SIGNED = f"application/{TYPE}".encode()
+_SIGNED_CONTENT: Header = (b"content-type", _SIGNED)
 
 
 class Asked(Struct, frozen=True):
@@ -49,13 +54,25 @@ class Asked(Struct, frozen=True):
     headers: Headers
     form: Form
     certificate: Presented | None
+    raw_headers: list[Header]
+
+    def wants_signed(self) -> bool:
+        """Whether the caller named the JWT of RFC 9701 in `Accept` (section 4)."""
+        return accepts(self.raw_headers, _SIGNED)
 
     def credentials(self) -> Credentials:
         """The one authentication method."""
         return credentials(self.form, self.headers.basic(), self.certificate)
 
 
-Work = Callable[[TenantView, Asked], Awaitable[tuple[int, bytes]]]
+class Reply(Struct, frozen=True):
+    """A 200 answer."""
+
+    body: bytes
+    content: Header = JSON
+
+
+Work = Callable[[TenantView, Asked], Awaitable[Reply]]
 
 
 class TokenQuestions:
@@ -67,6 +84,7 @@ class TokenQuestions:
         who: AuthenticateClient,
         tokens: TokenReader,
         introspect: IntrospectToken,
+        sign: SignIntrospection,
         revoke: RevokeToken,
         follow: FollowRevocations,
         refusals: Refusals,
@@ -77,8 +95,9 @@ class TokenQuestions:
     ) -> None:
         self._addresses, self._proofs = addresses, proofs
         self._view, self._who, self._tokens, self._clock = view, who, tokens, clock
-        self._introspect, self._revoke, self._follow, self._refusals, self._timeout = (
+        self._introspect, self._sign, self._revoke, self._follow, self._refusals, self._timeout = (
             introspect,
+            sign,
             revoke,
             follow,
             refusals,
@@ -96,22 +115,24 @@ class TokenQuestions:
     async def revocations(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """What an API must refuse from now on; held open until there is something to say."""
 
-        async def work(tenant: TenantView, asked: Asked) -> tuple[int, bytes]:
+        async def work(tenant: TenantView, asked: Asked) -> Reply:
             caller, form = await self._caller(tenant, asked), asked.form
             page = await self._follow(slug, caller, text(form, "audience"), text(form, "cursor"), wait_of(form))
-            return 200, encode_json(page)
+            return Reply(encode_json(page))
 
         await self._serve(slug, scope, receive, send, work)
 
-    async def _answer_introspection(self, tenant: TenantView, asked: Asked) -> tuple[int, bytes]:
+    async def _answer_introspection(self, tenant: TenantView, asked: Asked) -> Reply:
         caller = await self._caller(tenant, asked)
         answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
-        return 200, encode_json(answered)
+        if asked.wants_signed() or must_be_signed(tenant, caller):
+            return Reply(await self._sign(tenant, caller, answered), _SIGNED_CONTENT)
+        return Reply(encode_json(answered))
 
-    async def _answer_revocation(self, tenant: TenantView, asked: Asked) -> tuple[int, bytes]:
+    async def _answer_revocation(self, tenant: TenantView, asked: Asked) -> Reply:
         caller = await self._who(tenant, asked.credentials())
         await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
-        return 200, b"{}"
+        return Reply(b"{}")
 
     async def _caller(self, tenant: TenantView, asked: Asked) -> str:
         """An application by its credentials, or by an access token that holds `tokens:introspect`."""
@@ -147,8 +168,8 @@ class TokenQuestions:
             if tenant is None:
                 raise InvalidRequest("the tenant was deleted meanwhile")
             self._judge_proof(tenant, headers, scope)
-            asked = Asked(headers, parse_form(body), certificate_of(scope))
-            status, payload = await work(tenant, asked)
+            asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"])
+            reply = await work(tenant, asked)
         except OAuthError as error:
             mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
             request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
@@ -160,7 +181,7 @@ class TokenQuestions:
             )
             return
         joined: tuple[Header, ...] = ((b"x-request-id", request_id.encode()),) if request_id else ()
-        await answer(send, status, payload, (*NO_STORE, *joined))
+        await answer(send, 200, reply.body, (*NO_STORE, *joined), reply.content)
 
 
 def wait_of(form: Form) -> float:

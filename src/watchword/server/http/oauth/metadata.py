@@ -1,13 +1,14 @@
-"""GET: the JWK set (RFC 7517) and the three forms of the metadata (RFC 8414)."""
+"""GET: the JWK set (RFC 7517) and the three forms of the metadata, with its signed copy (RFC 8414 section 2.1)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 from msgspec import Struct
 
+from ....jose import Signer
 from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
@@ -23,10 +24,17 @@ class ClientCertificatePolicy(Struct, frozen=True):
     issuer_of: Callable[[str], str] | None = None
 
 
-def metadata(issuer: str, aliases: str | None = None, certificates: bool = False) -> bytes:
+SIGNED_WITH = "ES256"
+"""Every tenant has a key for it, and every client that verifies JWTs knows it."""
+
+
+def metadata(
+    issuer: str, aliases: str | None = None, certificates: bool = False, signing: Collection[str] = ()
+) -> dict[str, object]:
     """Only what is enforced is advertised (RFC 8414 section 2), and only by a name that others know.
 
-    `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5).
+    `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5); `signing` names the
+    algorithms of the tenant's own active keys.
     """
     hidden = ("federated_jwt", *(() if certificates else CERTIFICATE_METHODS))
     methods = [name for name in METHODS if name not in hidden]
@@ -37,28 +45,51 @@ def metadata(issuer: str, aliases: str | None = None, certificates: bool = False
             "introspection_endpoint": f"{aliases}/introspect",
             "revocation_endpoint": f"{aliases}/revoke",
         }
-    return msgspec.json.format(
-        encode_json(
-            {
-                "issuer": issuer,
-                "token_endpoint": f"{issuer}/token",
-                "jwks_uri": f"{issuer}/jwks",
-                "registration_endpoint": f"{issuer}/register",
-                "introspection_endpoint": f"{issuer}/introspect",
-                "revocation_endpoint": f"{issuer}/revoke",
-                "response_types_supported": [],
-                "grant_types_supported": list(GRANTS),
-                "token_endpoint_auth_methods_supported": methods,
-                "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
-                "introspection_endpoint_auth_methods_supported": methods,
-                "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
-                "revocation_endpoint_auth_methods_supported": methods,
-                "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
-                "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
-                **more,
-            }
-        )
-    )
+    return {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/token",
+        "jwks_uri": f"{issuer}/jwks",
+        "registration_endpoint": f"{issuer}/register",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "revocation_endpoint": f"{issuer}/revoke",
+        "response_types_supported": [],
+        "grant_types_supported": list(GRANTS),
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "introspection_signing_alg_values_supported": sorted(signing),
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
+        **more,
+    }
+
+
+class Document(Struct, frozen=True):
+    """A body and what names this version of it."""
+
+    body: bytes
+    etag: bytes
+
+
+def signed(members: dict[str, object], tenant: TenantView) -> Document:
+    """The metadata with `signed_metadata`, which says the same (RFC 8414 section 2.1).
+
+    Without `typ`, for none is registered, and so it passes nowhere for a token: all our readers insist on one.
+    The validator is weak and made of what was signed, for two workers' signatures over it differ.
+    """
+    plain = encode_json(members)
+    key = tenant.signing.get(SIGNED_WITH)
+    if key is None:
+        return Document(msgspec.json.format(plain), _strong(plain))
+    claims = encode_json({"iss": members["issuer"], **members})
+    body = encode_json({**members, "signed_metadata": Signer(key, typ=None).sign(claims)})
+    return Document(msgspec.json.format(body), b"W/" + _strong(plain + key.kid.encode()))
+
+
+def _strong(body: bytes) -> bytes:
+    return b'"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
 
 
 class PublicDocuments:
@@ -76,14 +107,19 @@ class PublicDocuments:
         await self.answer(scope, send, found)
 
     async def metadata(self, tenant: TenantView, issuer: str, scope: Scope, send: Send) -> None:
-        """RFC 8414 section 3."""
-        alias_of = self._certificates.issuer_of
-        aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
-        await self.answer(scope, send, metadata(issuer, aliases, self._certificates.taken))
+        """RFC 8414 section 3; signed once for each view of the tenant, so anew when its keys change."""
+        found = tenant.derived.get("metadata")
+        if found is None:
+            alias_of = self._certificates.issuer_of
+            aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
+            members = metadata(issuer, aliases, self._certificates.taken, tenant.signing)
+            found = tenant.derived["metadata"] = signed(members, tenant)
+        assert isinstance(found, Document)
+        await self.answer(scope, send, found.body, found.etag)
 
-    async def answer(self, scope: Scope, send: Send, body: bytes) -> None:
+    async def answer(self, scope: Scope, send: Send, body: bytes, etag: bytes = b"") -> None:
         """With an ETag, so that a poll costs 304 and no body; HEAD has no body either."""
-        etag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
+        etag = etag or _strong(body)
         headers: tuple[Header, ...] = (
             JSON,
             (b"cache-control", b"public, max-age=%d" % self._max_age),

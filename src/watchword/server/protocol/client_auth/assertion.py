@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 from ....jose import (
+    POST_QUANTUM,
     Algorithm,
     BadSignature,
     ClaimRefused,
@@ -15,8 +17,11 @@ from ....jose import (
     PublicKey,
     check_claims,
     decode_unverified,
+    mldsa,
     verify_with_one_of,
 )
+from ....jose.algorithms import RULES
+from ....jose.encoding import b64url
 from ...registry.model import Application
 from ..errors import InvalidClient
 from ..proof_jwt import check_life, replay_mark
@@ -82,6 +87,14 @@ _RSA_N = (
     "DQ-m3Q"
 )
 _EC_X, _EC_Y = "rqeezUDz9iofB7ht-Pqit0q7mNqfJdrcjW9dHU0bC-U", "Yh_gTtMG2B5SCaHDt1jC73BrG47MVrN6fz1b00DqYEc"
+
+
+def _akp(algorithm: Algorithm) -> dict[str, str]:
+    """An ML-DSA public key is any bytes of its size; nobody has the private half of a digest."""
+    pub = hashlib.shake_256(b"decoy").digest(RULES[algorithm].size)
+    return {"kty": "AKP", "alg": algorithm.value, "pub": b64url(pub).decode()}
+
+
 _DECOYS = {
     jwk["alg"]: PublicKey.from_jwk(jwk)
     for jwk in (
@@ -89,6 +102,7 @@ _DECOYS = {
         {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": "dRa7EHiNMdTTX3iMwySP1OvqTC3l4tU16zP8xpZOsAE"},
         {"kty": "RSA", "alg": "RS256", "n": _RSA_N, "e": "AQAB"},
         {"kty": "RSA", "alg": "PS256", "n": _RSA_N, "e": "AQAB"},
+        *(_akp(algorithm) for algorithm in POST_QUANTUM if mldsa.OFFERED),
     )
 }
 """Made once; their private halves were never kept."""
