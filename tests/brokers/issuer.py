@@ -24,8 +24,9 @@ from tests.flows.test_command_line import COMMAND, environment, free_port
 
 from watchword.client import ClientCredentials
 from watchword.jose.development_ca import development_certificate
-from watchword.server.app import Application, World, initialise
+from watchword.server.app import Application, initialise
 from watchword.server.config import Settings
+from watchword.server.services import World
 
 ADMIN_API = "urn:watchword:admin"
 LIFETIME = 60

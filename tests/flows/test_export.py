@@ -17,9 +17,10 @@ from tests.support.instance import ISSUER, Instance, credentials_of, instance
 from tests.support.nodes import settings
 
 from watchword.jose.sealing import create_master_key
-from watchword.server.app import Application, World, import_instance
+from watchword.server.app import Application, import_instance
 from watchword.server.registry.errors import Conflict
 from watchword.server.service.export_file import DamagedExport, ExportWriter
+from watchword.server.services import World
 from watchword.server.storage import schema
 from watchword.server.storage.transfer import MOVES, STAYS
 

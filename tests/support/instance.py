@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
-from watchword.server.app import Application, Services, World, initialise
+from watchword.server.app import Application, initialise
 from watchword.server.config import Settings
+from watchword.server.services import Services, World
 
 BASE = "http://127.0.0.1:8480"
 ISSUER = f"{BASE}/t/default"

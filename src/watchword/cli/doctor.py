@@ -66,7 +66,7 @@ def _anchors(anchors: Any, settings: Any) -> list[tuple[str, str, bool]]:
 
 
 def _database(settings: object) -> list[tuple[str, str, bool]]:
-    from watchword.server.app import open_services
+    from watchword.server.services import open_services
 
     async def look() -> list[tuple[str, str, bool]]:
         services = await open_services(settings)  # type: ignore[arg-type]
