@@ -326,7 +326,24 @@ def tenant_list(json: Json = False) -> None:
     if json:
         say.data(found)
     else:
-        say.rows(found, ["slug", "name", "enabled"])
+        say.rows(found, ["slug", "name", "enabled", "profile"])
+
+
+@tenant.command("update")
+def tenant_update(
+    slug: str,
+    profile: Annotated[
+        str | None, typer.Option(help="fapi2: only what FAPI 2.0 lets pass; none: everything that is good elsewhere")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Change a tenant. A profile is refused while applications would stop working under it, and each is named."""
+    change = {} if profile is None else {"profile": "" if profile == "none" else profile}
+    changed = AdminClient().call("PATCH", f"/tenants/{slug}", change)
+    if json:
+        say.data(changed)
+    else:
+        say.done(f"{slug}: profile {changed['profile'] or 'none'}")
 
 
 @tenant.command("delete")

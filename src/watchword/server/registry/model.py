@@ -29,6 +29,7 @@ AuthMethod = Literal[
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA"]
 TokenType = Literal["at+jwt", "JWT"]
+ProfileName = Literal["", "fapi2"]
 
 CLIENT_CREDENTIALS = "client_credentials"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
@@ -267,6 +268,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     appid_claims: tuple[ClaimMapping, ...] = ()
     anchors: tuple[TrustAnchor, ...] = ()
     """Whose certificates count for tls_client_auth."""
+    profile: ProfileName = ""
+    """What it refuses beyond what everybody does; see `registry/profiles.py`."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

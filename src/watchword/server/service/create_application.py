@@ -19,10 +19,12 @@ from ..registry.model import (
     Grant,
     Kind,
     Secret,
+    Tenant,
 )
+from ..registry.profiles import PROFILES, application_gap
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
-from .desk import Caller, Desk, apis_of, issuers_of, roles_of
+from .desk import Caller, Desk, apis_of, found, issuers_of, roles_of
 from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .imported_secrets import check_imported_digest
 from .ports import Transaction
@@ -162,3 +164,7 @@ async def check_application(tx: Transaction, application: Application) -> None:
             raise Invalid(f"there is no role {role_id!r}", field="role_ids")
     if len({secret.id for secret in application.secrets}) != len(application.secrets):
         raise Conflict("two secrets have one id")
+    tenant: Tenant = found(await tx.tenants.get("", application.tenant_id), "tenant")
+    gap = application_gap(PROFILES[tenant.profile], application) if application.enabled else ""
+    if gap:
+        raise Invalid(f"the profile {tenant.profile} of this tenant refuses {gap}", field="auth_method")

@@ -123,6 +123,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     slug: str
     name: str
     enabled: bool
+    profile: str
     created_at: int
     version: int
 
@@ -248,6 +249,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "slug": t.slug,
         "name": t.name,
         "enabled": t.enabled,
+        "profile": t.profile,
         "created_at": t.created_at,
         "version": t.version,
     }

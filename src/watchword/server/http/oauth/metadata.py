@@ -12,6 +12,7 @@ from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
 from ...registry.model import CERTIFICATE_METHODS
+from ...registry.profiles import PROFILES, Profile
 from ...service.view import TenantView
 from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json
 
@@ -23,13 +24,16 @@ class ClientCertificatePolicy(Struct, frozen=True):
     issuer_of: Callable[[str], str] | None = None
 
 
-def metadata(issuer: str, aliases: str | None = None, certificates: bool = False) -> bytes:
+def metadata(
+    issuer: str, aliases: str | None = None, certificates: bool = False, profile: Profile = PROFILES[""]
+) -> bytes:
     """Only what is enforced is advertised (RFC 8414 section 2), and only by a name that others know.
 
     `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5).
     """
     hidden = ("federated_jwt", *(() if certificates else CERTIFICATE_METHODS))
-    methods = [name for name in METHODS if name not in hidden]
+    methods = [name for name in METHODS if name not in hidden and name in (profile.auth_methods or METHODS)]
+    algorithms = [name for name in SIGNING_ALGORITHMS if name in (profile.algorithms or SIGNING_ALGORITHMS)]
     more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
     if aliases is not None:
         more["mtls_endpoint_aliases"] = {
@@ -49,11 +53,11 @@ def metadata(issuer: str, aliases: str | None = None, certificates: bool = False
                 "response_types_supported": [],
                 "grant_types_supported": list(GRANTS),
                 "token_endpoint_auth_methods_supported": methods,
-                "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+                "token_endpoint_auth_signing_alg_values_supported": algorithms,
                 "introspection_endpoint_auth_methods_supported": methods,
-                "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+                "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
                 "revocation_endpoint_auth_methods_supported": methods,
-                "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+                "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
                 "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
                 **more,
             }
@@ -79,7 +83,7 @@ class PublicDocuments:
         """RFC 8414 section 3."""
         alias_of = self._certificates.issuer_of
         aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
-        await self.answer(scope, send, metadata(issuer, aliases, self._certificates.taken))
+        await self.answer(scope, send, metadata(issuer, aliases, self._certificates.taken, tenant.profile))
 
     async def answer(self, scope: Scope, send: Send, body: bytes) -> None:
         """With an ETag, so that a poll costs 304 and no body; HEAD has no body either."""
