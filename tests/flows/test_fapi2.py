@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 from tests.support.assertions import TYPE, compose, jwks, refused
 from tests.support.certificates import Held, authority, cn, issue
-from tests.support.instance import BASE, Instance, instance, node
+from tests.support.instance import BASE, Instance, credentials_of, instance, node
 from tests.support.proofs import proof_of
 
 from watchword.jose import Algorithm, PrivateKey
@@ -153,6 +153,25 @@ async def test_no_token_without_a_key(bank: Bank) -> None:
         headers={"client-cert": bank.held("c_mtls").rfc9440},
     )  # fmt: skip
     assert surface.status_code == 401, surface.text  # it knows secrets alone
+
+
+async def test_an_application_that_is_bound_by_dpop(bank: Bank) -> None:
+    """RFC 9449 section 5.2: where it says so, a certificate beside the request does not do in place of a proof."""
+    wanted = {"require_dpop": True}
+    changed = await bank.call("PATCH", f"/applications/{bank.c_mtls}", wanted)
+    assert changed.json()["require_dpop"] is True
+    shown = {"client-cert": bank.held("c_mtls").rfc9440}
+    answer = await bank.token({"client_id": bank.c_mtls}, shown)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
+    assert claims_of(await bank.token({"client_id": bank.c_mtls}, {**shown, **bank.proof()}))["cnf"].keys() == {"jkt"}
+    ww, body = bank.ww, {"name": "secret", "require_dpop": True}
+    api = await ww.api("https://elsewhere.example/", "a:read")
+    secret = credentials_of(await ww.application(api=api, **body))  # type: ignore[arg-type]
+    bare = await ww.token(secret)
+    assert (bare.status_code, bare.json()["error"]) == (400, "invalid_dpop_proof")
+    form = {"grant_type": "client_credentials"}
+    surface = await ww.http.post(f"{BASE}/oauth/v4/default/token", data=form, auth=secret)
+    assert (surface.status_code, surface.json()["error"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "PS256", "EdDSA", "RS256"])

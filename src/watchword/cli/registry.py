@@ -78,6 +78,9 @@ def app_create(
     require_bound: Annotated[
         bool, typer.Option("--require-bound", help="Only tokens that are bound to a key of its own")
     ] = False,
+    require_dpop: Annotated[
+        bool, typer.Option("--require-dpop", help="The same, by DPoP and not by a certificate")
+    ] = False,
     issuer: Issuer = None,
     claim: Claim = None,
     claim_is: ClaimIs = None,
@@ -103,6 +106,8 @@ def app_create(
         body["jwks"] = read_certificates(certificate)
     if require_bound:
         body["require_bound"] = True
+    if require_dpop:
+        body["require_dpop"] = True
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is not None:

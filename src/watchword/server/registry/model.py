@@ -178,6 +178,8 @@ class Application(Struct, frozen=True, kw_only=True):
     """Whom its certificate names, for the method of that name."""
     require_bound: bool = False
     """Its tokens are bound to a key of its own, or there are none."""
+    require_dpop: bool = False
+    """The same, by DPoP and not by a certificate (RFC 9449 section 5.2, dpop_bound_access_tokens)."""
     identities: tuple[IdentityRule, ...] = ()
     """Which statements of trusted issuers prove it; one of them is enough."""
     grants: tuple[Grant, ...] = ()

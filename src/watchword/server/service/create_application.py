@@ -55,6 +55,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jwks_uri: str | None = None
     tls_client_auth: CertificateName | None = None
     require_bound: bool = False
+    require_dpop: bool = False
     identities: tuple[NewIdentityRule, ...] = ()
 
 
@@ -76,6 +77,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         jwks_uri=wanted.jwks_uri,
         tls_client_auth=wanted.tls_client_auth,
         require_bound=wanted.require_bound,
+        require_dpop=wanted.require_dpop,
         identities=tuple(new_rule(desk, rule) for rule in wanted.identities),
         grants=wanted.grants,
         role_ids=wanted.role_ids,

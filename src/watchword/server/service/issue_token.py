@@ -14,7 +14,7 @@ from ..protocol.access import Access
 from ..protocol.binding import bind
 from ..protocol.claims import access_token_claims, encode, token_id
 from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
-from ..protocol.errors import OAuthError, Unavailable
+from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable
 from ..protocol.grants import grant_for
 from ..protocol.profile import hold_to, window_in
 from ..protocol.request import TokenRequest
@@ -113,6 +113,8 @@ class IssueToken:
         key = None
         if request.proof is not None:
             key = prove_possession(request.proof, tenant.tenant.tenant_id, self._proof_rules(tenant), now)
+        elif standing.application.require_dpop:
+            raise InvalidDpopProof("this application's tokens are bound by DPoP: send a proof with the request")
         if tenant.profile.name:
             shown = key is not None or request.unverified_credentials.certificate is not None
             access = hold_to(tenant.profile, access, shows_key=shown)

@@ -59,6 +59,7 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     jwks_uri: str | None
     tls_client_auth: CertificateName | None
     require_bound: bool
+    require_dpop: bool
     identities: tuple[IdentityRule, ...]
     created_at: int
     version: int
@@ -205,7 +206,8 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
         "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,
-        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "identities": a.identities,
+        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "require_dpop": a.require_dpop,
+        "identities": a.identities,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
