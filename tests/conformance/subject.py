@@ -66,6 +66,8 @@ class Subject:
     """Trusts the servers, and shows no certificate."""
     clients: dict[Variant, tuple[Client, Client]]
     """Two for each variant."""
+    admin_id: str
+    """The tenant's administrator, whose certificate and key are `admin.pem` and `admin.key` in the folder."""
 
 
 @contextmanager
@@ -87,9 +89,9 @@ def subject(folder: Path) -> Iterator[Subject]:
     try:
         wait_for(port, child, log)
         base, plain = f"https://127.0.0.1:{port}", _trusting(folder)
-        clients = _registered(folder, base, client_ca, device)
+        clients, admin_id = _registered(folder, base, client_ca, device)
         with _api(folder, f"{base}/t/bank", certificate, key) as api:
-            yield Subject(folder, f"{base}/t/bank", api, plain, clients)
+            yield Subject(folder, f"{base}/t/bank", api, plain, clients, admin_id)
     finally:
         child.terminate()
         child.wait(15)
@@ -102,7 +104,7 @@ def _trusting(folder: Path, held: Held | None = None, name: str = "") -> ssl.SSL
     return context
 
 
-def _registered(folder: Path, base: str, ca: Held, device: Held) -> dict[Variant, tuple[Client, Client]]:
+def _registered(folder: Path, base: str, ca: Held, device: Held) -> tuple[dict[Variant, tuple[Client, Client]], str]:
     """A tenant with two clients a method; its administrator has a certificate, and the one with the secret goes."""
     first = tomllib.loads((folder / "profile.toml").read_text())
     issuer, now = f"{base}/t/bank", time.time()
@@ -154,7 +156,8 @@ def _registered(folder: Path, base: str, ca: Held, device: Held) -> dict[Variant
             gone = by_certificate.delete(f"{base}/api/v1/applications/{bank['client_id']}", headers=bearer)
             assert gone.status_code == 204, gone.text
         _ok(http.patch(f"{base}/api/v1/tenants/bank", json={"profile": "fapi2"}, headers=operator))
-    return {pair: (found[f"{pair[0]}-{pair[1]}-1"], found[f"{pair[0]}-{pair[1]}-2"]) for pair in VARIANTS}
+    pairs = {pair: (found[f"{pair[0]}-{pair[1]}-1"], found[f"{pair[0]}-{pair[1]}-2"]) for pair in VARIANTS}
+    return pairs, admin.client_id
 
 
 def _ok(answer: httpx.Response) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.conformance.modules import MODULES
 from tests.conformance.subject import VARIANTS, Auth, Constrain, Subject, subject
 from tests.conformance.suite import Suite
 from tests.support.certificates import cn, issue
+from tests.support.served import watchword
 
 RUNS = [
     pytest.param(name, auth, constrain, id=f"{name} {auth} {constrain}")
@@ -73,3 +74,33 @@ def _handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
         except ssl.SSLWantReadError:
             continue
     return sides[0].version() is not None and sides[1].version() is not None
+
+
+def test_the_operators_side(under_test: Subject) -> None:
+    """A tenant that its operator can no longer manage by the command line would be switched back."""
+    folder, (issuer, base) = under_test.folder, (under_test.issuer, under_test.issuer.partition("/t/")[0])
+    trusting = {"SSL_CERT_FILE": str(folder / "servers.pem")}
+    mine = {
+        "WATCHWORD_ISSUER": issuer, "WATCHWORD_CLIENT_ID": under_test.admin_id, **trusting,
+        "WATCHWORD_CLIENT_CERTIFICATE_FILE": "admin.pem", "WATCHWORD_CLIENT_KEY_FILE": "admin.key",
+    }  # fmt: skip
+    listed = watchword(folder, "app", "list", "--json", **mine)
+    assert listed.returncode == 0, listed.stderr
+    assert {"mtls-dpop-1", "admin"} <= {one["name"] for one in json.loads(listed.stdout)}
+    refused = watchword(folder, "app", "create", "with a secret", **mine)
+    assert refused.returncode == 1
+    assert "client_secret_basic: use one of private_key_jwt" in " ".join(refused.stderr.split())
+    default = watchword(folder, "tenant", "update", "default", "--profile", "fapi2", **trusting)
+    assert default.returncode == 1
+    assert "application administrator" in " ".join(default.stderr.split())
+    tenants = watchword(folder, "tenant", "list", "--json", **trusting)
+    assert {one["slug"]: one["profile"] for one in json.loads(tenants.stdout)} == {"default": "", "bank": "fapi2"}
+    name = "profile fapi2 of tenant bank"
+    for settings, good, said in (
+        ({"WATCHWORD_PUBLIC_URL": base, "WATCHWORD_CLIENT_CERT_HEADER": "client-cert", "WATCHWORD_TRUSTED_PROXIES": "10.0.0.1"}, True, ""),
+        ({"WATCHWORD_PUBLIC_URL": base}, True, "no certificate reaches us"),
+        ({"WATCHWORD_CLOCK_TOLERANCE": "5"}, False, "plain HTTP"),
+    ):  # fmt: skip
+        found = {one["check"]: one for one in json.loads(watchword(folder, "doctor", "--json", **settings).stdout)}
+        assert found[name]["good"] is good, found
+        assert said in found[name]["advice"] if said else found[name]["advice"] == ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from ipaddress import ip_address
 from typing import Any
 
+from cryptography import x509
 from hypothesis import strategies as st
 from tests.fuzz.parsers import ISSUER, KEY, NOW, TARGET
 from tests.support.assertions import compose
@@ -42,6 +44,13 @@ def held() -> list[Held]:
 
 
 _LEAF, _CA = held()
+_NAMED = issue(
+    cn("named"), NOW, _CA,
+    names=[
+        x509.DNSName("c.example"), x509.UniformResourceIdentifier("spiffe://a/b"), x509.RFC822Name("a@example.org"),
+        x509.IPAddress(ip_address("2001:db8::1")), x509.DirectoryName(cn("inner")),
+    ],
+)  # fmt: skip
 SEEDS: dict[str, list[bytes]] = {
     "client_cert": [
         f"client-cert: {_LEAF.rfc9440}".encode(),
@@ -106,8 +115,17 @@ def tokens(draw: st.DrawFn, name: str) -> bytes:
     return draw(mutated(made)) if draw(st.integers(0, 3)) == 0 else made
 
 
+@st.composite
+def certificates(draw: st.DrawFn) -> bytes:
+    """Damaged inside, and then packed as it should be: what reads a certificate's names meets them all."""
+    der = draw(mutated(draw(st.sampled_from([_LEAF.der, _CA.der, _NAMED.der]))))
+    return b"client-cert: :" + base64.b64encode(der) + b":"
+
+
 def inputs(name: str) -> st.SearchStrategy[bytes]:
     """For a parser."""
+    if name == "client_cert":
+        return certificates() | st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
     if name in SEEDS:
         return st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
     return tokens(name) | st.binary(max_size=200)

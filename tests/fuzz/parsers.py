@@ -85,6 +85,9 @@ def _certificate(kind: HeaderKind, data: bytes) -> str:
             is_named(certificate, CertificateName(subject_dn="CN=c"))
             is_named(certificate, CertificateName(san_dns="c.example"))
             is_named(certificate, CertificateName(san_ip="::1"))
+            is_named(certificate, CertificateName(san_uri="spiffe://a/b"))
+            is_named(certificate, CertificateName(san_email="a@example.org"))
+            certificate.check_is_callers()
     except UnacceptableCertificate as error:
         return f"UnacceptableCertificate: {error.rule}"
     return "read"

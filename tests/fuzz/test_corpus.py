@@ -18,7 +18,7 @@ def test_what_was_found_before(name: str) -> None:
     """A rule of a parser that is never reached any more is one that was lost; a crash that came back is a 500."""
     kept = sorted((CORPUS / name).iterdir())
     kinds = {kind_of(PARSERS[name](path.read_bytes())) for path in kept}
-    assert len(kinds) == len(kept) >= 10
+    assert len(kinds) == len(kept) >= 7
     assert kinds & {"proven", "read"}
 
 
