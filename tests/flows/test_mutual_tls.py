@@ -1,6 +1,6 @@
 """Mutual TLS (RFC 8705), case by case (`cases/mtl.yaml`): the certificate comes from a trusted proxy's header here,
 
-in `tests/flows/test_mutual_tls_listener.py` from our own TLS handshake.
+in `test_mutual_tls_cases.py` and `test_mutual_tls_listener.py` from our own TLS handshake.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def claims_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 async def test_the_happy_path(w: World) -> None:
-    """MTL-001: a client of a company's own PKI gets its token; the audit log says with which certificate."""
+    """Section 2.1: a client of a company's own PKI gets its token; the audit log says with which certificate."""
     claims = claims_of(await w.token(w.c_mtls, w.certificate))
     assert claims["sub"] == w.c_mtls
     assert "cnf" not in claims
@@ -218,7 +218,7 @@ async def test_spellings_of_a_name(w: World) -> None:
     ],
 )
 async def test_alternative_names(w: World, member: str, value: str, right: Any, wrong: Any) -> None:
-    """MTL-007: RFC 8705 names four kinds besides the subject; each compares by its own rules, and never across kinds."""
+    """Section 2.1.2: RFC 8705 names four kinds besides the subject; each compares by its own rules, and never across kinds."""
     app = await w.app("san", tls_client_auth={member: value})
     other = x509.DNSName("other.example")
     assert (await w.token(app, w.leaf("x", names=[other, right]))).status_code == 200
@@ -227,7 +227,7 @@ async def test_alternative_names(w: World, member: str, value: str, right: Any, 
 
 
 async def test_authorities(w: World) -> None:
-    """MTL-008, MTL-010: an authority that the tenant does not trust vouches for nobody, whatever its name is."""
+    """An authority that the tenant does not trust vouches for nobody, whatever its name is."""
     namesake = authority("CA", w.now)
     refused(await w.token(w.c_mtls, w.leaf("c_mtls", namesake)))
     refused(await w.token(w.c_mtls, w.leaf("c_mtls", namesake), namesake))
@@ -265,8 +265,8 @@ async def test_intermediates(w: World) -> None:
         {"key": rsa.generate_private_key(65537, 1024)},
         {"key": ec.generate_private_key(ec.SECP224R1())},
     ],
-    ids=["MTL-011 no clientAuth", "MTL-011 CA as leaf", "MTL-011 no digitalSignature", "MTL-013 expired",
-         "MTL-013 not yet", "MTL-014 RSA 1024", "MTL-014 P-224"],
+    ids=["MTL-011 no clientAuth", "MTL-011 CA as leaf", "MTL-011 no digitalSignature", "expired",
+         "not yet", "RSA 1024", "P-224"],
 )  # fmt: skip
 async def test_a_certificate_that_is_not_good(w: World, wrong: dict[str, Any]) -> None:
     """An authority's signature is not enough: a web server's, an expired or a weak certificate authenticates nobody."""
@@ -296,7 +296,7 @@ async def test_a_header_that_cannot_be_read(w: World, headers: list[tuple[str, s
 
 
 async def test_the_header_of_anybody_else(tmp_path: Path) -> None:
-    """MTL-018: who can reach the port could otherwise be any client by writing a header."""
+    """Who can reach the port could otherwise be any client by writing a header."""
     async with instance(tmp_path, client_cert_header="client-cert", trusted_proxies=("10.0.0.9",)) as ww:
         api, ca = await ww.api("https://rs1.example/", "a:read"), authority("CA", ww.clock.now)
         await ww.call("POST", "/trust-anchors", {"pem": ca.pem})
@@ -341,7 +341,7 @@ async def test_envoys_header(tmp_path: Path) -> None:
 
 
 async def test_a_bound_token(w: World) -> None:
-    """MTL-016, MTL-017, MTL-019: a stolen token is worth nothing; a renewed certificate gets tokens of its own."""
+    """MTL-019: a renewed certificate gets tokens of its own; what becomes of a stolen one is in `test_mutual_tls_cases.py`."""
     assert (await w.ww.call("PATCH", f"/applications/{w.c_mtls}", {"require_bound": True})).status_code == 200
     first = claims_of(await w.token(w.c_mtls, w.certificate))
     assert first["cnf"] == {"x5t#S256": certificate_thumbprint(w.certificate.der)}

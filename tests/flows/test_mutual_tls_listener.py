@@ -89,7 +89,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_a_token_over_real_tls(served: Served) -> None:
-    """MTL-001, MTL-002: both methods from curl; the certificate of the handshake is the one that the token names."""
+    """MTL-002: both methods from curl; the certificate of the handshake is the one that the token names."""
     for held, name, client_id in ((served.client, "c", served.client_id), (served.device, "d", served.device_id)):
         status, body, _ = served.curl(client_id, *served.showing(held, name))
         assert status == 200, body
@@ -99,7 +99,7 @@ def test_a_token_over_real_tls(served: Served) -> None:
 
 
 def test_refused_over_real_tls(served: Served) -> None:
-    """MTL-003, MTL-005, MTL-012, MTL-013: whoever gets through the handshake and is not the client is told so in HTTP."""
+    """MTL-003, MTL-005, MTL-012: whoever gets through the handshake and is not the client is told so in HTTP."""
     now = time.time()
     shown = served.showing(served.client, "c")
     expired = issue(cn("c_mtls"), now - 90 * 86_400, served.ca)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -128,6 +129,38 @@ async def test_claims_that_say_no(w: World, changed: dict[str, Any]) -> None:
     assert (await w.pkj.token()).status_code == 200
 
 
+async def test_an_issuer_with_a_name(tmp_path: Path) -> None:
+    """PKJ-006: two spellings of one URL are two issuers; whoever normalises one of them accepts another server's."""
+    async with instance(tmp_path, public_url="https://id.example") as ww:
+        api = await ww.api("https://rs1.example/", "a:read")
+        pkj, right = await Caller.register(ww, api, "c_pkj"), "https://id.example/t/default"
+        for near in (
+            "https://ID.EXAMPLE/t/default", "https://id.example:443/t/default", "http://id.example/t/default",
+            f"{right}/", right[:-1], f"{right}.evil", "https://id.example/t/%64efault", "https://id.example./t/default",
+        ):  # fmt: skip
+            refused(await pkj.token(aud=near))
+        assert (await pkj.token(aud=right)).status_code == 200
+
+
+async def test_no_header_makes_us_ask_anybody(tmp_path: Path) -> None:
+    """PKJ-032: a stranger could make us fetch what he likes, from inside our network."""
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return []
+
+    async with instance(tmp_path, world_of={"resolve": resolve}) as ww:
+        pkj = await Caller.register(ww, await ww.api("https://rs1.example/", "a:read"), "c_pkj")
+        for changed in ({"jku": f"{EVIL}/jwks"}, {"x5u": f"{EVIL}/cert"}):
+            for kid in (pkj.key.kid, "another", None):
+                refused(await pkj.token(header=pkj.header(kid=kid, **changed)))
+        assert asked == []
+        wanted = {"name": "x", "auth_method": "private_key_jwt", "jwks_uri": f"{EVIL}/jwks"}
+        await ww.call("POST", "/applications", wanted)
+        assert asked == ["evil.example"]  # the recorder records
+
+
 EDGES: list[tuple[str, dict[str, float]]] = [
     ("the last moment", {"exp": -9}),
     ("iat as far ahead as clocks differ", {"iat": 10, "nbf": 10}),
@@ -219,9 +252,11 @@ async def test_hmac_by_the_public_key(w: World) -> None:
     caller = await Caller.register(w.ww, w.api, "rsa", PrivateKey.generate(Algorithm.RS256))
     jwk = caller.key.public.to_jwk()
     pem = caller.key.public.to_pem()
-    for key in (pem, pem.strip(), json.dumps(jwk), json.dumps({"keys": [jwk]}), jwk["n"]):
+    texts = (pem, pem.strip(), json.dumps(jwk), json.dumps({"keys": [jwk]}), jwk["n"])
+    der = base64.b64decode("".join(pem.split("\n")[1:-2]))
+    for key in (*(text.encode() for text in texts), der, der[24:], base64.urlsafe_b64decode(jwk["n"] + "==")):
         for header in ({"alg": "HS256"}, {"alg": "HS256", "kid": jwk["kid"]}):
-            refused(await caller.token(header=header, sign=hs256(key.encode())))
+            refused(await caller.token(header=header, sign=hs256(key)))
     assert (await caller.token()).status_code == 200
 
 

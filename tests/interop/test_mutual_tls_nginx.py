@@ -20,7 +20,7 @@ HEADER = ("--trusted-proxy", "127.0.0.1", "--client-cert-header", "x-forwarded-c
 
 
 def test_nginx(tmp_path: Path) -> None:
-    """MTL-018: the documented proxy would let callers write the header themselves, or lose the certificate."""
+    """The documented proxy would let callers write the header themselves, or lose the certificate."""
     now, port = time.time(), free_port()
     ca_file, certificate, key = development_certificate(tmp_path / "tls", now)
     ca = authority("company CA", now)

@@ -65,6 +65,42 @@ def _anchors(anchors: Any, settings: Any) -> list[tuple[str, str, bool]]:
     return [("trust anchors", advice, reach)]
 
 
+def _deployment_gaps(tenant: Any, settings: Any) -> list[str]:
+    """What a tenant's profile needs of the process around it."""
+    from watchword.server.registry.profiles import PROFILES
+
+    least, most = PROFILES[tenant.profile].leeway
+    found = []
+    if settings.base_url.startswith("http://"):
+        found.append("callers reach it by plain HTTP: give --tls-cert and --tls-key, or --public-url https://...")
+    if not least <= settings.clock_tolerance <= most:
+        found.append(
+            f"clock_tolerance is {settings.clock_tolerance:g} s: it counts as the nearest of {least:g} to {most:g}"
+        )
+    if not settings.takes_certificates:
+        found.append("no certificate reaches us: applications can use private_key_jwt with DPoP only")
+    return found
+
+
+async def _profiles(services: Any, settings: Any) -> list[tuple[str, str, bool]]:
+    """Of every tenant that has one: what it lacks, thing by thing; without TLS it is none."""
+    from watchword.server.registry.profiles import PROFILES
+    from watchword.server.service.change_tenant import MAX_NAMED, gaps
+    from watchword.server.service.desk import EVERYTHING
+
+    checks = []
+    async with services.storage.store.snapshot() as tx:
+        for tenant in await tx.tenants.page("", None, EVERYTHING):
+            if not tenant.profile:
+                continue
+            inside = [gap async for gap in gaps(tx, tenant.tenant_id, PROFILES[tenant.profile])]
+            around = _deployment_gaps(tenant, settings)
+            good = not inside and not settings.base_url.startswith("http://")
+            advice = "; ".join([*inside[:MAX_NAMED], *around])
+            checks.append((f"profile {tenant.profile} of tenant {tenant.slug}", advice, good))
+    return checks
+
+
 def _database(settings: object) -> list[tuple[str, str, bool]]:
     from watchword.server.services import open_services
 
@@ -77,6 +113,7 @@ def _database(settings: object) -> list[tuple[str, str, bool]]:
                 ("database", "", True),
                 ("signing keys", "" if keys else "none active: run `watchword init`", keys),
                 *(_anchors(tenant.tenant.anchors, settings) if tenant is not None else []),
+                *await _profiles(services, settings),
             ]
         finally:
             await services.storage.close()

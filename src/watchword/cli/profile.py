@@ -11,6 +11,8 @@ One file, mode 0600. What `init` writes at its top is the profile ``default``; o
     issuer = "https://id.example/t/acme"
     client_id = "..."
     client_secret_file = "/run/secrets/nightly"
+
+In place of a secret, `client_certificate_file` and `client_key_file` (PEM) prove it by mutual TLS.
 """
 
 from __future__ import annotations
@@ -24,22 +26,26 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watchword.client import Secret, SecretMissing, from_file
+from watchword.client import ClientCertificate, Secret, SecretMissing, from_file
 from watchword.client.sources import SYSTEMD_NAME, SecretSource
 
 from .say import fail, misuse
 
 DEFAULT = "default"
-_FIELDS = ("issuer", "client_id", "client_secret", "client_secret_file")
+_FIELDS = (
+    "issuer", "client_id", "client_secret", "client_secret_file", "client_certificate_file", "client_key_file",
+)  # fmt: skip
 
 
 class Profile(Struct, frozen=True):
-    """An issuer and the credentials of one application there; the secret, or the file that holds it."""
+    """An issuer and the credentials of one application there: a secret, the file that holds it, or a certificate."""
 
     issuer: str = ""
     client_id: str = ""
     client_secret: str = ""
     client_secret_file: str = ""
+    client_certificate_file: str = ""
+    client_key_file: str = ""
 
     def __repr__(self) -> str:
         return f"Profile({self.issuer!r}, {self.client_id!r}, ...)"
@@ -50,6 +56,12 @@ class Profile(Struct, frozen=True):
             return from_file(self.client_secret_file)
         kept = Secret(self.client_secret)
         return lambda: kept
+
+    def certificate(self) -> ClientCertificate | None:
+        """What the application shows in a TLS handshake, where that is how it proves itself."""
+        if not self.client_certificate_file:
+            return None
+        return ClientCertificate(self.client_certificate_file, self.client_key_file or self.client_certificate_file)
 
 
 class Profiles(Struct, frozen=True):
@@ -112,7 +124,7 @@ def load(name: str | None = None) -> Profile:
     if not asked:
         found = _with_environment(found)
     missing = [f"WATCHWORD_{field.upper()}" for field in _FIELDS[:2] if not getattr(found, field)]
-    if not found.client_secret and not found.client_secret_file:
+    if not found.client_secret and not found.client_secret_file and not found.client_certificate_file:
         missing.append("WATCHWORD_CLIENT_SECRET")
     if missing:
         fail(f"not set: {', '.join(missing)}", f"set them, or let `watchword init` write {path()}")
@@ -135,12 +147,14 @@ def issuer() -> str | None:
 
 
 def _with_environment(found: Profile) -> Profile:
-    one = Profile(
-        os.environ.get("WATCHWORD_ISSUER") or found.issuer,
-        os.environ.get("WATCHWORD_CLIENT_ID") or found.client_id,
-        found.client_secret,
-        found.client_secret_file,
+    one = replace(
+        found,
+        issuer=os.environ.get("WATCHWORD_ISSUER") or found.issuer,
+        client_id=os.environ.get("WATCHWORD_CLIENT_ID") or found.client_id,
     )
+    if place := os.environ.get("WATCHWORD_CLIENT_CERTIFICATE_FILE"):
+        key = os.environ.get("WATCHWORD_CLIENT_KEY_FILE", "")
+        return replace(one, client_certificate_file=place, client_key_file=key)
     if place := os.environ.get("WATCHWORD_CLIENT_SECRET_FILE"):
         return replace(one, client_secret_file=place)
     if secret := os.environ.get("WATCHWORD_CLIENT_SECRET"):

@@ -78,6 +78,9 @@ def app_create(
     require_bound: Annotated[
         bool, typer.Option("--require-bound", help="Only tokens that are bound to a key of its own")
     ] = False,
+    require_dpop: Annotated[
+        bool, typer.Option("--require-dpop", help="The same, by DPoP and not by a certificate")
+    ] = False,
     issuer: Issuer = None,
     claim: Claim = None,
     claim_is: ClaimIs = None,
@@ -108,6 +111,8 @@ def app_create(
         body["require_bound"] = True
     if introspection_alg is not None:
         body["introspection_signed_response_alg"] = introspection_alg
+    if require_dpop:
+        body["require_dpop"] = True
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is not None:
@@ -340,7 +345,24 @@ def tenant_list(json: Json = False) -> None:
     if json:
         say.data(found)
     else:
-        say.rows(found, ["slug", "name", "enabled"])
+        say.rows(found, ["slug", "name", "enabled", "profile"])
+
+
+@tenant.command("update")
+def tenant_update(
+    slug: str,
+    profile: Annotated[
+        str | None, typer.Option(help="fapi2: only what FAPI 2.0 lets pass; none: everything that is good elsewhere")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Change a tenant. A profile is refused while applications would stop working under it, and each is named."""
+    change = {} if profile is None else {"profile": "" if profile == "none" else profile}
+    changed = AdminClient().call("PATCH", f"/tenants/{slug}", change)
+    if json:
+        say.data(changed)
+    else:
+        say.done(f"{slug}: profile {changed['profile'] or 'none'}")
 
 
 @tenant.command("delete")

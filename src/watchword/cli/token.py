@@ -65,7 +65,7 @@ def credentials(name: str | None, resource: str | None, scope: str | None, cache
         return ClientCredentials(
             known.issuer,
             known.client_id,
-            known.secret(),
+            known.certificate() or known.secret(),
             resource=resource,
             scope=scope,
             cache=DiskCache() if cache else None,

@@ -31,6 +31,27 @@ MAX_PROOF: Final = 8_192
 REMEMBERED: Final = 1_024
 _TYPE: Final = "dpop+jwt"
 _HEADER: Final = frozenset({"typ", "alg", "jwk"})
+_MEANINGFUL: Final = frozenset(
+    {
+        "jku",
+        "kid",
+        "x5u",
+        "x5c",
+        "x5t",
+        "x5t#S256",
+        "cty",
+        "crit",
+        "b64",
+        "enc",
+        "zip",
+        "epk",
+        "apu",
+        "apv",
+        "iv",
+        "tag",
+    }
+) | {"p2s", "p2c", "url", "nonce", "iss", "sub", "aud"}
+"""Registered for something that a proof does not have. Others are ignored (RFC 7515 section 4)."""
 _PUBLIC: Final = frozenset({"kty", "crv", "x", "y", "n", "e"})
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII)
@@ -192,7 +213,7 @@ def _check_request(claims: dict[str, Any], target: ProofTarget) -> None:
 def _embedded(unverified_head: str, algorithms: tuple[Algorithm, ...]) -> tuple[PublicKey, str]:
     """The key of a header, and its thumbprint: a pure function of the text, and callers send one text each time."""
     header = json_object(unb64url(unverified_head.encode()))
-    algorithm, _ = check_header(header, algorithms, _HEADER)
+    algorithm, _ = check_header(header, algorithms, _HEADER | (header.keys() - _MEANINGFUL))
     check_type(header, (_TYPE,))
     jwk = header.get("jwk")
     if not isinstance(jwk, dict) or PRIVATE_MEMBERS & jwk.keys():

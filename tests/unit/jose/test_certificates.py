@@ -111,7 +111,7 @@ def test_a_header_that_is_right() -> None:
 
 
 def test_sha_1_signs_nothing(tmp_path: Path) -> None:
-    """MTL-014: a SHA-1 signature can be moved to another certificate by who can pay for a collision."""
+    """A SHA-1 signature can be moved to another certificate by who can pay for a collision."""
     trusted = authority("CA", time.time())
     ca, key = trusted.files(tmp_path, "ca")
     _, own = HELD.files(tmp_path, "leaf")

@@ -41,7 +41,7 @@ def check_grant_allowed(application: Application, grant_type: str) -> None:
 
 def must_be_bound(application: Application, targets: tuple[Api, ...]) -> bool:
     """One of them is enough to want it."""
-    return application.require_bound or any(api.require_bound for api in targets)
+    return application.require_bound or application.require_dpop or any(api.require_bound for api in targets)
 
 
 def asked_scopes(scope: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ AuthMethod = Literal[
 TokenFormat = Literal["jwt", "opaque"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 TokenType = Literal["at+jwt", "JWT"]
+ProfileName = Literal["", "fapi2"]
 
 CLIENT_CREDENTIALS = "client_credentials"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
@@ -177,6 +178,8 @@ class Application(Struct, frozen=True, kw_only=True):
     """Whom its certificate names, for the method of that name."""
     require_bound: bool = False
     """Its tokens are bound to a key of its own, or there are none."""
+    require_dpop: bool = False
+    """The same, by DPoP and not by a certificate (RFC 9449 section 5.2, dpop_bound_access_tokens)."""
     identities: tuple[IdentityRule, ...] = ()
     """Which statements of trusted issuers prove it; one of them is enough."""
     introspection_signed_response_alg: SigningAlgorithm | None = None
@@ -273,6 +276,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     appid_claims: tuple[ClaimMapping, ...] = ()
     anchors: tuple[TrustAnchor, ...] = ()
     """Whose certificates count for tls_client_auth."""
+    profile: ProfileName = ""
+    """What it refuses beyond what everybody does; see `registry/profiles.py`."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

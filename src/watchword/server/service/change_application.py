@@ -29,6 +29,7 @@ _ARMS = {
     "secrets",
     "tls_client_auth",
     "require_bound",
+    "require_dpop",
 }
 _ONE_SECRET = {"client_secret_basic", "client_secret_post"}
 _NOT_ITSELF = "an administrator cannot disable, delete or disarm itself; use another one's token for that"
@@ -52,6 +53,7 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tls_client_auth: CertificateName | UnsetType = UNSET
     require_bound: bool | UnsetType = UNSET
     introspection_signed_response_alg: SigningAlgorithm | UnsetType | None = UNSET
+    require_dpop: bool | UnsetType = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from ..registry.model import (
     Kind,
     Secret,
     SigningAlgorithm,
+    Tenant,
 )
+from ..registry.profiles import PROFILES, application_gap
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
-from .desk import EVERYTHING, Caller, Desk, apis_of, issuers_of, roles_of
+from .desk import EVERYTHING, Caller, Desk, apis_of, found, issuers_of, roles_of
 from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .imported_secrets import check_imported_digest
 from .ports import Transaction
@@ -54,6 +56,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jwks_uri: str | None = None
     tls_client_auth: CertificateName | None = None
     require_bound: bool = False
+    require_dpop: bool = False
     identities: tuple[NewIdentityRule, ...] = ()
     introspection_signed_response_alg: SigningAlgorithm | None = None
 
@@ -76,6 +79,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         jwks_uri=wanted.jwks_uri,
         tls_client_auth=wanted.tls_client_auth,
         require_bound=wanted.require_bound,
+        require_dpop=wanted.require_dpop,
         identities=tuple(new_rule(desk, rule) for rule in wanted.identities),
         introspection_signed_response_alg=wanted.introspection_signed_response_alg,
         grants=wanted.grants,
@@ -166,6 +170,10 @@ async def check_application(tx: Transaction, application: Application) -> None:
     await _check_signed_answers(tx, application)
     if len({secret.id for secret in application.secrets}) != len(application.secrets):
         raise Conflict("two secrets have one id")
+    tenant: Tenant = found(await tx.tenants.get("", application.tenant_id), "tenant")
+    gap = application_gap(PROFILES[tenant.profile], application) if application.enabled else ""
+    if gap:
+        raise Invalid(f"the profile {tenant.profile} of this tenant refuses {gap}", field="auth_method")
 
 
 async def _check_signed_answers(tx: Transaction, application: Application) -> None:

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from ..audit.events import ApiCreated, ApiDeleted, ApiUpdated
 from ..registry import rules
-from ..registry.errors import Conflict
-from ..registry.model import ADMIN_API, Api, Grant, Role, Scope, TokenSettings
+from ..registry.errors import Conflict, Invalid
+from ..registry.model import ADMIN_API, Api, Grant, Role, Scope, Tenant, TokenSettings
+from ..registry.profiles import PROFILES, api_gap
 from .change_application import given
 from .desk import Caller, Desk, changed_fields, check_version, found, roles_of
 from .ports import Transaction
@@ -52,6 +53,13 @@ def _check(api: Api) -> None:
         rules.check_client_id(client_id)
 
 
+async def _check_profile(tx: Transaction, api: Api) -> None:
+    tenant: Tenant = found(await tx.tenants.get("", api.tenant_id), "tenant")
+    gap = api_gap(PROFILES[tenant.profile], api) if api.enabled else ""
+    if gap:
+        raise Invalid(f"under the profile {tenant.profile} of this tenant {gap}", field="tokens.algorithm")
+
+
 async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
     """Makes the signing key of its algorithm, too, if the tenant has none. Raises `Invalid`, `Conflict`."""
     async with desk.store.transaction() as tx:
@@ -67,6 +75,7 @@ async def add_api(desk: Desk, keys: RotateKey, tx: Transaction, caller: Caller, 
         created_at=int(desk.clock()),
     )  # fmt: skip
     _check(api)
+    await _check_profile(tx, api)
     await tx.apis.add(api)
     tx.record(
         caller.tenant_id,
@@ -100,6 +109,7 @@ async def change_api(
     if not fields:
         return before
     _check(after)
+    await _check_profile(tx, after)
     after = replace(after, version=before.version + 1)
     await tx.apis.replace(after)
     await _drop_from_roles(tx, after)

@@ -70,7 +70,7 @@ class Desk(Struct, frozen=True):
         return replace(secret, sealed=self.seal(text.encode(), place))
 
 
-async def apis_of(tx: Transaction, tenant_id: str) -> dict[str, Api]:
+async def apis_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Api]:
     """All APIs of a tenant by id."""
     return {api.api_id: api for api in await tx.apis.page(tenant_id, None, EVERYTHING)}
 

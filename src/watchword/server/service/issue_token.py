@@ -14,8 +14,9 @@ from ..protocol.access import Access
 from ..protocol.binding import bind
 from ..protocol.claims import access_token_claims, encode, token_id
 from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
-from ..protocol.errors import OAuthError, Unavailable
+from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable
 from ..protocol.grants import grant_for
+from ..protocol.profile import hold_to, window_in
 from ..protocol.request import TokenRequest
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
 from .authenticate_client import used_before
@@ -112,11 +113,21 @@ class IssueToken:
         access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)
         key = None
         if request.proof is not None:
-            key = prove_possession(request.proof, tenant.tenant.tenant_id, self._proofs, now)
+            key = prove_possession(request.proof, tenant.tenant.tenant_id, self._proof_rules(tenant), now)
+        elif standing.application.require_dpop:
+            raise InvalidDpopProof("this application's tokens are bound by DPoP: send a proof with the request")
+        if tenant.profile.name:
+            shown = key is not None or request.unverified_credentials.certificate is not None
+            access = hold_to(tenant.profile, access, shows_key=shown)
         if access.bound or key is not None:
             access = bind(access, key, request.unverified_credentials.certificate)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
         return await self._record(tenant, request, Judged(client, access, key), minted, surface, now)
+
+    def _proof_rules(self, tenant: TenantView) -> ProofRules:
+        if not tenant.profile.name:
+            return self._proofs
+        return replace(self._proofs, window=window_in(tenant.profile, self._proofs.window))
 
     async def _record(
         self,

@@ -12,6 +12,7 @@ from ...jose.certificates import Certificate, UnacceptableCertificate
 from ..protocol import access as rules
 from ..protocol.client_auth import authenticate
 from ..protocol.client_auth.grounds import Grounds, Proven
+from ..protocol.profile import window_in
 from ..protocol.proof_jwt import Window
 from ..protocol.request import Credentials
 from ..protocol.standing import Standing
@@ -55,16 +56,18 @@ class ProveClient:
             standing = await self._view.standing(tenant, presented.unverified_client_id)
         application = standing.application if standing is not None else None
         grounds = Grounds(self._pepper, now, self._issuer_of(tenant.tenant.slug), window=self._window)
+        if tenant.profile.name:
+            grounds = replace(grounds, window=window_in(tenant.profile, self._window), profile=tenant.profile)
         if presented.unverified_issuer:
             grounds = await self._foreign(tenant, application, presented.unverified_issuer, presented, grounds)
         elif application is not None and presented.unverified_assertion:
             keys = await self._keys.of(application, presented, now)
-            grounds = Grounds(grounds.pepper, now, grounds.issuer, keys, self._window)
+            grounds = replace(grounds, keys=keys)
         elif application is not None and application.auth_method == "spiffe_x509":
             grounds = await self._foreign(tenant, application, _unverified_domain(presented), presented, grounds)
         elif presented.method == "tls_client_auth":
             keys = await self._keys.of(application, presented, now) if application is not None else KeySet([])
-            grounds = Grounds(grounds.pepper, now, grounds.issuer, keys, self._window, tenant.anchors())
+            grounds = replace(grounds, keys=keys, anchors=tenant.anchors())
         proven = authenticate(application, presented, grounds)
         assert standing is not None and application is not None
         rules.check_may_act(tenant.tenant, application)

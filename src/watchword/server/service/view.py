@@ -17,6 +17,7 @@ from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
 from ..registry.model import Api, Role, Tenant
+from ..registry.profiles import PROFILES, Profile
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Change, Reader, StorageUnavailable, TenantState
 
@@ -35,6 +36,7 @@ class TenantView:
 
     def __init__(self, state: TenantState, master: MasterKey) -> None:
         self.tenant: Tenant = state.tenant
+        self.profile: Profile = PROFILES[state.tenant.profile]
         self.apis: dict[str, Api] = {api.api_id: api for api in state.apis}
         self.by_identifier: dict[str, Api] = {api.identifier: api for api in state.apis}
         self.roles: dict[str, Role] = {role.role_id: role for role in state.roles}

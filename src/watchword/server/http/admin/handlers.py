@@ -17,6 +17,7 @@ from ...service.change_application import (
     delete_application,
     update_application,
 )
+from ...service.change_tenant import TenantChange, update_tenant
 from ...service.client_key_changes import NewClientKey, add_client_key, remove_client_key
 from ...service.create_application import NewApplication, create_application
 from ...service.create_tenant import DEFAULT, CreateTenant
@@ -114,6 +115,7 @@ class AdminHandlers:
             Route(method="GET", path="/api/v1/audit", scope="audit:read", summary="The newest audit events", handler=self.audit, query=("limit",)),
             Route(method="GET", path="/api/v1/tenants", scope="tenants:read", summary="List tenants", handler=self.list_tenants, reply=shapes.TenantShape, default_tenant_only=True),
             Route(method="POST", path="/api/v1/tenants", scope="tenants:write", summary="Create a tenant and its administrator", handler=self.create_tenant, body=NewTenant, reply=shapes.NewTenantShape, status=201, default_tenant_only=True),
+            Route(method="PATCH", path="/api/v1/tenants/{slug}", scope="tenants:write", summary="Change a tenant, such as its profile", handler=self.update_tenant, body=TenantChange, reply=shapes.TenantShape, default_tenant_only=True),
             Route(method="DELETE", path="/api/v1/tenants/{slug}", scope="tenants:write", summary="Delete a tenant", handler=self.delete_tenant, status=204, default_tenant_only=True),
         ]  # fmt: skip
 
@@ -333,6 +335,12 @@ class AdminHandlers:
             issuer=self._issuer_of(first.tenant.slug), client_id=first.client_id, client_secret=first.client_secret,
         )  # fmt: skip
         return Reply(shape, 201)
+
+    async def update_tenant(self, request: Request) -> Reply:
+        """The tenant as it is now."""
+        changed = await update_tenant(self._desk, request.caller, request.path["slug"], request.body, request.expected)
+        shape = shapes.TenantShape(**shapes.tenant_fields(changed))  # type: ignore[arg-type]
+        return Reply(shape, version=changed.version)
 
     async def delete_tenant(self, request: Request) -> Reply:
         """204."""

@@ -59,6 +59,7 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     jwks_uri: str | None
     tls_client_auth: CertificateName | None
     require_bound: bool
+    require_dpop: bool
     identities: tuple[IdentityRule, ...]
     introspection_signed_response_alg: str | None
     created_at: int
@@ -125,6 +126,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     slug: str
     name: str
     enabled: bool
+    profile: str
     created_at: int
     version: int
 
@@ -206,7 +208,8 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
         "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,
-        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "identities": a.identities,
+        "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "require_dpop": a.require_dpop,
+        "identities": a.identities,
         "introspection_signed_response_alg": a.introspection_signed_response_alg,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
@@ -252,6 +255,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "slug": t.slug,
         "name": t.name,
         "enabled": t.enabled,
+        "profile": t.profile,
         "created_at": t.created_at,
         "version": t.version,
     }

@@ -13,6 +13,7 @@ from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
 from ...registry.model import CERTIFICATE_METHODS
+from ...registry.profiles import PROFILES, Profile
 from ...service.view import TenantView
 from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json
 
@@ -29,7 +30,11 @@ SIGNED_WITH = "ES256"
 
 
 def metadata(
-    issuer: str, aliases: str | None = None, certificates: bool = False, signing: Collection[str] = ()
+    issuer: str,
+    aliases: str | None = None,
+    certificates: bool = False,
+    signing: Collection[str] = (),
+    profile: Profile = PROFILES[""],
 ) -> dict[str, object]:
     """Only what is enforced is advertised (RFC 8414 section 2), and only by a name that others know.
 
@@ -37,7 +42,8 @@ def metadata(
     algorithms of the tenant's own active keys.
     """
     hidden = ("federated_jwt", *(() if certificates else CERTIFICATE_METHODS))
-    methods = [name for name in METHODS if name not in hidden]
+    methods = [name for name in METHODS if name not in hidden and name in (profile.auth_methods or METHODS)]
+    algorithms = [name for name in SIGNING_ALGORITHMS if name in (profile.algorithms or SIGNING_ALGORITHMS)]
     more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
     if aliases is not None:
         more["mtls_endpoint_aliases"] = {
@@ -55,12 +61,12 @@ def metadata(
         "response_types_supported": [],
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": methods,
-        "token_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_endpoint_auth_methods_supported": methods,
-        "introspection_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": sorted(signing),
         "revocation_endpoint_auth_methods_supported": methods,
-        "revocation_endpoint_auth_signing_alg_values_supported": SIGNING_ALGORITHMS,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
         **more,
     }
@@ -112,7 +118,7 @@ class PublicDocuments:
         if found is None:
             alias_of = self._certificates.issuer_of
             aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
-            members = metadata(issuer, aliases, self._certificates.taken, tenant.signing)
+            members = metadata(issuer, aliases, self._certificates.taken, tenant.signing, tenant.profile)
             found = tenant.derived["metadata"] = signed(members, tenant)
         assert isinstance(found, Document)
         await self.answer(scope, send, found.body, found.etag)

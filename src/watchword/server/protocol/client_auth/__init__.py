@@ -37,4 +37,13 @@ def authenticate(application: Application | None, presented: Credentials, ground
     proof = METHODS.get(presented.method)
     if proof is None:
         raise InvalidClient(detail="no client authentication in the request")
-    return proof(application, presented, grounds)
+    proven = proof(application, presented, grounds)
+    if grounds.profile.auth_methods:
+        _check_method(application, grounds)  # last: what a profile refuses costs what the wrong costs
+    return proven
+
+
+def _check_method(application: Application | None, grounds: Grounds) -> None:
+    method = application.auth_method if application is not None else "none"
+    if method not in grounds.profile.auth_methods:
+        raise InvalidClient(detail=f"{method} is refused by the profile {grounds.profile.name}", rule="profile")

@@ -67,6 +67,8 @@ def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> Prove
         raise ClaimRefused("sub", "sub is not the application")
     if claims["aud"] not in (grounds.issuer, [grounds.issuer]):
         raise ClaimRefused("aud", "aud has to be the issuer alone (rfc7523bis section 4)")
+    if grounds.profile.audience_is_text and not isinstance(claims["aud"], str):
+        raise ClaimRefused("aud", f"aud has to be a text, not an array (profile {grounds.profile.name})")
     check_life(claims, grounds.now, window)
     return Proven(marks=(replay_mark("assertion", client_id, claims, claims["exp"], window),))
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ....jose import KeySet
 from ....jose.certificates import TrustAnchors
+from ...registry.profiles import PROFILES, Profile
 from ...registry.trusted_issuer import TrustedIssuer
 from ..proof_jwt import ReplayMark, Window
 
@@ -24,6 +25,8 @@ class Grounds(Struct, frozen=True):
     """The tenant's, for an unknown application as well; of `trusted`, where another issuer vouches."""
     trusted: TrustedIssuer | None = None
     """Whom the tenant believes, of the issuer that the request names."""
+    profile: Profile = PROFILES[""]
+    """The tenant's: what it refuses beyond the rest."""
 
     def __repr__(self) -> str:
         return "Grounds(...)"

@@ -17,6 +17,6 @@ HEADER = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
     """By one of the registered keys, or `InvalidClient`."""
-    algorithms = [Algorithm(name) for name in ALGORITHMS]
+    algorithms = [Algorithm(name) for name in grounds.profile.algorithms or ALGORITHMS]
     key, proven = assertion.prove(application, presented, grounds, algorithms, HEADER)
     return replace(proven, key_id=key.kid)

@@ -1,0 +1,37 @@
+"""What a tenant's profile asks of every grant, after it was judged and before a token is made."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ..registry.profiles import Profile, signing_allowed
+from .access import Access
+from .errors import InvalidRequest, InvalidTarget
+from .proof_jwt import Window
+
+
+def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
+    """`access` as the profile has it: bound, and no longer than it allows.
+
+    Raises:
+        InvalidRequest: nothing to bind a token to. The certification suite's modules for DPoP and for certificates
+            have this one error in common (decision 0044).
+        InvalidTarget: the API wants tokens that may not be made here.
+    """
+    if profile.bound and not shows_key:
+        raise InvalidRequest(
+            f"tokens are bound to a key here (profile {profile.name}): send a DPoP proof, or connect with a certificate"
+        )
+    if not signing_allowed(profile, access.settings):
+        raise InvalidTarget(
+            f"this API's tokens are signed with {access.settings.algorithm}, which the profile {profile.name} refuses"
+        )
+    lifetime = min(access.settings.lifetime, profile.longest_token or access.settings.lifetime)
+    return replace(access, bound=access.bound or profile.bound, settings=replace(access.settings, lifetime=lifetime))
+
+
+def window_in(profile: Profile, window: Window) -> Window:
+    """The setting, as far as the profile lets it go."""
+    least, most = profile.leeway
+    leeway = min(max(window.leeway, least), most)
+    return window if leeway == window.leeway else replace(window, leeway=leeway)

@@ -1,0 +1,87 @@
+"""Change a tenant's settings, from the default tenant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from ..audit.events import TenantUpdated
+from ..registry.errors import Conflict
+from ..registry.model import Application, ProfileName, Tenant
+from ..registry.profiles import PROFILES, Profile, api_gap, application_gap
+from .change_application import given
+from .desk import Caller, Desk, apis_of, changed_fields, check_version, found
+from .ports import Snapshot, Transaction
+
+_PAGE = 1_000
+MAX_NAMED = 20
+"""How many of those that are in the way a refusal names."""
+
+
+class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may change; a field that is left out stays (RFC 7396)."""
+
+    profile: ProfileName | UnsetType = UNSET
+
+
+async def update_tenant(
+    desk: Desk, caller: Caller, slug: str, change: TenantChange, expected: int | None = None
+) -> Tenant:
+    """Recorded in both tenants' logs; who asked, in the caller's alone.
+
+    Raises:
+        NotFound, VersionMismatch.
+        Conflict: a profile under which an application would stop working; names them and says what each lacks.
+    """
+    async with desk.store.transaction() as tx:
+        before: Tenant = found(await tx.tenants.find("", slug), "tenant")
+        check_version(before, expected)
+        after = replace(before, **given(change))
+        fields = changed_fields(before, after)
+        if not fields:
+            return before
+        if "profile" in fields:
+            await _check_profile(tx, after)
+        after = replace(after, version=before.version + 1)
+        await tx.tenants.replace(after)
+        said = desk.said(caller)
+        tx.record(caller.tenant_id, TenantUpdated(slug=slug, fields=fields, **said))
+        if after.tenant_id != caller.tenant_id:
+            unnamed = {"at": said["at"], "request_id": caller.request_id}
+            tx.record(after.tenant_id, TenantUpdated(slug=slug, fields=fields, **unnamed))
+    return after
+
+
+async def _check_profile(tx: Transaction, tenant: Tenant) -> None:
+    named: list[str] = []
+    async for gap in gaps(tx, tenant.tenant_id, PROFILES[tenant.profile]):
+        if len(named) == MAX_NAMED:
+            named.append("and more")
+            break
+        named.append(gap)
+    if named:
+        raise Conflict(
+            f"under the profile {tenant.profile} these would stop working; change, disable or delete them first: "
+            + "; ".join(named),
+            field="profile",
+        )
+
+
+async def gaps(tx: Transaction | Snapshot, tenant_id: str, profile: Profile) -> AsyncIterator[str]:
+    """What a tenant lacks for a profile, thing by thing. What is disabled is in nobody's way."""
+    for api in (await apis_of(tx, tenant_id)).values():
+        gap = api_gap(profile, api) if api.enabled else ""
+        if gap:
+            yield f"API {api.identifier} ({gap})"
+    after: tuple[str, str] | None = None
+    while True:
+        page: list[Application] = list(await tx.applications.page(tenant_id, after, _PAGE))
+        for application in page:
+            gap = application_gap(profile, application) if application.enabled else ""
+            if gap:
+                yield f"application {application.name} {application.client_id} ({gap})"
+        if len(page) < _PAGE:
+            return
+        after = page[-1].name, page[-1].client_id

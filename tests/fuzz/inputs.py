@@ -1,0 +1,131 @@
+"""What the parsers are given: good inputs, and what Hypothesis makes of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from ipaddress import ip_address
+from typing import Any
+
+from cryptography import x509
+from hypothesis import strategies as st
+from tests.fuzz.parsers import ISSUER, KEY, NOW, TARGET
+from tests.support.assertions import compose
+from tests.support.certificates import Held, authority, cn, issue
+from tests.support.proofs import header_of
+
+CLAIMS: dict[str, dict[str, Any]] = {
+    "assertion": {"iss": "c", "sub": "c", "aud": ISSUER, "exp": NOW + 60, "iat": int(NOW), "jti": "j"},
+    "proof": {"jti": "j", "htm": "POST", "htu": TARGET.url, "iat": int(NOW)},
+}
+HEADERS: dict[str, dict[str, Any]] = {"assertion": {"alg": "ES256", "kid": KEY.kid}, "proof": header_of(KEY)}
+WORDS = [
+    b".", b"=", b"-", b"_", b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b";", b"%", b"%00", b"%0A", b"%2B", b" ",
+    b"\t", b"\x00", b"\xff", b"null", b"Cert=", b"Chain=", b"Hash=", b"-----BEGIN CERTIFICATE-----", b"1e999",
+    b"client-cert: ", b"client-cert-chain: ", b"x-forwarded-client-cert: ", b"\n", b"AAAA", b"e30", b"bnVsbA",
+]  # fmt: skip
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    | st.sampled_from([NOW, int(NOW), NOW + 9, ISSUER, TARGET.url, "POST", "c"])
+    | st.sampled_from(["ES256", "RS256", "PS256", "none", "dpop+jwt"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+members = st.sampled_from(
+    ["alg", "kid", "typ", "jwk", "crit", "b64", "zip", "jku", "x5u", "x5c", "x5t", "iss", "sub", "aud", "exp", "iat",
+     "nbf", "jti", "htm", "htu", "ath", "nonce", "kty", "crv", "x", "y", "d", "n", "e", "use", "key_ops", "cnf"]
+)  # fmt: skip
+
+
+def held() -> list[Held]:
+    """A caller's certificate and its authority."""
+    ca = authority("CA", NOW)
+    return [issue(cn("c"), NOW, ca), ca]
+
+
+_LEAF, _CA = held()
+_NAMED = issue(
+    cn("named"), NOW, _CA,
+    names=[
+        x509.DNSName("c.example"), x509.UniformResourceIdentifier("spiffe://a/b"), x509.RFC822Name("a@example.org"),
+        x509.IPAddress(ip_address("2001:db8::1")), x509.DirectoryName(cn("inner")),
+    ],
+)  # fmt: skip
+SEEDS: dict[str, list[bytes]] = {
+    "client_cert": [
+        f"client-cert: {_LEAF.rfc9440}".encode(),
+        f"client-cert: {_LEAF.rfc9440}\nclient-cert-chain: {_CA.rfc9440}, {_CA.rfc9440}".encode(),
+        f"client-cert: :{base64.b64encode(_LEAF.der[:80]).decode()}:".encode(),
+    ],
+    "forwarded_client_cert": [
+        f"x-forwarded-client-cert: {_LEAF.envoy}".encode(),
+        f'x-forwarded-client-cert: By=spiffe://a;Hash=ab;{_LEAF.envoy};Subject="CN=\\"c\\"";URI=;DNS=a'.encode(),
+        f"x-forwarded-client-cert: {_LEAF.envoy};{_CA.envoy.replace('Cert', 'Chain')}".encode(),
+    ],
+}
+
+
+@st.composite
+def changed_json(draw: st.DrawFn, right: dict[str, Any], depth: int = 0) -> Any:
+    """A right object with a few members changed, taken away, added, or changed inside."""
+    if draw(st.integers(0, 30)) == 0:
+        return draw(values)
+    made = dict(right)
+    for _ in range(draw(st.integers(0, 2))):
+        name = draw(st.sampled_from(sorted(made)) if made and draw(st.booleans()) else members)
+        what = draw(st.integers(0, 3))
+        if what == 0:
+            made.pop(name, None)
+        elif what == 1 and isinstance(made.get(name), dict) and depth < 2:
+            made[name] = draw(changed_json(made[name], depth + 1))
+        elif what == 2 and isinstance(made.get(name), int | float):
+            made[name] += draw(st.sampled_from([-86_400, -601, -71, -11, -1, 0.5, 9, 10, 11, 61, 620, 10**18]))
+        else:
+            made[name] = draw(values)
+    return made
+
+
+@st.composite
+def mutated(draw: st.DrawFn, data: bytes) -> bytes:
+    """A few bytes changed, words put in, pieces doubled or cut out."""
+    made = bytearray(data)
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(made)))
+        to = min(len(made), at + draw(st.integers(0, 40)))
+        what = draw(st.integers(0, 3))
+        if what == 0:
+            made[at:at] = draw(st.sampled_from(WORDS))
+        elif what == 1:
+            del made[at:to]
+        elif what == 2:
+            made[at:at] = made[at:to] * draw(st.integers(1, 3))
+        else:
+            made[at:to] = draw(st.binary(max_size=8))
+    return bytes(made)
+
+
+@st.composite
+def tokens(draw: st.DrawFn, name: str) -> bytes:
+    """Signed by the right key, whatever it says; then perhaps damaged."""
+    header = draw(changed_json(HEADERS[name]))
+    payload = json.dumps(draw(changed_json(CLAIMS[name]))).encode()
+    if draw(st.integers(0, 9)) == 0:
+        payload = draw(mutated(payload))
+    made = compose(header, payload, KEY.sign).encode()
+    return draw(mutated(made)) if draw(st.integers(0, 3)) == 0 else made
+
+
+@st.composite
+def certificates(draw: st.DrawFn) -> bytes:
+    """Damaged inside, and then packed as it should be: what reads a certificate's names meets them all."""
+    der = draw(mutated(draw(st.sampled_from([_LEAF.der, _CA.der, _NAMED.der]))))
+    return b"client-cert: :" + base64.b64encode(der) + b":"
+
+
+def inputs(name: str) -> st.SearchStrategy[bytes]:
+    """For a parser."""
+    if name == "client_cert":
+        return certificates() | st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
+    if name in SEEDS:
+        return st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
+    return tokens(name) | st.binary(max_size=200)
