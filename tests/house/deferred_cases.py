@@ -1,12 +1,8 @@
 """Shared cases that no test names yet, each with the issue that owes it."""
 
 DEFERRED: dict[str, str] = {
-    **{f"RES-{n:03}": "issue 4: rich authorization requests" for n in range(12, 18)},
-    "TEP-016": "issue 4: token exchange",
     "SSR-013": "the issue that brings webhooks or audit sinks: there are none",
-    "RAC-002": "issue 4: token exchange",
     "RAC-011": "issue 3: races of the registry under load",
-    "DPO-045": "issue 4: token exchange",
     "CRS-011": "issue 2: a power cut needs a device that records writes",
     "DBF-012": "Watchword uses no Redis",
     "DBF-014": "issue 2: two versions on one database, when there is a second version",

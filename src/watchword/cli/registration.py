@@ -11,7 +11,8 @@ import typer
 
 from . import say
 from .api_client import AdminClient
-from .registry import Json, grants_of
+from .api_names import grants_of
+from .registry import Json
 
 registration = typer.Typer(
     no_args_is_help=True, help="Let applications register themselves (RFC 7591): initial access tokens and policies."

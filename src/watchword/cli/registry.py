@@ -9,6 +9,7 @@ import typer
 
 from . import say
 from .api_client import AdminClient
+from .api_names import api_id_of, details_types_of, grants_of
 from .certificates import anchors, read_certificates
 from .client_keys import keys, read_jwks
 from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
@@ -31,24 +32,6 @@ def _show(value: Any, as_json: bool, *names: str) -> None:
         return say.data(value)
     for name in names or value.keys():
         say.out.print(f"{name:16} {say.plain(str(value[name]))}", markup=False)
-
-
-def _api_id(client: AdminClient, identifier: str) -> str:
-    for known in client.items("/apis", {"name": identifier}):
-        if identifier in (known["identifier"], known["api_id"]):
-            return str(known["api_id"])
-    say.fail(f"there is no API {identifier}", "see `watchword api list`")
-
-
-def grants_of(client: AdminClient, grants: list[str]) -> list[dict[str, Any]]:
-    """`identifier=scope,scope` as the admin API wants it."""
-    made = []
-    for text in grants:
-        identifier, _, scopes = text.rpartition("=")
-        if not identifier:
-            raise typer.BadParameter(f"{text}: write API=scope,scope")
-        made.append({"api_id": _api_id(client, identifier), "scopes": [s for s in scopes.split(",") if s]})
-    return made
 
 
 @app.command("create")
@@ -86,6 +69,13 @@ def app_create(
     claim_is: ClaimIs = None,
     claim_like: ClaimLike = None,
     claim_has: ClaimHas = None,
+    exchange_from: Annotated[
+        list[str] | None, typer.Option(help="An API that it serves: it may exchange tokens for it; repeatable")
+    ] = None,
+    may_act: Annotated[str | None, typer.Option(help="The client id that alone may exchange its tokens")] = None,
+    details_type: Annotated[
+        list[str] | None, typer.Option(help="A type of authorization_details that it may ask for; repeatable")
+    ] = None,
     client_id: Annotated[
         str | None, typer.Option(help="Its client id, for instance a SPIFFE id; else a new one")
     ] = None,
@@ -118,6 +108,13 @@ def app_create(
     if rule is not None:
         body["identities"] = [rule]
     body["grants"] = grants_of(client, grant or [])
+    if exchange_from:
+        body["exchange_from"] = [api_id_of(client, one) for one in exchange_from]
+        body["grant_types"] = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
+    if may_act is not None:
+        body["may_act"] = may_act
+    if details_type:
+        body["details_types"] = details_type
     made = client.call("POST", "/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
 
@@ -212,6 +209,10 @@ def api_create(
     ] = False,
     require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
     introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
+    details_type: Annotated[
+        list[str] | None,
+        typer.Option(help="TYPE=FILE: a type of authorization_details and its JSON schema; repeatable"),
+    ] = None,
     signed_introspection: Annotated[
         bool, typer.Option("--signed-introspection", help="Answer its introspectors with signed JWTs only")
     ] = False,
@@ -224,7 +225,7 @@ def api_create(
             "format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime, "status_list": status_list,
         },
         "introspectors": introspector or [], "require_bound": require_bound,
-        "signed_introspection": signed_introspection,
+        "signed_introspection": signed_introspection, "details_types": details_types_of(details_type or []),
     }  # fmt: skip
     _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
 
@@ -245,14 +246,14 @@ def api_list(json: Json = False) -> None:
 def api_show(api_id: str, json: Json = False) -> None:
     """Show one API."""
     client = AdminClient()
-    _show(client.call("GET", f"/apis/{_api_id(client, api_id)}"), json)
+    _show(client.call("GET", f"/apis/{api_id_of(client, api_id)}"), json)
 
 
 @api.command("delete")
 def api_delete(api_id: str) -> None:
     """Delete an API and every grant at it."""
     client = AdminClient()
-    client.call("DELETE", f"/apis/{_api_id(client, api_id)}")
+    client.call("DELETE", f"/apis/{api_id_of(client, api_id)}")
     say.done(f"deleted {api_id}")
 
 

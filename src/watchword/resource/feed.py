@@ -98,17 +98,18 @@ class RevocationFeed:
         if not self._known_at - self._max_stale <= now < self._known_at + self._max_stale:
             raise RevocationsUnknown(f"revocations at {self._url} are not known freshly enough: {self._why}")
         token_id = claims.raw.get("jti")
-        if token_id in self._tokens:
+        if token_id in self._tokens or not self._tokens.keys().isdisjoint(claims.raw.get("subject_tokens", ())):
             raise TokenInvalid(f"the token {token_id!r} of {claims.client_id} was revoked")
         if self._applications:
-            self._check_application(claims, token_id)
+            for client_id in {claims.client_id, claims.subject}:  # two where one acts for another (RFC 8693)
+                self._check_application(client_id, claims, token_id)
 
-    def _check_application(self, claims: Claims, token_id: object) -> None:
-        enabled, not_before_ms, _ = self._applications.get(self._mark(claims.client_id), (True, 0, 0.0))
+    def _check_application(self, client_id: str, claims: Claims, token_id: object) -> None:
+        enabled, not_before_ms, _ = self._applications.get(self._mark(client_id), (True, 0, 0.0))
         if not enabled:
-            raise TokenInvalid(f"the application {claims.client_id} is disabled or deleted")
+            raise TokenInvalid(f"the application {client_id} is disabled or deleted")
         if not_before_ms and _issued_ms(token_id, claims.raw.get("iat")) <= not_before_ms:
-            raise TokenInvalid(f"the tokens that {claims.client_id} had before were cut off")
+            raise TokenInvalid(f"the tokens that {client_id} had before were cut off")
 
     def _mark(self, client_id: str) -> str:
         """The feed names applications by a digest, so that an API learns nothing of those that it never met."""

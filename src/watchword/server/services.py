@@ -161,7 +161,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         commits=commits,
         refusals=refusals,
         proofs=proofs,
-        issue=IssueToken(view, commits, uses, prove, proofs, world.clock, world.random_bytes),
+        issue=IssueToken(view, commits, uses, prove, proofs, tokens, world.clock, world.random_bytes),
         native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes, statuses)),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,

@@ -35,6 +35,10 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     foreign_subject: str = ""
     """Whom that statement was about."""
     surface: str = "oauth"
+    subject: str = ""
+    """For whom `actor` acts, when the token came of another one (RFC 8693)."""
+    subject_token: str = ""
+    """The id of that one."""
 
 
 class TokenRevoked(Event, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -12,6 +13,19 @@ from .errors import InvalidClient, InvalidScope, InvalidTarget, UnauthorizedClie
 
 _SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*")
 MAX_SCOPES = 1000
+
+
+class Exchanged(Struct, frozen=True):
+    """Where a token of an exchange comes from (RFC 8693)."""
+
+    actor: str
+    """The client id of who acts now."""
+    act: dict[str, Any]
+    """Section 4.1: who acts, and for whom that one acted."""
+    subject_tokens: tuple[str, ...]
+    """The ids of the tokens before it; when one of them is revoked, it is not active either."""
+    expires_at: int
+    """No later than the token that it comes of."""
 
 
 class Access(Struct, frozen=True):
@@ -25,6 +39,17 @@ class Access(Struct, frozen=True):
     """Whether there may be no token without a confirmation."""
     confirmation: dict[str, str] | None = None
     """What the holder has to prove (RFC 7800 section 3.1)."""
+    may_act: str = ""
+    """Who alone may exchange the token (RFC 8693 section 4.4)."""
+    details: tuple[dict[str, Any], ...] = ()
+    """`authorization_details` (RFC 9396)."""
+    exchanged: Exchanged | None = None
+    """What a token that comes of another one has of that one."""
+
+    @property
+    def client_id(self) -> str:
+        """Who asked: the subject itself, or who acts for it."""
+        return self.subject if self.exchanged is None else self.exchanged.actor
 
 
 def check_may_act(tenant: Tenant, application: Application) -> None:

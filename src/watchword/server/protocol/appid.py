@@ -44,14 +44,14 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
     """
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
-    targets = _targets(standing, request.audience)
+    targets = _targets(standing, "".join(request.audiences))
     if must_be_bound(standing.application, targets):
         raise InvalidRequest("this token has to be bound to a key, and App ID knows none: ask the issuer's own /token")
     asked = tuple(name for name in asked_scopes(request.scope) if name != DEFAULT_SCOPE)
     given = allowed_scopes(asked, targets, standing.granted) if asked or not request.scope else ()
     return AppIdAccess(
         standing.application.client_id,
-        (request.audience or standing.application.client_id,),
+        (*(request.audiences or (standing.application.client_id,)),),
         (DEFAULT_SCOPE, *given),
         TokenSettings(algorithm=ALGORITHM, type="JWT", lifetime=standing.tenant.appid_lifetime),
         custom=_custom_claims(standing),

@@ -27,24 +27,33 @@ class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
     """RFC 7800 section 3.1, of a bound token."""
     status: dict[str, Any] | None = None
     """Where its revocation can be looked up (draft-ietf-oauth-status-list-21 section 6.2)."""
+    may_act: dict[str, str] | None = None
+    act: dict[str, Any] | None = None
+    subject_tokens: tuple[str, ...] = ()
+    """A name of our own: see `access.Exchanged`."""
+    authorization_details: tuple[dict[str, Any], ...] = ()
 
 
 def access_token_claims(
     access: Access, issuer: str, now: int, token_id: str, status: dict[str, Any] | None = None
 ) -> AccessTokenClaims:
     """Pure: the same arguments give the same claims."""
-    audience = access.audience
+    audience, exchanged, expires_at = access.audience, access.exchanged, now + access.settings.lifetime
     return AccessTokenClaims(
         issuer,
         access.subject,
         audience[0] if len(audience) == 1 else audience,
-        access.subject,
-        now + access.settings.lifetime,
+        access.client_id,
+        expires_at if exchanged is None else min(expires_at, exchanged.expires_at),
         now,
         token_id,
         " ".join(access.scopes),
         access.confirmation,
         status,
+        {"sub": access.may_act} if access.may_act else None,
+        None if exchanged is None else exchanged.act,
+        () if exchanged is None else exchanged.subject_tokens,
+        access.details,
     )
 
 

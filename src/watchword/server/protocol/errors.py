@@ -7,6 +7,7 @@ OAuthError
 ├── UnsupportedGrantType    400 unsupported_grant_type
 ├── InvalidScope            400 invalid_scope
 ├── InvalidTarget           400 invalid_target             (RFC 8707)
+├── InvalidAuthorizationDetails  400 invalid_authorization_details  (RFC 9396)
 ├── InvalidDpopProof        400 invalid_dpop_proof         (RFC 9449)
 │   └── UseDpopNonce        400 use_dpop_nonce, DPoP-Nonce
 ├── InvalidClientMetadata   400 invalid_client_metadata    (RFC 7591)
@@ -76,6 +77,12 @@ class InvalidTarget(OAuthError):
     """RFC 8707 section 2."""
 
     error = "invalid_target"
+
+
+class InvalidAuthorizationDetails(OAuthError):
+    """RFC 9396 section 5."""
+
+    error = "invalid_authorization_details"
 
 
 class InvalidDpopProof(OAuthError):

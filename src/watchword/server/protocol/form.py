@@ -18,6 +18,8 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _LINE_END = re.compile(rb"[\r\n]")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 REPEATABLE = frozenset({"resource"})
+_IN_TOKEN_REQUESTS = REPEATABLE | {"audience"}
+"""`audience` by one grant alone (RFC 8693 section 2.1): `token_request` refuses it in the others."""
 _REMEMBERED = 256
 """Bytes of a body that is remembered, and bodies."""
 _CREDENTIALS = re.compile(rb"secret|assertion|token|password|%", re.IGNORECASE)
@@ -63,8 +65,8 @@ def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
     What could be a secret is not kept, nor is anything that is escaped, since that could spell one.
     """
     if len(body) > _REMEMBERED or _CREDENTIALS.search(body):
-        return parse_form(body)
-    return _remembered(body)
+        return parse_form(body, _IN_TOKEN_REQUESTS)
+    return _remembered(body, _IN_TOKEN_REQUESTS)
 
 
 _remembered = lru_cache(_REMEMBERED)(parse_form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from ...jose import JoseError, decode_unverified
 from ...jose.certificate_header import Presented
 from ...jose.encoding import json_object
+from ..registry.model import TOKEN_EXCHANGE
 from ..registry.spiffe import trust_domain
+from .authorization_details import Details, read_details
 from .dpop import PresentedProof
 from .errors import InvalidRequest
 
@@ -47,6 +49,22 @@ class Credentials(Struct, frozen=True):
         return f"Credentials({self.method}, ...)"
 
 
+class Exchange(Struct, frozen=True):
+    """What a token exchange asks beside the rest (RFC 8693 section 2.1)."""
+
+    unverified_subject_token: str
+    subject_token_type: str
+    unverified_actor_token: str
+    actor_token_type: str
+    requested_token_type: str
+    subject: Mapping[str, Any] | None = None
+    """The verified claims of the subject token, once they were looked at; None: it is not an active one of ours."""
+    actor: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return "Exchange(...)"
+
+
 class TokenRequest(Struct, frozen=True):
     """RFC 6749 section 4.4.2 with RFC 8707 `resource` and the common `audience`."""
 
@@ -54,11 +72,13 @@ class TokenRequest(Struct, frozen=True):
     grant_type: str
     scope: str
     resources: tuple[str, ...]
-    audience: str
+    audiences: tuple[str, ...]
     source: str = ""
     request_id: str = ""
     proof: PresentedProof | None = None
     """A DPoP proof: the token is to be bound to its key (RFC 9449 section 5)."""
+    details: Details = ()
+    exchange: Exchange | None = None
 
 
 def text(form: Form, name: str) -> str:
@@ -129,13 +149,34 @@ def token_request(
     certificate: Presented | None = None,
 ) -> TokenRequest:
     """Every gap that can be seen without knowing the application."""
-    resources = form.get("resource", [])
+    resources, grant_type = form.get("resource", []), text(form, "grant_type")
     return TokenRequest(
         credentials(form, basic, certificate),
-        text(form, "grant_type"),
+        grant_type,
         text(form, "scope"),
         tuple(resources) if isinstance(resources, list) else (),
-        text(form, "audience"),
+        _audiences(form, grant_type) if "audience" in form else (),
         source,
         request_id,
+        None,
+        read_details(text(form, "authorization_details")) if form.get("authorization_details") else (),
+        _exchange(form) if grant_type == TOKEN_EXCHANGE else None,
+    )
+
+
+def _audiences(form: Form, grant_type: str) -> tuple[str, ...]:
+    found = form["audience"]
+    listed = [found] if isinstance(found, str) else found
+    if len(listed) > 1 and grant_type != TOKEN_EXCHANGE:
+        raise InvalidRequest("a parameter is repeated")
+    return tuple(one for one in listed if one)
+
+
+def _exchange(form: Form) -> Exchange:
+    return Exchange(
+        text(form, "subject_token"),
+        text(form, "subject_token_type"),
+        text(form, "actor_token"),
+        text(form, "actor_token_type"),
+        text(form, "requested_token_type"),
     )

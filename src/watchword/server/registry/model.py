@@ -32,6 +32,7 @@ TokenType = Literal["at+jwt", "JWT"]
 ProfileName = Literal["", "fapi2"]
 
 CLIENT_CREDENTIALS = "client_credentials"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
 CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth", "spiffe_x509")
@@ -184,6 +185,12 @@ class Application(Struct, frozen=True, kw_only=True):
     """Which statements of trusted issuers prove it; one of them is enough."""
     introspection_signed_response_alg: SigningAlgorithm | None = None
     """What signs the introspection answers that it asks for (RFC 9701 section 6); None is RS256, the RFC's own."""
+    details_types: tuple[str, ...] = ()
+    """The types of `authorization_details` that it may ask for (RFC 9396 section 10)."""
+    exchange_from: tuple[str, ...] = ()
+    """The ids of the APIs that it serves: tokens for these it may exchange (RFC 8693)."""
+    may_act: str | None = None
+    """Which one may exchange this one's tokens (RFC 8693 section 4.4); None: each that serves the API."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
@@ -194,6 +201,13 @@ class Application(Struct, frozen=True, kw_only=True):
     created_at: int
     version: int = 1
     deleted_at: int | None = None
+
+
+class DetailsType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A type of `authorization_details` (RFC 9396 section 5), and the JSON schema that its objects keep."""
+
+    name: str
+    schema: dict[str, Any]
 
 
 class Scope(Struct, frozen=True, kw_only=True):
@@ -224,6 +238,7 @@ class Api(Struct, frozen=True, kw_only=True):
     enabled: bool = True
     scopes: tuple[Scope, ...] = ()
     tokens: TokenSettings = TokenSettings()
+    details_types: tuple[DetailsType, ...] = ()
     introspectors: tuple[str, ...] = ()
     """Client ids that may introspect tokens for this API."""
     require_bound: bool = False

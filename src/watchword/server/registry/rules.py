@@ -7,12 +7,21 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from .errors import Invalid
-from .model import MAX_LIFETIME, MIN_LIFETIME, Api, Grant, TokenSettings
+from .model import (
+    CLIENT_CREDENTIALS,
+    MAX_LIFETIME,
+    MIN_LIFETIME,
+    TOKEN_EXCHANGE,
+    Api,
+    Application,
+    Grant,
+    TokenSettings,
+)
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-KNOWN_GRANT_TYPES = ("client_credentials",)
+KNOWN_GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 
 
 def check_slug(slug: str) -> None:
@@ -100,6 +109,23 @@ def check_labels(labels: dict[str, str], field: str) -> None:
         check_text(value, field, 200)
     if len(labels) > 50:
         raise Invalid("use at most 50 labels", field=field)
+
+
+def check_exchange(application: Application, apis: dict[str, Api]) -> None:
+    """Token exchange and details are for APIs and types that there are."""
+    check_unique(application.exchange_from, "exchange_from")
+    for api_id in application.exchange_from:
+        if api_id not in apis:
+            raise Invalid(f"there is no API {api_id!r}", field="exchange_from")
+    if application.exchange_from and TOKEN_EXCHANGE not in application.grant_types:
+        raise Invalid(f"exchange_from needs the grant type {TOKEN_EXCHANGE}", field="grant_types")
+    if application.may_act is not None:
+        check_client_id(application.may_act)
+    check_unique(application.details_types, "details_types")
+    known = {kind.name for api in apis.values() for kind in api.details_types}
+    for name in application.details_types:
+        if name not in known:
+            raise Invalid(f"no API has the type {name[:200]!r}", field="details_types")
 
 
 def check_grants(grants: tuple[Grant, ...], apis: dict[str, Api], field: str) -> None:

@@ -53,6 +53,9 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tls_client_auth: CertificateName | UnsetType = UNSET
     require_bound: bool | UnsetType = UNSET
     introspection_signed_response_alg: SigningAlgorithm | UnsetType | None = UNSET
+    details_types: tuple[str, ...] | UnsetType = UNSET
+    exchange_from: tuple[str, ...] | UnsetType = UNSET
+    may_act: str | UnsetType | None = UNSET
     require_dpop: bool | UnsetType = UNSET
 
 
@@ -107,6 +110,12 @@ async def _still_there(tx: Transaction, application: Application) -> Application
         ),
         role_ids=tuple(role_id for role_id in application.role_ids if role_id in roles),
         default_api_id=application.default_api_id if application.default_api_id in apis else None,
+        exchange_from=tuple(api_id for api_id in application.exchange_from if api_id in apis),
+        details_types=tuple(
+            name
+            for name in application.details_types
+            if any(name == kind.name for api in apis.values() for kind in api.details_types)
+        ),
         identities=tuple(rule for rule in application.identities if rule.issuer_id in issuers),
     )
 

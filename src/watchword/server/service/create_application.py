@@ -59,6 +59,9 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_dpop: bool = False
     identities: tuple[NewIdentityRule, ...] = ()
     introspection_signed_response_alg: SigningAlgorithm | None = None
+    details_types: tuple[str, ...] = ()
+    exchange_from: tuple[str, ...] = ()
+    may_act: str | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -82,6 +85,9 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         require_dpop=wanted.require_dpop,
         identities=tuple(new_rule(desk, rule) for rule in wanted.identities),
         introspection_signed_response_alg=wanted.introspection_signed_response_alg,
+        details_types=wanted.details_types,
+        exchange_from=wanted.exchange_from,
+        may_act=wanted.may_act,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -160,6 +166,7 @@ async def check_application(tx: Transaction, application: Application) -> None:
     rules.check_labels(application.labels, "labels")
     apis = await apis_of(tx, application.tenant_id)
     rules.check_grants(application.grants, apis, "grants")
+    rules.check_exchange(application, apis)
     if application.default_api_id is not None and application.default_api_id not in apis:
         raise Invalid("there is no such API", field="default_api_id")
     rules.check_unique(application.role_ids, "role_ids")

@@ -6,9 +6,9 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from ..audit.events import ApiCreated, ApiDeleted, ApiUpdated
-from ..registry import rules
+from ..registry import details_types, rules
 from ..registry.errors import Conflict, Invalid
-from ..registry.model import ADMIN_API, Api, Grant, Role, Scope, Tenant, TokenSettings
+from ..registry.model import ADMIN_API, Api, DetailsType, Grant, Role, Scope, Tenant, TokenSettings
 from ..registry.profiles import PROFILES, api_gap
 from .change_application import given
 from .desk import Caller, Desk, changed_fields, check_version, found, roles_of
@@ -26,6 +26,7 @@ class NewApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     introspectors: tuple[str, ...] = ()
     require_bound: bool = False
     signed_introspection: bool = False
+    details_types: tuple[DetailsType, ...] = ()
 
 
 class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +39,7 @@ class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     introspectors: tuple[str, ...] | UnsetType = UNSET
     require_bound: bool | UnsetType = UNSET
     signed_introspection: bool | UnsetType = UNSET
+    details_types: tuple[DetailsType, ...] | UnsetType = UNSET
 
 
 def _check(api: Api) -> None:
@@ -48,6 +50,7 @@ def _check(api: Api) -> None:
     for scope in api.scopes:
         rules.check_scope_name(scope.name)
         rules.check_text(scope.description, "scopes")
+    details_types.check_types(api.details_types)
     rules.check_unique(api.introspectors, "introspectors")
     for client_id in api.introspectors:
         rules.check_client_id(client_id)
@@ -72,6 +75,7 @@ async def add_api(desk: Desk, keys: RotateKey, tx: Transaction, caller: Caller, 
         tenant_id=caller.tenant_id, api_id=desk.new_id(), identifier=wanted.identifier, name=wanted.name,
         scopes=wanted.scopes, tokens=wanted.tokens, introspectors=wanted.introspectors,
         require_bound=wanted.require_bound, signed_introspection=wanted.signed_introspection,
+        details_types=wanted.details_types,
         created_at=int(desk.clock()),
     )  # fmt: skip
     _check(api)

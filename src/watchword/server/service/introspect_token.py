@@ -31,10 +31,24 @@ class IntrospectToken:
         return {
             "active": True,
             **claims,
-            "client_id": claims["sub"],
+            **_details(tenant, caller_id, claims),
+            "client_id": claims.get("client_id", claims["sub"]),
             "username": claims["sub"],
             "token_type": "DPoP" if "jkt" in claims.get("cnf", ()) else "Bearer",
         }
+
+
+def _details(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> dict[str, Any]:
+    """An API sees the objects of its own types only (RFC 9396 section 9.2)."""
+    if "authorization_details" not in claims:
+        return {}
+    audience = claims["aud"]
+    listed = [audience] if isinstance(audience, str) else audience
+    apis = [tenant.by_identifier[name] for name in listed if name in tenant.by_identifier]
+    known = {
+        kind.name for api in apis if may_introspect(tenant, caller_id, api.identifier) for kind in api.details_types
+    }
+    return {"authorization_details": [one for one in claims["authorization_details"] if one["type"] in known]}
 
 
 def _may_know(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> bool:

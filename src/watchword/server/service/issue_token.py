@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,13 +17,15 @@ from ..protocol.claims import access_token_claims, encode, token_id
 from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
 from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable
 from ..protocol.grants import grant_for
+from ..protocol.grants.token_exchange import ACCESS_TOKEN, check_form
 from ..protocol.profile import hold_to, window_in
-from ..protocol.request import TokenRequest
+from ..protocol.request import Exchange, TokenRequest
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
 from .authenticate_client import used_before
 from .group_commit import GroupCommit
 from .ports import OpaqueRow, Replayed, StorageUnavailable
 from .prove_client import Client, ProveClient
+from .read_token import TokenReader
 from .secret_use import SecretUse
 from .status_indexes import StatusIndexes
 from .view import TenantView, View
@@ -39,6 +42,9 @@ class Issued(Struct, frozen=True):
     token_type: str = "Bearer"
     next_nonce: str = ""
     """See `Possession`."""
+    issued_token_type: str = ""
+    """Of an exchange (RFC 8693 section 2.2.1)."""
+    details: tuple[dict[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         return "Issued(...)"
@@ -84,11 +90,12 @@ class IssueToken:
         uses: SecretUse,
         prove: ProveClient,
         proofs: ProofRules,
+        tokens: TokenReader,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._view, self._commits, self._uses, self._prove, self._proofs = view, commits, uses, prove, proofs
-        self._clock, self._random = clock, random_bytes
+        self._tokens, self._clock, self._random = tokens, clock, random_bytes
 
     async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
         """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
@@ -110,6 +117,8 @@ class IssueToken:
         standing = client.standing
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
+        if request.exchange is not None:
+            request = replace(request, exchange=await self._looked_at(tenant, request.exchange, now))
         access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)
         key = None
         if request.proof is not None:
@@ -123,6 +132,16 @@ class IssueToken:
             access = bind(access, key, request.unverified_credentials.certificate)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
         return await self._record(tenant, request, Judged(client, access, key), minted, surface, now)
+
+    async def _looked_at(self, tenant: TenantView, exchange: Exchange, now: float) -> Exchange:
+        """With the claims of its tokens, if they are active. What changes until the commit undoes it (0006)."""
+        check_form(exchange)
+        await self._view.must_be_fresh()
+        subject = await self._tokens.claims(tenant, exchange.unverified_subject_token, now)
+        if not exchange.unverified_actor_token:
+            return replace(exchange, subject=subject)
+        actor = await self._tokens.claims(tenant, exchange.unverified_actor_token, now)
+        return replace(exchange, subject=subject, actor=actor)
 
     def _proof_rules(self, tenant: TenantView) -> ProofRules:
         if not tenant.profile.name:
@@ -154,6 +173,8 @@ class IssueToken:
             foreign_subject=proven.foreign_subject,
             bound_to=judged.bound_to(),
             surface=surface.name,
+            subject=judged.access.subject if judged.access.exchanged is not None else "",
+            subject_token=judged.access.exchanged.subject_tokens[-1] if judged.access.exchanged is not None else "",
         )
         marks = proven.marks if key is None else (*proven.marks, key.mark)
         try:
@@ -165,7 +186,14 @@ class IssueToken:
         if proven.secret_id:
             self._uses.note(tenant_id, proven.secret_id, now)
         issued = Issued(minted.token, minted.expires_at - int(now), minted.scope)
+        if judged.access.exchanged is not None or judged.access.details:
+            kind = _issued_type(request)
+            issued = replace(issued, issued_token_type=kind, details=judged.access.details)
         return issued if key is None else replace(issued, token_type="DPoP", next_nonce=key.next_nonce)
+
+
+def _issued_type(request: TokenRequest) -> str:
+    return "" if request.exchange is None else request.exchange.requested_token_type or ACCESS_TOKEN
 
 
 def _reused(used: Replayed, tenant_id: str, key: Possession | None) -> OAuthError:

@@ -80,7 +80,21 @@ class TokenReader:
         if standing is None or not standing.application.enabled:
             return False
         issued = issued_ms(token_id)
-        return issued is not None and issued > max(tenant.tenant.not_before_ms, standing.application.not_before_ms)
+        if issued is None or issued <= max(tenant.tenant.not_before_ms, standing.application.not_before_ms):
+            return False
+        return "act" not in claims or await self._chain_holds(tenant, claims, issued)
+
+    async def _chain_holds(self, tenant: TenantView, claims: dict[str, Any], issued: int) -> bool:
+        """A token that came of others is as good as the worst of them, and as everyone who acts."""
+        if not tenant.revoked.keys().isdisjoint(claims.get("subject_tokens", ())):
+            return False
+        act: Any = claims["act"]
+        while isinstance(act, dict):
+            standing = await self._view.standing(tenant, str(act.get("sub")))
+            if standing is None or not standing.application.enabled or issued <= standing.application.not_before_ms:
+                return False
+            act = act.get("act")
+        return True
 
     @staticmethod
     def _remembered(tenant: TenantView) -> OrderedDict[bytes, bytes]:

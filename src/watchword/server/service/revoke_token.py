@@ -35,7 +35,7 @@ class RevokeToken:
             claims = await self._tokens.claims(tenant, unverified_token, now)
             if claims is None:
                 return
-            if claims["sub"] != caller_id:
+            if claims.get("client_id", claims["sub"]) != caller_id:
                 raise InvalidRequest("this token was issued to another application; only that one may revoke it")
             event = TokenRevoked(at=now, actor=caller_id, request_id=request_id, token_id=claims["jti"])
             await again(lambda: self._mark(tenant.tenant.tenant_id, event, claims))

@@ -12,6 +12,7 @@ from ...registry.model import (
     Api,
     Application,
     CertificateName,
+    DetailsType,
     Grant,
     InitialToken,
     RegistrationPolicy,
@@ -62,6 +63,9 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     require_dpop: bool
     identities: tuple[IdentityRule, ...]
     introspection_signed_response_alg: str | None
+    details_types: tuple[str, ...]
+    exchange_from: tuple[str, ...]
+    may_act: str | None
     created_at: int
     version: int
 
@@ -93,6 +97,7 @@ class ApiShape(Struct, frozen=True, kw_only=True):
     introspectors: tuple[str, ...]
     require_bound: bool
     signed_introspection: bool
+    details_types: tuple[DetailsType, ...]
     created_at: int
     version: int
 
@@ -211,6 +216,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "tls_client_auth": a.tls_client_auth, "require_bound": a.require_bound, "require_dpop": a.require_dpop,
         "identities": a.identities,
         "introspection_signed_response_alg": a.introspection_signed_response_alg,
+        "details_types": a.details_types, "exchange_from": a.exchange_from, "may_act": a.may_act,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
@@ -225,6 +231,7 @@ def api_shape(a: Api) -> ApiShape:
     return ApiShape(
         api_id=a.api_id, identifier=a.identifier, name=a.name, enabled=a.enabled, scopes=a.scopes, tokens=a.tokens,
         introspectors=a.introspectors, require_bound=a.require_bound, signed_introspection=a.signed_introspection,
+        details_types=a.details_types,
         created_at=a.created_at, version=a.version,
     )  # fmt: skip
 

@@ -35,6 +35,7 @@ def metadata(
     certificates: bool = False,
     signing: Collection[str] = (),
     profile: Profile = PROFILES[""],
+    details_types: Collection[str] = (),
 ) -> dict[str, object]:
     """Only what is enforced is advertised (RFC 8414 section 2), and only by a name that others know.
 
@@ -45,6 +46,8 @@ def metadata(
     methods = [name for name in METHODS if name not in hidden and name in (profile.auth_methods or METHODS)]
     algorithms = [name for name in SIGNING_ALGORITHMS if name in (profile.algorithms or SIGNING_ALGORITHMS)]
     more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
+    if details_types:
+        more["authorization_details_types_supported"] = sorted(details_types)
     if aliases is not None:
         more["mtls_endpoint_aliases"] = {
             "token_endpoint": f"{aliases}/token",
@@ -94,6 +97,10 @@ def signed(members: dict[str, object], tenant: TenantView) -> Document:
     return Document(msgspec.json.format(body), b"W/" + _strong(plain + key.kid.encode()))
 
 
+def _details_types(tenant: TenantView) -> set[str]:
+    return {kind.name for api in tenant.apis.values() if api.enabled for kind in api.details_types}
+
+
 def _strong(body: bytes) -> bytes:
     return b'"' + hashlib.sha256(body).hexdigest()[:32].encode() + b'"'
 
@@ -118,7 +125,9 @@ class PublicDocuments:
         if found is None:
             alias_of = self._certificates.issuer_of
             aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
-            members = metadata(issuer, aliases, self._certificates.taken, tenant.signing, tenant.profile)
+            members = metadata(
+                issuer, aliases, self._certificates.taken, tenant.signing, tenant.profile, _details_types(tenant)
+            )
             found = tenant.derived["metadata"] = signed(members, tenant)
         assert isinstance(found, Document)
         await self.answer(scope, send, found.body, found.etag)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from ....jose.certificate_header import Presented
-from ...protocol.errors import OAuthError
+from ...protocol.authorization_details import MAX_TEXT
+from ...protocol.errors import InvalidAuthorizationDetails, OAuthError, TooLarge
 from ...protocol.form import parse_known_form
 from ...protocol.request import TokenRequest, token_request
 from ...service.issue_token import IssueToken, Surface
@@ -27,6 +28,8 @@ from ..wire import (
     read_body,
 )
 
+MAX_DRAINED = 512 * 1024
+"""Bytes that are read only to say what is wrong with them."""
 _HEADERS = [JSON, *NO_STORE]
 Read = Callable[[Headers, bytes, Presented | None], TokenRequest]
 """What differs between the surfaces' requests: which bodies are read, and how Basic is decoded."""
@@ -65,7 +68,9 @@ class TokenEndpoint:
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
+            if len(body) > MAX_BODY:
+                raise _too_long(body)
             request = self._read(headers, body, certificate_of(scope))
             client_id = request.unverified_credentials.unverified_client_id
             if headers.dpop is not None and self._addresses is not None:
@@ -80,14 +85,17 @@ class TokenEndpoint:
                 request_id=request_id,
             )
             return
-        payload = encode_json(
-            {
-                "access_token": issued.access_token,
-                "token_type": issued.token_type,
-                "expires_in": issued.expires_in,
-                "scope": issued.scope,
-            }
-        )
+        document: dict[str, object] = {
+            "access_token": issued.access_token,
+            "token_type": issued.token_type,
+            "expires_in": issued.expires_in,
+            "scope": issued.scope,
+        }
+        if issued.issued_token_type:
+            document["issued_token_type"] = issued.issued_token_type
+        if issued.details:
+            document["authorization_details"] = issued.details
+        payload = encode_json(document)
         fields = [*_HEADERS, (b"content-length", b"%d" % len(payload))]
         if issued.next_nonce:
             fields.append((b"dpop-nonce", issued.next_nonce.encode()))
@@ -95,3 +103,10 @@ class TokenEndpoint:
             fields.append((b"x-request-id", request_id.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         await send({"type": "http.response.body", "body": payload})
+
+
+def _too_long(body: bytes) -> OAuthError:
+    """RFC 9396 section 5 has a word of its own for what is usually long."""
+    if b"authorization_details=" in body:
+        return InvalidAuthorizationDetails(f"authorization_details has at most {MAX_TEXT} characters")
+    return TooLarge(f"the body is longer than {MAX_BODY} bytes")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...registry.model import CLIENT_CREDENTIALS
+from ...registry.model import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from ..access import Access
 from ..errors import InvalidRequest, UnsupportedGrantType
 from ..request import TokenRequest
 from ..standing import Standing
-from . import client_credentials
+from . import client_credentials, token_exchange
 
 Grant = Callable[[Standing, TokenRequest], Access]
 
-GRANTS: dict[str, Grant] = {CLIENT_CREDENTIALS: client_credentials.grant}
+GRANTS: dict[str, Grant] = {CLIENT_CREDENTIALS: client_credentials.grant, TOKEN_EXCHANGE: token_exchange.grant}
 
 
 def grant_for(grant_type: str) -> Grant:

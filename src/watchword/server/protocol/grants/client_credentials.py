@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ...registry.model import Api
 from ..access import Access, allowed_scopes, asked_scopes, must_be_bound, shared_settings, target_apis
+from ..authorization_details import granted_details
 from ..errors import InvalidTarget
 from ..request import TokenRequest
 from ..standing import Standing
@@ -15,9 +17,12 @@ MAX_ANSWERS, MAX_QUESTION = 8, 512
 def grant(standing: Standing, request: TokenRequest) -> Access:
     """The application asks for itself: the subject is the client (RFC 9068 section 2.2).
 
-    An application asks for the same each time, and its standing is dropped with whatever the answer depends on.
+    Who asks for details (RFC 9396) and for no scope gets no scope: it said what it needs. An application asks for the
+    same each time, and its standing is dropped with whatever the answer depends on.
     """
-    question = (request.scope, request.resources, request.audience)
+    if request.details:
+        return _judge(standing, request)
+    question = (request.scope, request.resources, request.audiences)
     known = standing.answers.get(question)
     if known is not None:
         return known
@@ -29,20 +34,24 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
 
 def _judge(standing: Standing, request: TokenRequest) -> Access:
     asked = asked_scopes(request.scope)
-    named = request.resources + ((request.audience,) if request.audience else ())
+    targets = named_targets(standing, request, asked)
+    application, details = standing.application, request.details
+    if details:
+        details = granted_details(details, application.details_types, targets)
+    return Access(
+        application.client_id,
+        tuple(api.identifier for api in targets),
+        () if details and not asked else allowed_scopes(asked, targets, standing.granted),
+        shared_settings(targets),
+        must_be_bound(application, targets),
+        may_act=application.may_act or "",
+        details=details,
+    )
+
+
+def named_targets(standing: Standing, request: TokenRequest, asked: tuple[str, ...]) -> tuple[Api, ...]:
+    """The APIs that the request is for (RFC 8707 section 2). Raises `InvalidTarget`."""
+    named = request.resources + request.audiences
     if len(named) > MAX_RESOURCES:
         raise InvalidTarget(f"more than {MAX_RESOURCES} resources")
-    targets = target_apis(
-        named,
-        asked,
-        standing.granted,
-        standing.apis,
-        standing.application.default_api_id,
-    )
-    return Access(
-        standing.application.client_id,
-        tuple(api.identifier for api in targets),
-        allowed_scopes(asked, targets, standing.granted),
-        shared_settings(targets),
-        must_be_bound(standing.application, targets),
-    )
+    return target_apis(named, asked, standing.granted, standing.apis, standing.application.default_api_id)

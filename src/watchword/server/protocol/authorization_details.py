@@ -1,0 +1,67 @@
+"""Rich authorization requests (RFC 9396): what is asked for is an object, judged by its type's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ...jose import MalformedToken
+from ...jose.encoding import json_object
+from ..registry.details_types import DoesNotFit, check_object
+from ..registry.model import Api, DetailsType
+from .errors import InvalidAuthorizationDetails
+
+MAX_TEXT: Final = 16_384
+MAX_OBJECTS: Final = 50
+MAX_DEPTH: Final = 16
+_LARGEST: Final = 2**63 - 1
+
+Details = tuple[dict[str, Any], ...]
+
+
+def read_details(unverified_text: str) -> Details:
+    """The parameter: strict JSON, bounded, an array of objects that name their type.
+
+    Numbers that not every reader has in full are refused: a token must say the same to all who read it.
+    Raises `InvalidAuthorizationDetails`.
+    """
+    if len(unverified_text) > MAX_TEXT:
+        raise InvalidAuthorizationDetails(f"authorization_details has at most {MAX_TEXT} characters")
+    try:
+        wrapped = b'{"details":' + unverified_text.encode("utf-8") + b"}"
+        listed = json_object(wrapped).get("details")
+    except (MalformedToken, UnicodeEncodeError):
+        raise InvalidAuthorizationDetails("authorization_details is not strict JSON") from None
+    if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_OBJECTS:
+        raise InvalidAuthorizationDetails(f"authorization_details is an array of 1 to {MAX_OBJECTS} objects")
+    for one in listed:
+        if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+            raise InvalidAuthorizationDetails("each of authorization_details is an object with a type")
+        _check_values(one, 0)
+    return tuple(listed)
+
+
+def _check_values(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidAuthorizationDetails(f"authorization_details is nested deeper than {MAX_DEPTH}")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST:
+        raise InvalidAuthorizationDetails("a whole number in authorization_details has more than 63 bits")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_values(inner, depth + 1)
+
+
+def granted_details(asked: Details, allowed: Iterable[str], targets: Iterable[Api]) -> Details:
+    """All of them, or `InvalidAuthorizationDetails`: unknown to the APIs and not allowed look alike."""
+    kinds: Mapping[str, DetailsType] = {kind.name: kind for api in targets for kind in api.details_types}
+    for one in asked:
+        kind = kinds.get(one["type"])
+        if kind is None or one["type"] not in allowed:
+            raise InvalidAuthorizationDetails(
+                f"the type {one['type'][:100]} is unknown at this API or not allowed to this application"
+            )
+        try:
+            check_object(kind, one)
+        except DoesNotFit as error:
+            raise InvalidAuthorizationDetails(f"an object of type {kind.name}: {error}") from None
+    return asked

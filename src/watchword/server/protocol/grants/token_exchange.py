@@ -1,0 +1,122 @@
+"""Token exchange (RFC 8693): a service that was called calls on, for who called it, with less.
+
+Always a delegation, never an impersonation: the token says for whom (`sub`) and who acts (`act`, `client_id`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...registry.model import ADMIN_API
+from ..access import Access, Exchanged, asked_scopes, must_be_bound, shared_settings
+from ..authorization_details import granted_details
+from ..errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, InvalidTarget
+from ..request import Exchange, TokenRequest
+from ..standing import Standing
+from .client_credentials import named_targets
+
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
+JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+MAX_ACTORS: Final = 5
+"""How long a chain of services may become."""
+
+
+def grant(standing: Standing, request: TokenRequest) -> Access:
+    """What the subject's token and this application's grants have in common at the APIs that were named."""
+    exchange = request.exchange
+    assert exchange is not None
+    check_form(exchange)
+    application = standing.application
+    subject = _subject(standing, exchange)
+    asked = asked_scopes(request.scope)
+    targets = named_targets(standing, request, asked)
+    if any(api.identifier == ADMIN_API for api in targets):
+        raise InvalidTarget("nobody administers Watchword for somebody else")
+    settings = shared_settings(targets)
+    if exchange.requested_token_type == JWT and settings.format != "jwt":
+        raise InvalidRequest("this API's tokens are opaque: ask for requested_token_type access_token")
+    before = subject.get("act")
+    act = {"sub": application.client_id} if before is None else {"sub": application.client_id, "act": before}
+    if _depth(act) > MAX_ACTORS:
+        raise InvalidRequest(f"more than {MAX_ACTORS} applications would act for one another")
+    available: frozenset[str] = frozenset().union(*(standing.granted[api.api_id] for api in targets))
+    may_act = subject.get("may_act")
+    return Access(
+        str(subject["sub"]),
+        tuple(api.identifier for api in targets),
+        _narrowed(asked, frozenset(str(subject["scope"]).split(" ")) - {""}, available, request),
+        settings,
+        must_be_bound(application, targets) or "cnf" in subject,
+        may_act=str(may_act["sub"]) if isinstance(may_act, dict) else "",
+        details=_details(standing, request, subject, targets),
+        exchanged=Exchanged(
+            application.client_id, act, (*subject.get("subject_tokens", ()), str(subject["jti"])), int(subject["exp"])
+        ),
+    )
+
+
+def check_form(exchange: Exchange) -> None:
+    """What can be said without looking at a token (section 2.1). Raises `InvalidRequest`."""
+    if not exchange.unverified_subject_token or not exchange.subject_token_type:
+        raise InvalidRequest("subject_token and subject_token_type are needed")
+    if bool(exchange.unverified_actor_token) != bool(exchange.actor_token_type):
+        raise InvalidRequest("actor_token and actor_token_type come together or not at all")
+    for kind in (exchange.subject_token_type, exchange.actor_token_type):
+        if kind and kind not in (ACCESS_TOKEN, JWT):
+            raise InvalidRequest(f"tokens that are exchanged are of type {ACCESS_TOKEN} or {JWT}")
+    if exchange.requested_token_type not in ("", ACCESS_TOKEN, JWT):
+        raise InvalidRequest(f"requested_token_type is {ACCESS_TOKEN}, {JWT} or left out")
+
+
+def _subject(standing: Standing, exchange: Exchange) -> Mapping[str, Any]:
+    """The claims of a token that this application may exchange. Raises `InvalidRequest` (section 2.2.2)."""
+    application, subject = standing.application, exchange.subject
+    if subject is None:
+        raise InvalidRequest("subject_token is not an active token of this issuer")
+    if exchange.unverified_actor_token and (exchange.actor is None or exchange.actor["sub"] != application.client_id):
+        raise InvalidRequest("actor_token is not an active token of this application: who acts is who asks")
+    audience = subject["aud"]
+    listed = {audience} if isinstance(audience, str) else set(audience)
+    served = {
+        api.identifier for api in standing.apis.values() if api.api_id in application.exchange_from and api.enabled
+    }
+    if not listed & served:
+        raise InvalidRequest("subject_token is for no API that this application serves (exchange_from)")
+    may_act = subject.get("may_act")
+    if may_act is not None and may_act.get("sub") != application.client_id:
+        raise InvalidRequest("subject_token names another application that may act for its subject (may_act)")
+    return subject
+
+
+def _narrowed(
+    asked: tuple[str, ...], held: frozenset[str], available: frozenset[str], request: TokenRequest
+) -> tuple[str, ...]:
+    if not asked:
+        common = tuple(sorted(held & available))
+        if not common and held:
+            raise InvalidScope("the subject token and this application's grants have no scope in common here")
+        return common
+    if not held.issuperset(asked) or not available.issuperset(asked):
+        raise InvalidScope("a scope is not in the subject token, or not granted to this application at this API")
+    return asked
+
+
+def _details(
+    standing: Standing, request: TokenRequest, subject: Mapping[str, Any], targets: Any
+) -> tuple[dict[str, Any], ...]:
+    """Only what the subject token has, object by object; without a word, what of it these APIs know."""
+    held = list(subject.get("authorization_details", ()))
+    if request.details:
+        if any(one not in held for one in request.details):
+            raise InvalidAuthorizationDetails("an object of authorization_details is not in the subject token")
+        return granted_details(request.details, standing.application.details_types, targets)
+    known = {kind.name for api in targets for kind in api.details_types} & set(standing.application.details_types)
+    return tuple(one for one in held if one["type"] in known)
+
+
+def _depth(act: Mapping[str, Any]) -> int:
+    depth, inner = 0, act
+    while isinstance(inner, Mapping):
+        depth, inner = depth + 1, inner.get("act")  # type: ignore[assignment]
+    return depth
