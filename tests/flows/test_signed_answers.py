@@ -286,9 +286,10 @@ async def test_the_library_goes_by_signed_metadata_alone(airline: Airline) -> No
     moved = verifier(lambda told: {**told, "jwks_uri": "https://evil.example/jwks"})
     assert (await moved.averify(token)).client_id == airline.caller[0]
     stranger = PrivateKey.generate(Algorithm.ES256)
-    forged = Signer(stranger, typ=None).sign(json.dumps({"iss": ISSUER, "issuer": ISSUER}).encode())
+    told = {"iss": ISSUER, "issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
+    forged = Signer(stranger, typ=None).sign(json.dumps(told).encode())
     of_another = Signer(await airline.signing("ES256"), typ=None)
-    elsewhere = of_another.sign(json.dumps({"iss": "https://other.example", "issuer": ISSUER}).encode())
+    elsewhere = of_another.sign(json.dumps({**told, "iss": "https://other.example"}).encode())
     for change in (
         lambda told: {name: value for name, value in told.items() if name != "signed_metadata"},
         lambda told: {**told, "signed_metadata": forged},
