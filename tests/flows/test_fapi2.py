@@ -219,6 +219,7 @@ async def test_metadata(bank: Bank) -> None:
         assert told[f"{endpoint}_endpoint_auth_methods_supported"] == methods
         assert set(told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]) == {"PS256", "ES256", "EdDSA"}
     assert set(told["dpop_signing_alg_values_supported"]) == {"PS256", "ES256", "EdDSA"}
+    assert set(told["introspection_signing_alg_values_supported"]) <= {"PS256", "ES256", "EdDSA"}
     other = (await bank.ww.http.get(f"{BASE}/t/default/.well-known/oauth-authorization-server")).json()
     assert "client_secret_basic" in other["token_endpoint_auth_methods_supported"]
 
@@ -232,6 +233,8 @@ async def test_nothing_comes_in_that_would_not_work(bank: Bank) -> None:
         assert (answer.status_code, answer.json()["field"]) == (400, "auth_method"), answer.text
     only = {"name": "rs", "auth_method": "private_key_jwt", "jwks": jwks(PrivateKey.generate(Algorithm.RS256))}
     assert (await bank.call("POST", "/applications", only)).status_code == 400
+    answers = {"introspection_signed_response_alg": "RS256"}
+    assert (await bank.call("PATCH", f"/applications/{bank.c_pkj}", answers)).status_code == 400
     api = {"identifier": "urn:rs", "name": "rs", "scopes": [], "tokens": {"algorithm": "RS256"}}
     answer = await bank.call("POST", "/apis", api)
     assert (answer.status_code, answer.json()["field"]) == (400, "tokens.algorithm")

@@ -54,6 +54,9 @@ def application_gap(profile: Profile, application: Application) -> str:
         listed = [str(key.jwk.get("alg")) for key in application.keys]
         if listed and not set(listed) & set(profile.algorithms):
             return f"its keys are for {', '.join(listed)}: add one for {', '.join(profile.algorithms)}"
+    answers = application.introspection_signed_response_alg
+    if profile.algorithms and answers is not None and answers not in profile.algorithms:
+        return f"introspection answers signed with {answers}: use one of {', '.join(profile.algorithms)}"
     return ""
 
 

@@ -67,7 +67,9 @@ def metadata(
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
-        "introspection_signing_alg_values_supported": sorted(signing),
+        "introspection_signing_alg_values_supported": sorted(
+            name for name in signing if name in (profile.algorithms or signing)
+        ),
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
