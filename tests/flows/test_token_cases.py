@@ -307,7 +307,7 @@ async def test_metadata_has_three_forms_and_says_what_holds(w: World) -> None:
     ]
     assert told[0] == told[1] == told[2]
     assert told[0]["issuer"] == ISSUER
-    assert told[0]["grant_types_supported"] == ["client_credentials"]
+    assert told[0]["grant_types_supported"] == ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
     methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "spiffe_jwt"]
     for endpoint in ("token", "introspection", "revocation"):
         assert told[0][f"{endpoint}_endpoint_auth_methods_supported"] == methods

@@ -28,7 +28,7 @@ from ..wire import (
     read_body,
 )
 
-MAX_DRAINED = 512 * 1024
+MAX_DRAINED = 1 << 20
 """Bytes that are read only to say what is wrong with them."""
 _HEADERS = [JSON, *NO_STORE]
 Read = Callable[[Headers, bytes, Presented | None], TokenRequest]

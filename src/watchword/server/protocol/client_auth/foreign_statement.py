@@ -18,9 +18,10 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
     Which application it is comes from `client_id`, or from `sub` where there is none (RFC 7523 section 3); the rules
     say whether. Raises `InvalidClient`, one and the same.
     """
-    registered = application is not None and application.auth_method == presented.method
     issuer = grounds.trusted
-    rules = rules_of(application, issuer) if registered else ()
+    fits = issuer is not None and (issuer.kind == "spiffe") == (presented.method == "spiffe_jwt")
+    registered = application is not None and application.auth_method == presented.method
+    rules = rules_of(application, issuer) if registered and fits else ()
     try:
         claims = verified_claims(
             presented.unverified_assertion,
