@@ -21,6 +21,7 @@ from watchword.client.errors import (
     TokenRefused,
     TokenUnavailable,
 )
+from watchword.client.platform_token import PlatformToken, from_github_actions, from_gitlab, from_kubernetes
 from watchword.client.private_key_jwt import PrivateKeyJwt
 from watchword.client.proof import Proof, Proven, SharedSecret
 from watchword.client.secret import Secret
@@ -36,6 +37,7 @@ __all__ = [
     "DpopKey",
     "InvalidAnswer",
     "IssuerNotAllowed",
+    "PlatformToken",
     "PrivateKeyJwt",
     "Proof",
     "Proven",
@@ -49,6 +51,9 @@ __all__ = [
     "discover",
     "from_environment",
     "from_file",
+    "from_github_actions",
+    "from_gitlab",
     "from_keyring",
+    "from_kubernetes",
     "from_systemd",
 ]

@@ -45,6 +45,7 @@ class ClientCredentials(TokenSource, _Auth):
         client_secret: the secret; or where it is kept (`watchword.client.sources`), which is then read for
             each token request; or another `Proof`: a
             `watchword.client.private_key_jwt.PrivateKeyJwt`, a
+            `watchword.client.platform_token.PlatformToken`, a
             `watchword.client.client_certificate.ClientCertificate`.
         resource: RFC 8707, one URI or several. ``audience``: for servers that use that word.
         scope: a space-separated text or the scopes one by one; None asks for all that is granted.
