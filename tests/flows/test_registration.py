@@ -226,7 +226,7 @@ async def test_everything_that_can_be_said(w: World) -> None:
     assert {**made, **said, "client_name": "ci-Payroll", "jwks": made["jwks"]} == made
     assert "client_secret" not in made
     shown = (await w.ww.call("GET", f"/applications/{made['client_id']}")).json()
-    assert (shown["labels"], shown["require_bound"], shown["grants"][0]["scopes"]) == (
+    assert (shown["labels"], shown["require_dpop"], shown["grants"][0]["scopes"]) == (
         {"team": "pay"},
         True,
         ["a:read"],
@@ -537,8 +537,9 @@ async def test_the_policy_goes_on_to_hold(w: World) -> None:
     await w.ww.call("DELETE", f"/initial-tokens/{token_id}")
     body = {"client_id": made["client_id"]}
     refused(await w.manage("PUT", made, {**body, "token_endpoint_auth_method": "client_secret_jwt"}))
-    after = (await w.manage("PUT", made, {**body, "dpop_bound_access_tokens": False})).json()
-    assert after["dpop_bound_access_tokens"] is True
+    bound = "tls_client_certificate_bound_access_tokens"
+    after = (await w.manage("PUT", made, {**body, bound: False})).json()
+    assert after[bound] is True
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "HEAD"])

@@ -37,7 +37,6 @@ _NAMED: Final = {
     "tls_client_auth_san_uri": "san_uri", "tls_client_auth_san_ip": "san_ip",
     "tls_client_auth_san_email": "san_email",
 }  # fmt: skip
-_BOUND: Final = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}")
 """RFC 5646 section 2.1, as far as it needs no registry."""
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\\<>\"{}|^`]")
@@ -57,6 +56,9 @@ class ClientMetadata(Struct, frozen=True, kw_only=True):
     jwks_uri: str | None = None
     tls_client_auth: CertificateName | None = None
     require_bound: bool = False
+    """`tls_client_certificate_bound_access_tokens` (RFC 8705 section 3.4); a DPoP key binds as well."""
+    require_dpop: bool = False
+    """`dpop_bound_access_tokens` (RFC 9449 section 5.2)."""
     statement: str = ""
 
 
@@ -86,7 +88,8 @@ def read_metadata(unverified: Mapping[str, Any]) -> ClientMetadata:
         jwks=jwks,
         jwks_uri=_text(unverified, "jwks_uri", 2_000) or None,
         tls_client_auth=CertificateName(**certificate) if certificate else None,
-        require_bound=True in {_flag(unverified, name) for name in _BOUND},
+        require_bound=_flag(unverified, "tls_client_certificate_bound_access_tokens"),
+        require_dpop=_flag(unverified, "dpop_bound_access_tokens"),
         statement=_text(unverified, "software_statement", 16_384),
     )
 

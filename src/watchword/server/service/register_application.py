@@ -155,7 +155,7 @@ def client_information(made: Registered, address: str) -> dict[str, Any]:
         "jwks_uri": a.jwks_uri, "contacts": list(kept.contacts), "software_id": kept.software_id,
         "software_version": kept.software_version, "software_statement": kept.statement,
         "jwks": {"keys": [key.jwk for key in a.keys]} if a.keys else None,
-        "dpop_bound_access_tokens": a.require_bound, "tls_client_certificate_bound_access_tokens": a.require_bound,
+        "dpop_bound_access_tokens": a.require_dpop, "tls_client_certificate_bound_access_tokens": a.require_bound,
     }  # fmt: skip
     return {**told, **{name: value for name, value in optional.items() if value}}
 
