@@ -245,6 +245,7 @@ async def _shaped(
         jwks_uri=wanted.jwks_uri,
         tls_client_auth=wanted.tls_client_auth if method == "tls_client_auth" else None,
         require_bound=policy.require_bound or wanted.require_bound,
+        require_dpop=wanted.require_dpop,
         grants=grants,
         registration=registration,
         version=before.version + 1,
