@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 from tests.brokers.conftest import short_folder
 from tests.brokers.issuer import Issuer, Registered
-from tests.interop.gateways import free_port, program, running
+from tests.interop.gateways import program, running
+from tests.support.served import free_ports
 
 from watchword.client import AccessToken
 from watchword.sasl import Refused, TokenSource
@@ -131,7 +132,7 @@ def servers(issuer: Issuer, app: Registered) -> Iterator[dict[str, Dovecot]]:
             root = os.getuid() == 0
             user = "dovecot" if root else pwd.getpwuid(os.getuid()).pw_name
             group = "dovecot" if root else str(os.getgid())
-            made = Dovecot(free_port(), free_port(), folder)
+            made = Dovecot(*free_ports(2), folder)
             (folder / "mail").mkdir()
             (folder / "mail").chmod(0o777)
             config = folder / "dovecot.conf"

@@ -35,7 +35,7 @@ from confluent_kafka.admin import (
 from tests.brokers.conftest import short_folder
 from tests.brokers.issuer import Issuer, Registered
 from tests.brokers.programs import listening
-from tests.interop.gateways import free_port
+from tests.support.served import free_ports
 
 from watchword.client import AccessToken
 from watchword.sasl.aiokafka import TokenProvider
@@ -108,14 +108,14 @@ def _kafka(issuer: Issuer, folder: Path) -> Iterator[Kafka]:
     issuer.watchword(
         "broker-config", "kafka", "--api", API, "--listener", "DEVICES", "--ca", str(ca), "--out", str(folder)
     )
-    controller, inside, devices = free_port(), free_port(), free_port()
+    controller, inside, devices = free_ports(3)
     config = folder / "server.properties"
     own = CONFIG.format(folder=folder, controller=controller, inside=inside, devices=devices)
     config.write_text(own + (folder / "watchword.properties").read_text())
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", quiet, "-cp", f"{folder}/lib/*"]
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    form = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+    form = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
     formatted = subprocess.run(form, capture_output=True, text=True, check=False)
     assert formatted.returncode == 0, formatted.stderr
     start = f'. {folder}/watchword.env; exec {" ".join(java[:4])} $KAFKA_OPTS -cp "{java[5]}" kafka.Kafka {config}'

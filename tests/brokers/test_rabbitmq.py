@@ -27,6 +27,7 @@ from tests.brokers.conftest import short_folder
 from tests.brokers.issuer import Issuer, Registered
 from tests.brokers.programs import listening
 from tests.interop.gateways import free_port, program
+from tests.support.served import free_ports
 
 from watchword.client import AccessToken
 from watchword.sasl.aio_pika import keep_fresh, token_connection
@@ -71,7 +72,7 @@ def _rabbitmq(issuer: Issuer, folder: Path) -> Iterator[RabbitMq]:
     ca = folder / "ca.pem"
     shutil.copyfile(issuer.ca, ca)
     issuer.watchword("broker-config", "rabbitmq", "--api", API, "--ca", str(ca), "--out", f"{folder}/conf.d")
-    made = RabbitMq(free_port(), free_port())
+    made = RabbitMq(*free_ports(2))
     ports = f"listeners.tcp.1 = 127.0.0.1:{made.amqp}\nmqtt.listeners.tcp.1 = 127.0.0.1:{made.mqtt}\n"
     (folder / "rabbitmq.conf").write_text(ports)
     (folder / "conf.d" / "enabled_plugins").rename(folder / "enabled_plugins")

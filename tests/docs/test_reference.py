@@ -19,7 +19,7 @@ def test_every_public_name_is_documented(name: str) -> None:
     """The reference would show a signature and leave its reader to guess shapes, units and errors."""
     module = pdoc.doc.Module(importlib.import_module(name))
     public = module.obj.__all__
-    assert public == sorted(public)
+    assert len(set(public)) == len(public)
     home = [module, *_parts(name)]
     bare = [one for one in public if not any(one in m.members and m.members[one].docstring for m in home)]
     for one in public:

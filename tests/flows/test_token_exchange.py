@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.instance import ADMIN_API, ISSUER, Instance, credentials_of, instance, node
+from tests.support.instance import ADMIN_API, BASE, ISSUER, Instance, credentials_of, instance, node
 from tests.support.proofs import proof_of
 
 from watchword.jose import Algorithm, PrivateKey
@@ -338,3 +338,12 @@ async def test_disabled_in_the_middle(database: str, tmp_path: Path, request: py
             refused(await w.exchange(subject, ww=ww))
             for token in given:
                 assert await ww.introspect(w.back, token) == {"active": False}
+
+
+async def test_the_app_id_surface_exchanges_nothing(w: World) -> None:
+    """It would answer with the application's own identity, as if nothing had been asked (CVE-2026-9704)."""
+    url = f"{BASE}/oauth/v4/default/token"
+    form = {"grant_type": GRANT, "subject_token": await w.called(), "subject_token_type": ACCESS}
+    refused(await w.ww.http.post(url, data=form, auth=w.front), "unsupported_grant_type")
+    form = {"grant_type": "client_credentials", "authorization_details": '[{"type":"x"}]'}
+    refused(await w.ww.http.post(url, data=form, auth=w.front), "unsupported_grant_type")

@@ -16,9 +16,24 @@ from tests.support.proofs import header_of
 
 CLAIMS: dict[str, dict[str, Any]] = {
     "assertion": {"iss": "c", "sub": "c", "aud": ISSUER, "exp": NOW + 60, "iat": int(NOW), "jti": "j"},
+    "software_statement": {"iss": "c", "client_name": "x", "software_id": "s", "iat": int(NOW), "exp": NOW + 60},
     "proof": {"jti": "j", "htm": "POST", "htu": TARGET.url, "iat": int(NOW)},
 }
-HEADERS: dict[str, dict[str, Any]] = {"assertion": {"alg": "ES256", "kid": KEY.kid}, "proof": header_of(KEY)}
+HEADERS: dict[str, dict[str, Any]] = {
+    "assertion": {"alg": "ES256", "kid": KEY.kid},
+    "software_statement": {"alg": "ES256", "kid": KEY.kid, "typ": "JWT"},
+    "proof": header_of(KEY),
+}
+OBJECTS: dict[str, dict[str, Any]] = {
+    "registration": {
+        "client_name": "x", "client_name#de": "y", "client_uri": "https://a.example/", "logo_uri": "https://a.example/l",
+        "contacts": ["a@b.example"], "scope": "a:read", "grant_types": ["client_credentials"], "response_types": [],
+        "redirect_uris": [], "token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": []}, "jwks_uri": None,
+        "software_id": "s", "software_version": "1", "software_statement": "a.b.c", "dpop_bound_access_tokens": True,
+        "tls_client_auth_subject_dn": "CN=c", "enabled": None,
+    },
+    "authorization_details": {"type": "pay", "most": 5, "to": "aaa", "sub": [{"type": "pay", "most": 1}]},
+}  # fmt: skip
 WORDS = [
     b".", b"=", b"-", b"_", b'"', b"\\", b"{", b"}", b"[", b"]", b":", b",", b";", b"%", b"%00", b"%0A", b"%2B", b" ",
     b"\t", b"\x00", b"\xff", b"null", b"Cert=", b"Chain=", b"Hash=", b"-----BEGIN CERTIFICATE-----", b"1e999",
@@ -122,10 +137,22 @@ def certificates(draw: st.DrawFn) -> bytes:
     return b"client-cert: :" + base64.b64encode(der) + b":"
 
 
+@st.composite
+def objects(draw: st.DrawFn, name: str) -> bytes:
+    """JSON of the right shape, with members changed; then perhaps damaged."""
+    made = draw(changed_json(OBJECTS[name]))
+    if name == "authorization_details" and draw(st.integers(0, 9)):
+        made = [made] * draw(st.integers(1, 3))
+    text = json.dumps(made, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    return draw(mutated(text)) if draw(st.integers(0, 3)) == 0 else text
+
+
 def inputs(name: str) -> st.SearchStrategy[bytes]:
     """For a parser."""
     if name == "client_cert":
         return certificates() | st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
+    if name in OBJECTS:
+        return objects(name) | st.binary(max_size=200)
     if name in SEEDS:
         return st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
     return tokens(name) | st.binary(max_size=200)

@@ -16,14 +16,26 @@ from watchword.jose import Algorithm, JoseError, KeySet, PrivateKey
 from watchword.jose.certificate_header import HeaderKind, read_headers
 from watchword.jose.certificates import Certificate, UnacceptableCertificate
 from watchword.jose.dpop import ProofTarget, check_age, check_times, read_proof
+from watchword.jose.encoding import json_object
+from watchword.server.protocol.authorization_details import granted_details, read_details
 from watchword.server.protocol.client_auth import authenticate
 from watchword.server.protocol.client_auth.grounds import Grounds
-from watchword.server.protocol.errors import InvalidClient, InvalidRequest
+from watchword.server.protocol.client_metadata import read_metadata
+from watchword.server.protocol.errors import (
+    InvalidAuthorizationDetails,
+    InvalidClient,
+    InvalidClientMetadata,
+    InvalidRedirectUri,
+    InvalidRequest,
+    InvalidSoftwareStatement,
+    UnapprovedSoftwareStatement,
+)
 from watchword.server.protocol.form import parse_form
 from watchword.server.protocol.request import ASSERTION_TYPE, token_request
+from watchword.server.protocol.software_statement import stated
 from watchword.server.registry.certificates import is_named
 from watchword.server.registry.client_keys import read_keys
-from watchword.server.registry.model import Application, CertificateName
+from watchword.server.registry.model import Api, Application, CertificateName, DetailsType, Publisher
 
 ISSUER, NOW = "https://id.example/t/acme", 1_800_000_000.0
 TARGET = ProofTarget("POST", f"{ISSUER}/token")
@@ -103,7 +115,58 @@ def forwarded_client_cert(data: bytes) -> str:
     return _certificate("x-forwarded-client-cert", data)
 
 
+def registration(data: bytes) -> str:
+    """Client metadata (RFC 7591), from the body to what is kept."""
+    try:
+        found = read_metadata(json_object(data))
+    except JoseError as error:
+        return f"{type(error).__name__}: {error.rule}"
+    except (InvalidClientMetadata, InvalidRedirectUri) as error:
+        return f"{type(error).__name__}: {error.public}"
+    assert all(uri.lower().startswith("https://") for uri in found.uris.values())
+    return "read"
+
+
+def software_statement(data: bytes) -> str:
+    """A publisher's statement (RFC 7591 section 2.3)."""
+    publisher = Publisher(issuer="c", jwks={"keys": [KEY.public.to_jwk()]})
+    try:
+        stated(data.decode("latin-1"), [publisher], NOW, 10)
+    except (InvalidSoftwareStatement, UnapprovedSoftwareStatement) as error:
+        return f"{type(error).__name__}: {error.public}"
+    return "proven"
+
+
+def authorization_details(data: bytes) -> str:
+    """RFC 9396, from the parameter to what is granted."""
+    api = Api(
+        tenant_id="t", api_id="a", identifier="https://a.example/", name="a", created_at=0,
+        details_types=(DetailsType(name="pay", schema=DETAILS_SCHEMA),),
+    )  # fmt: skip
+    try:
+        granted_details(read_details(data.decode("utf-8", "surrogateescape")), ["pay"], [api])
+    except InvalidAuthorizationDetails as error:
+        told = re.sub(
+            r"the type .* is unknown|of type .*: .* is not a member", "of a type or with a member", error.public
+        )
+        return f"InvalidAuthorizationDetails: {told}"
+    return "read"
+
+
+DETAILS_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "most": {"type": "integer", "minimum": 1}, "to": {"type": "string", "pattern": "^(a+)+$"},
+        "sub": {"type": "array", "items": {"$ref": "#"}, "maxItems": 3},
+    },
+    "required": ["most"],
+}  # fmt: skip
+
+
 PARSERS: dict[str, Callable[[bytes], str]] = {
+    "registration": registration,
+    "software_statement": software_statement,
+    "authorization_details": authorization_details,
     "assertion": assertion,
     "proof": proof,
     "client_cert": client_cert,

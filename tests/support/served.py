@@ -26,6 +26,17 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+def free_ports(count: int) -> list[int]:
+    """As many as are asked for, each another one: held together until all are known."""
+    held = [socket.socket() for _ in range(count)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """A clean environment that keeps everything inside the folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("WATCHWORD_")}

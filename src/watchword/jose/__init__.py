@@ -7,12 +7,14 @@ signatures themselves are `cryptography`'s.
 from .algorithms import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, Algorithm
 from .compact import (
     Gate,
+    Read,
     Signer,
     Unverified,
     Verified,
     check_claims,
     decode_unverified,
     numeric_date,
+    read_unverified,
     verify_signature,
     verify_with_one_of,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "MalformedToken",
     "PrivateKey",
     "PublicKey",
+    "Read",
     "Signer",
     "UnacceptableHeader",
     "UnacceptableKey",
@@ -49,6 +52,7 @@ __all__ = [
     "check_claims",
     "decode_unverified",
     "numeric_date",
+    "read_unverified",
     "symmetric",
     "thumbprint",
     "verify_signature",

@@ -35,6 +35,16 @@ class Unverified(Struct, frozen=True):
         return "Unverified(...)"
 
 
+class Read(Struct, frozen=True):
+    """A token and the object in it, read once; nothing in it is trusted."""
+
+    token: Unverified
+    unverified_claims: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return "Read(...)"
+
+
 class Verified(Struct, frozen=True):
     """A token whose signature fits a key of the set; its claims are not judged yet."""
 
@@ -50,6 +60,12 @@ def decode_unverified(unverified_token: str, max_size: int = MAX_TOKEN) -> Unver
     signing_input, payload, signature = _parts(unverified_token, max_size)
     header = signing_input[: -len(payload) - 1]
     return Unverified(json_object(unb64url(header)), unb64url(payload), signing_input, unb64url(signature))
+
+
+def read_unverified(unverified_token: str) -> Read:
+    """For those who have to look inside before they know whose keys verify it. Raises a `JoseError`."""
+    token = decode_unverified(unverified_token)
+    return Read(token, json_object(token.unverified_payload))
 
 
 def check_header(
@@ -100,7 +116,7 @@ def verify_bytes(
 
 
 def verify_with_one_of(
-    unverified_token: str,
+    unverified: Read,
     keys: KeySet,
     *,
     algorithms: Collection[Algorithm],
@@ -113,7 +129,7 @@ def verify_with_one_of(
     `typ` counts when it is there. Without a `kid`, the set's keys of the header's algorithm are tried, at
     most `tries` of them. Raises a `JoseError`.
     """
-    token = decode_unverified(unverified_token)
+    token = unverified.token
     algorithm, kid = check_header(token.unverified_header, algorithms, members)
     if "typ" in token.unverified_header:
         check_type(token.unverified_header, typ)
@@ -126,7 +142,7 @@ def verify_with_one_of(
     for key in candidates:
         with suppress(BadSignature):
             key.verify(token.signing_input, token.signature)
-            return Verified(token.unverified_header, json_object(token.unverified_payload)), key
+            return Verified(token.unverified_header, unverified.unverified_claims), key
     raise BadSignature("the signature fits none of the keys")
 
 

@@ -66,7 +66,9 @@ def _confirmation(confirmation: object) -> tuple[str, str]:
     if isinstance(confirmation, dict) and len(confirmation) == 1:
         [(method, found)] = confirmation.items()
     if method not in ("x5t#S256", "jkt") or not isinstance(found, str) or not _THUMBPRINT.fullmatch(found):
-        raise TokenInvalid("the token is bound in a way (cnf) that is not known here: it is refused as a bearer token")
+        raise TokenInvalid(
+            "the token is bound to a key (cnf) in a way that is not known here: not taken as a bearer token"
+        )
     return (found, "") if method == "x5t#S256" else ("", found)
 
 

@@ -8,9 +8,8 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ...jose import JoseError, decode_unverified
+from ...jose import JoseError, Read, read_unverified
 from ...jose.certificate_header import Presented
-from ...jose.encoding import json_object
 from ..registry.model import TOKEN_EXCHANGE
 from ..registry.spiffe import trust_domain
 from .authorization_details import Details, read_details
@@ -38,7 +37,7 @@ class Credentials(Struct, frozen=True):
     unverified_secret: str
     interchangeable: bool = False
     """Whether it counts the same in header and body: the App ID surface never told its applications to choose."""
-    unverified_assertion: str = ""
+    assertion: Read | None = None
     """A JWT of RFC 7523 section 2.2."""
     unverified_issuer: str = ""
     """Another issuer that made it, or the trust domain of its subject; empty: the caller itself."""
@@ -121,14 +120,14 @@ def _asserted(form: Form, client_id: str) -> Credentials:
     if kind not in (ASSERTION_TYPE, SPIFFE_TYPE):
         return nothing
     try:
-        token = decode_unverified(unverified_assertion)
-        unverified_claims = json_object(token.unverified_payload)
+        assertion = read_unverified(unverified_assertion)
     except JoseError:
         return nothing
+    unverified_claims = assertion.unverified_claims
     unverified_subject, unverified_issuer = unverified_claims.get("sub"), unverified_claims.get("iss")
     if not isinstance(unverified_subject, str):
         return nothing
-    found = Credentials("none", client_id or unverified_subject, "", unverified_assertion=unverified_assertion)
+    found = Credentials("none", client_id or unverified_subject, "", assertion=assertion)
     if kind == SPIFFE_TYPE:
         # Its `iss`, if it has one, chooses no keys: the trust domain does (section 6.2.4 of the draft).
         return replace(found, method="spiffe_jwt", unverified_issuer=trust_domain(unverified_subject))
@@ -137,7 +136,7 @@ def _asserted(form: Form, client_id: str) -> Credentials:
         return replace(found, method="federated_jwt", unverified_issuer=unverified_issuer)
     if not own:
         return nothing
-    by_secret = str(token.unverified_header.get("alg")).startswith("HS")
+    by_secret = str(assertion.token.unverified_header.get("alg")).startswith("HS")
     return replace(found, method="client_secret_jwt" if by_secret else "private_key_jwt")
 
 

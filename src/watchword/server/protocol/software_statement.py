@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...jose import Algorithm, JoseError, KeySet, PublicKey, decode_unverified, numeric_date, verify_with_one_of
-from ...jose.encoding import json_object
+from ...jose import Algorithm, JoseError, KeySet, PublicKey, numeric_date, read_unverified, verify_with_one_of
 from ..registry.client_keys import ALGORITHMS
 from ..registry.model import Publisher
 from .client_metadata import SERVERS_OWN
@@ -22,14 +21,14 @@ _ITS_OWN = frozenset({"iss", "iat", "exp", "nbf", "jti", "aud", "sub", "software
 def stated(unverified_statement: str, publishers: Sequence[Publisher], now: float, leeway: float) -> dict[str, Any]:
     """The metadata in it. Raises `UnapprovedSoftwareStatement`, `InvalidSoftwareStatement`."""
     try:
-        token = decode_unverified(unverified_statement)
-        unverified_issuer = json_object(token.unverified_payload).get("iss")
+        unverified = read_unverified(unverified_statement)
+        unverified_issuer = unverified.unverified_claims.get("iss")
         publisher = next((one for one in publishers if one.issuer == unverified_issuer), None)
         if publisher is None:
             raise UnapprovedSoftwareStatement("the publisher of this software statement is not approved here")
         keys = KeySet(PublicKey.from_jwk(jwk) for jwk in publisher.jwks["keys"])
         verified, _ = verify_with_one_of(
-            unverified_statement, keys, algorithms=_ALGORITHMS, members=_HEADER, typ=_TYPES, tries=10
+            unverified, keys, algorithms=_ALGORITHMS, members=_HEADER, typ=_TYPES, tries=10
         )
         _check_times(verified.claims, now, leeway)
     except JoseError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ...jose import Algorithm, ClaimRefused, KeySet, check_claims, verify_with_one_of
+from ...jose import Algorithm, ClaimRefused, KeySet, Read, check_claims, verify_with_one_of
 from ..registry.spiffe import MAX_ID, trust_domain
 from ..registry.trusted_issuer import TrustedIssuer
 from .proof_jwt import ReplayMark, Window, check_life, replay_mark
@@ -30,7 +30,7 @@ class Listener(Struct, frozen=True):
     leeway: float
 
 
-def verified_claims(unverified_statement: str, keys: KeySet, algorithms: Collection[str]) -> Mapping[str, Any]:
+def verified_claims(unverified_statement: Read, keys: KeySet, algorithms: Collection[str]) -> Mapping[str, Any]:
     """The claims of a JWT that one of the keys signed; none of them is judged. Raises a `JoseError`."""
     allowed = [Algorithm(name) for name in algorithms]
     verified, _ = verify_with_one_of(

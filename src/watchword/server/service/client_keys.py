@@ -49,9 +49,7 @@ class ClientKeys:
         if application.auth_method != "private_key_jwt":
             return _NONE
         if application.jwks_uri is not None:
-            return await self._fetched(
-                application, application.jwks_uri, _without(wanted_kid(presented.unverified_assertion))
-            )
+            return await self._fetched(application, application.jwks_uri, _without(wanted_kid(presented.assertion)))
         return self._given(application)
 
     def _secrets(self, application: Application, now: float) -> KeySet:

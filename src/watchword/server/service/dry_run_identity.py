@@ -10,8 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ...jose import JoseError, decode_unverified
-from ...jose.encoding import json_object
+from ...jose import JoseError, Read, read_unverified
 from ..protocol.proof_jwt import Window
 from ..protocol.statement import Listener, check_statement, statement_marks, verified_claims
 from ..registry.errors import Invalid
@@ -77,8 +76,8 @@ class DryRunIdentity:
         """Raises `Invalid` for what is no JWT, and for rules that would be refused; `NotFound`."""
         if (trial.client_id is None) == (not trial.rules):
             raise Invalid("give client_id, for the rules of an application, or rules", field="client_id")
-        unverified_token = trial.token.strip()  # it was pasted
-        unverified = _unverified_claims(unverified_token)
+        token = _read(trial.token.strip())  # it was pasted
+        unverified = token.unverified_claims
         async with self._desk.store.snapshot() as look:
             tenant: Tenant = found(await look.tenants.get("", caller.tenant_id), "tenant")
             issuers = await issuers_of(look, caller.tenant_id)
@@ -90,7 +89,7 @@ class DryRunIdentity:
         name = (trust_domain(subject) if isinstance(subject, str) else "") if spiffe else named
         name = name if isinstance(name, str) else ""
         issuer = next((each for each in issuers.values() if each.issuer == name and each.enabled), None)
-        statement = await self._judge(unverified_token, issuer, name, self._issuer_of(tenant.slug))
+        statement = await self._judge(token, issuer, name, self._issuer_of(tenant.slug))
         mine = rules_of(application, issuer)
         rules = tuple(_judge_rule(rule, rule in mine, unverified) for rule in application.identities)
         if not statement and not application.enabled:
@@ -104,14 +103,14 @@ class DryRunIdentity:
             claims=unverified,
         )
 
-    async def _judge(self, unverified_token: str, issuer: TrustedIssuer | None, name: str, ours: str) -> str:
+    async def _judge(self, token: Read, issuer: TrustedIssuer | None, name: str, ours: str) -> str:
         if issuer is None:
             return f"no issuer {name[:300]!r} is trusted here, or it is disabled"
-        bundle = await self._keys.of(issuer, wanted_kid(unverified_token))
+        bundle = await self._keys.of(issuer, wanted_kid(token))
         if not bundle.keys:
             return "the issuer's keys cannot be had: look at its jwks_uri or jwks, and at the server's log"
         try:
-            claims = verified_claims(unverified_token, bundle.keys, issuer.algorithms)
+            claims = verified_claims(token, bundle.keys, issuer.algorithms)
             check_statement(claims, issuer, Listener(ours, self._desk.clock(), self._window.leeway))
             statement_marks(claims, issuer, self._window)
         except JoseError as error:
@@ -119,9 +118,9 @@ class DryRunIdentity:
         return ""
 
 
-def _unverified_claims(unverified_token: str) -> dict[str, Any]:
+def _read(unverified_token: str) -> Read:
     try:
-        return json_object(decode_unverified(unverified_token).unverified_payload)
+        return read_unverified(unverified_token)
     except JoseError as error:
         raise Invalid(f"the token is no JWT: {error.rule}", field="token") from None
 

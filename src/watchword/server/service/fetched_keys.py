@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from ...jose import JoseError, decode_unverified
+from ...jose import JoseError, Read
 
 T = TypeVar("T")
 CACHED = 300.0
@@ -83,10 +83,9 @@ class FetchedKeys(Generic[T]):
         remote.asked_at = self._clock()  # not before: who comes meanwhile is to wait for this answer
 
 
-def wanted_kid(unverified_jwt: str) -> str | None:
+def wanted_kid(unverified: Read | None) -> str | None:
     """The key id that a JWT names, unverified."""
-    try:
-        unverified_kid = decode_unverified(unverified_jwt).unverified_header.get("kid")
-    except JoseError:
+    if unverified is None:
         return None
+    unverified_kid = unverified.token.unverified_header.get("kid")
     return unverified_kid if isinstance(unverified_kid, str) else None

@@ -15,7 +15,7 @@ from ..protocol.access import Access
 from ..protocol.binding import bind
 from ..protocol.claims import access_token_claims, encode, token_id
 from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
-from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable
+from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable, UnsupportedGrantType
 from ..protocol.grants import grant_for
 from ..protocol.grants.token_exchange import ACCESS_TOKEN, check_form
 from ..protocol.profile import hold_to, window_in
@@ -117,6 +117,8 @@ class IssueToken:
         standing = client.standing
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
+        if surface.grant is not None and (request.exchange is not None or request.details):
+            raise UnsupportedGrantType("the App ID surface knows neither exchange nor authorization_details")
         if request.exchange is not None:
             request = replace(request, exchange=await self._looked_at(tenant, request.exchange, now))
         access = surface.grant(standing, request) if surface.grant is not None else grant(standing, request)

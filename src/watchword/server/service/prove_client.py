@@ -60,7 +60,7 @@ class ProveClient:
             grounds = replace(grounds, window=window_in(tenant.profile, self._window), profile=tenant.profile)
         if presented.unverified_issuer:
             grounds = await self._foreign(tenant, application, presented.unverified_issuer, presented, grounds)
-        elif application is not None and presented.unverified_assertion:
+        elif application is not None and presented.assertion is not None:
             keys = await self._keys.of(application, presented, now)
             grounds = replace(grounds, keys=keys)
         elif application is not None and application.auth_method == "spiffe_x509":
@@ -80,7 +80,7 @@ class ProveClient:
         issuer = tenant.trusted(name)
         if issuer is None or not rules_of(application, issuer):
             return replace(grounds, trusted=issuer)
-        bundle = await self._issuers.of(issuer, wanted_kid(presented.unverified_assertion))
+        bundle = await self._issuers.of(issuer, wanted_kid(presented.assertion))
         return replace(grounds, keys=bundle.keys, anchors=bundle.anchors, trusted=issuer)
 
 

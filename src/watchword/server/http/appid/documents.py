@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from ...protocol.appid import ALGORITHM
-from ...protocol.grants import GRANTS
 from ...registry.appid import DEFAULT_SCOPE
+from ...registry.model import CLIENT_CREDENTIALS
 from ...service.view import TenantView
 from ..oauth.metadata import PublicDocuments
 from ..wire import Scope, Send, encode_json
@@ -37,7 +37,7 @@ def discovery(issuer: str, management: str, profiles: str) -> bytes:
                 "scopes_supported": [DEFAULT_SCOPE],
                 "response_types_supported": [],
                 "claims_supported": _CLAIMS,
-                "grant_types_supported": list(GRANTS),
+                "grant_types_supported": [CLIENT_CREDENTIALS],
                 "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
                 "profiles_endpoint": profiles,
                 "management_endpoint": management,

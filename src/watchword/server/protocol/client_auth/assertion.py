@@ -15,8 +15,8 @@ from ....jose import (
     JoseError,
     KeySet,
     PublicKey,
+    Read,
     check_claims,
-    decode_unverified,
     mldsa,
     verify_with_one_of,
 )
@@ -42,15 +42,17 @@ def prove(
     members: Collection[str],
 ) -> tuple[PublicKey, Proven]:
     """The key that signed, and what is to be recorded. Raises `InvalidClient`, one and the same."""
+    if presented.assertion is None:
+        raise InvalidClient(detail="no client assertion in the request")
     registered = application is not None and application.auth_method == presented.method
     keys = grounds.keys if registered else KeySet([])
     try:
         verified, key = verify_with_one_of(
-            presented.unverified_assertion, keys, algorithms=algorithms, members=members, typ=TYPES, tries=MAX_TRIES
+            presented.assertion, keys, algorithms=algorithms, members=members, typ=TYPES, tries=MAX_TRIES
         )
     except JoseError as error:
         if not isinstance(error, BadSignature):
-            spend(presented.unverified_assertion)
+            spend(presented.assertion)
         raise InvalidClient(detail=f"client assertion: {error.rule}") from None
     if application is None:
         raise InvalidClient(detail="unknown application")
@@ -73,10 +75,10 @@ def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> Prove
     return Proven(marks=(replay_mark("assertion", client_id, claims, claims["exp"], window),))
 
 
-def spend(unverified_assertion: str) -> None:
+def spend(unverified: Read) -> None:
     """The unknown costs what the wrong costs: one verification, by a key that nobody has."""
     with suppress(JoseError):
-        token = decode_unverified(unverified_assertion)
+        token = unverified.token
         decoy = _DECOYS.get(str(token.unverified_header.get("alg")))
         if decoy is not None:
             decoy.verify(token.signing_input, token.signature)

@@ -18,19 +18,21 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
     Which application it is comes from `client_id`, or from `sub` where there is none (RFC 7523 section 3); the rules
     say whether. Raises `InvalidClient`, one and the same.
     """
+    if presented.assertion is None:
+        raise InvalidClient(detail="no client assertion in the request")
     issuer = grounds.trusted
     fits = issuer is not None and (issuer.kind == "spiffe") == (presented.method == "spiffe_jwt")
     registered = application is not None and application.auth_method == presented.method
     rules = rules_of(application, issuer) if registered and fits else ()
     try:
         claims = verified_claims(
-            presented.unverified_assertion,
+            presented.assertion,
             grounds.keys if rules else KeySet([]),
             issuer.algorithms if issuer is not None else (),
         )
     except JoseError as error:
         if not isinstance(error, BadSignature):
-            spend(presented.unverified_assertion)
+            spend(presented.assertion)
         raise InvalidClient(detail=f"another issuer's statement: {error.rule}") from None
     assert issuer is not None  # without one there are no keys that could have verified
     try:
