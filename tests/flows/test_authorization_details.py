@@ -121,6 +121,9 @@ NOT_DETAILS = [
     '[{"type":null}]',
     "[{}]",
     '[{"type":"payment","amount":1}',
+    '[{"type":"payment","amount":1}],"x":1',
+    '[{"type":"payment","amount":1}]}',
+    '[{"type":"payment","amount":1}] 1',
     "\ud800",
 ]
 

@@ -163,6 +163,16 @@ async def test_the_tokens_of_a_tenant_are_bounded(w: World) -> None:
     assert (await w.ww.call("POST", "/initial-tokens", {**body, "uses": 1_000})).status_code == 201
 
 
+async def test_registrations_leave_the_token_endpoint_alone(w: World) -> None:
+    """REG-025: each one would make every worker forget its tenant, and a flood of them be everybody's."""
+    view, token = w.ww.services.view, await w.initial(3)
+    before = await view.tenant("default")
+    for _ in range(2):
+        assert (await w.send(token, {})).status_code == 201
+    await view.refresh()
+    assert await view.tenant("default") is before
+
+
 @pytest.mark.parametrize(
     "policy",
     [

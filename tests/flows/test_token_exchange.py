@@ -347,3 +347,27 @@ async def test_the_app_id_surface_exchanges_nothing(w: World) -> None:
     refused(await w.ww.http.post(url, data=form, auth=w.front), "unsupported_grant_type")
     form = {"grant_type": "client_credentials", "authorization_details": '[{"type":"x"}]'}
     refused(await w.ww.http.post(url, data=form, auth=w.front), "unsupported_grant_type")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("how", ["disabled", "cut off", "revoked", "its service disabled", "an older one revoked"])
+async def test_what_another_node_did_counts_at_the_commit(
+    database: str, how: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """RAC-002: a node that has not heard yet would give a new token for one that is dead, after that was acknowledged."""
+    url = request.getfixturevalue("postgres_dsn") if database == "postgres" else ""
+    async with instance(tmp_path, url) as ww:
+        w = await made(ww)
+        async with node(ww.services.settings, ww.clock, ww.admin) as second:
+            first = await w.called()
+            token = (await w.exchange(first)).json()["access_token"]
+            assert (await w.exchange(token, w.back, audience=THIRD, ww=second)).status_code == 200
+            ww.clock.now += 1
+            if how == "cut off":
+                await ww.call("POST", f"/applications/{w.caller[0]}/cut-off")
+            elif "revoked" in how:
+                whose = (first, w.caller) if how == "an older one revoked" else (token, w.front)
+                await ww.http.post(f"{ISSUER}/revoke", data={"token": whose[0]}, auth=whose[1])
+            else:
+                await w.change(w.caller if how == "disabled" else w.front, enabled=False)
+            refused(await w.exchange(token, w.back, audience=THIRD, ww=second))

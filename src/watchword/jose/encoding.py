@@ -55,7 +55,15 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_consta
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    """An object; duplicate members, NaN, other types, deep nesting and bad UTF-8 are refused.
+    """`json_value`, if it is an object."""
+    found = json_value(raw)
+    if not isinstance(found, dict):
+        raise MalformedToken("JSON: not an object")
+    return found
+
+
+def json_value(raw: bytes) -> Any:
+    """Any value; duplicate members, NaN, deep nesting and bad UTF-8 are refused.
 
     The fast parsers keep the last of two members in silence, so that two readers of one token may
     see two tokens (RFC 8725 section 2.4); hence the standard library's, which can be told.
@@ -67,8 +75,6 @@ def json_object(raw: bytes) -> dict[str, Any]:
             json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise MalformedToken("JSON: not well-formed") from None
-    if not isinstance(found, dict):
-        raise MalformedToken("JSON: not an object")
     return found
 
 

@@ -69,7 +69,9 @@ class HasScope(BasePermission):  # type: ignore[misc]
         if not isinstance(authenticator, TokenAuthentication) or not isinstance(request.auth, Claims):
             return False
         if self.scope is not None and not request.auth.scopes.issuperset(self.scope.split()):
-            raise Refused(authenticator.resource, InsufficientScope(self.scope), request)
+            refused = InsufficientScope(self.scope)
+            refused.scheme = "DPoP" if request.auth.dpop_key else refused.scheme
+            raise Refused(authenticator.resource, refused, request)
         return True
 
 

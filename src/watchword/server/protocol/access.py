@@ -26,6 +26,8 @@ class Exchanged(Struct, frozen=True):
     """The ids of the tokens before it; when one of them is revoked, it is not active either."""
     expires_at: int
     """No later than the token that it comes of."""
+    depends_on: frozenset[str]
+    """The ids of all applications and tokens without which there would be no such token."""
 
 
 class Access(Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ...jose import MalformedToken
-from ...jose.encoding import json_object
+from ...jose.encoding import json_value
 from ..registry.details_types import DoesNotFit, check_object
 from ..registry.model import Api, DetailsType
 from .errors import InvalidAuthorizationDetails
@@ -28,8 +28,7 @@ def read_details(unverified_text: str) -> Details:
     if len(unverified_text) > MAX_TEXT:
         raise InvalidAuthorizationDetails(f"authorization_details has at most {MAX_TEXT} characters")
     try:
-        wrapped = b'{"details":' + unverified_text.encode("utf-8") + b"}"
-        listed = json_object(wrapped).get("details")
+        listed = json_value(unverified_text.encode("utf-8"))
     except (MalformedToken, UnicodeEncodeError):
         raise InvalidAuthorizationDetails("authorization_details is not strict JSON") from None
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_OBJECTS:

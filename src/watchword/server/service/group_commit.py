@@ -36,6 +36,8 @@ class Entry(Struct):
     marks: tuple[MarkRow, ...]
     as_of: int
     done: asyncio.Future[bool]
+    depends_on: frozenset[str] = frozenset()
+    """The ids of further applications, and of tokens, that the judgement was made from."""
 
 
 class GroupCommit:
@@ -68,6 +70,7 @@ class GroupCommit:
         token: OpaqueRow | None,
         as_of: int,
         marks: Sequence[ReplayMark] = (),
+        depends_on: frozenset[str] = frozenset(),
     ) -> asyncio.Future[bool]:
         """Resolves to True once the event is on disk, to False when the request must be judged again.
 
@@ -76,7 +79,7 @@ class GroupCommit:
         """
         rows = tuple(MarkRow(tenant_id, mark.key, mark.expires_at) for mark in marks) if marks else ()
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Entry(tenant_id, client_id, event, token, rows, as_of, done))
+        self._waiting.append(Entry(tenant_id, client_id, event, token, rows, as_of, done, depends_on))
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         return done
@@ -216,6 +219,8 @@ def _unconcerned(batch: list[Entry], changes: Sequence[Change]) -> list[Entry]:
 
 
 def _concerns(change: Change, entry: Entry) -> bool:
-    if change.kind in ("revoked", "revocation") or change.tenant_id != entry.tenant_id:
+    if change.kind == "revocation" or change.tenant_id != entry.tenant_id:
         return False
-    return change.kind != "application" or change.ref == entry.client_id
+    if change.kind == "revoked":
+        return change.ref.partition(" ")[0] in entry.depends_on
+    return change.kind != "application" or change.ref == entry.client_id or change.ref in entry.depends_on

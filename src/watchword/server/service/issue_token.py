@@ -31,6 +31,7 @@ from .status_indexes import StatusIndexes
 from .view import TenantView, View
 
 _ATTEMPTS = 5
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Issued(Struct, frozen=True):
@@ -70,6 +71,10 @@ class Judged(Struct, frozen=True):
     client: Client
     access: Access
     key: Possession | None
+
+    def depends_on(self) -> frozenset[str]:
+        """What else must not have changed when the token is recorded."""
+        return self.access.exchanged.depends_on if self.access.exchanged is not None else _NOTHING
 
     def bound_to(self) -> str:
         """The thumbprint in the confirmation, for the audit log."""
@@ -180,7 +185,9 @@ class IssueToken:
         )
         marks = proven.marks if key is None else (*proven.marks, key.mark)
         try:
-            durable = await self._commits.submit(tenant_id, client_id, event, minted.row, judged.client.as_of, marks)
+            durable = await self._commits.submit(
+                tenant_id, client_id, event, minted.row, judged.client.as_of, marks, judged.depends_on()
+            )
         except Replayed as used:
             raise _reused(used, tenant_id, key) from None
         if not durable:

@@ -50,8 +50,11 @@ class Table(Generic[T]):
         kind: type[T],
         key: Callable[[T], tuple[str, str, str]],
         extra: Callable[[T], dict[str, Any]] = lambda _: {},
+        *,
+        remembered: bool = True,
     ) -> None:
-        self._tx, self._table, self._key, self._extra = tx, table, key, extra
+        """`remembered`: whether workers keep it in memory, and so have to be told of each change."""
+        self._tx, self._table, self._key, self._extra, self._remembered = tx, table, key, extra, remembered
         self._decode = msgspec.json.Decoder(kind).decode
 
     async def get(self, tenant_id: str, id: str) -> T | None:
@@ -91,7 +94,7 @@ class Table(Generic[T]):
             raise Conflict(
                 f"{self._table.name.replace('_', ' ')} {values['sort']!r} exists, or its id was used before"
             ) from None
-        self._tx.changed(values["tenant_id"], self._table.name, values["id"])
+        self._tell(values)
 
     async def replace(self, record: T) -> None:
         """Update from version - 1."""
@@ -117,7 +120,11 @@ class Table(Generic[T]):
             raise Conflict(f"{values['sort']!r} exists already") from None
         if count != 1:
             raise VersionMismatch("it was changed meanwhile; read it again and repeat your change")
-        self._tx.changed(values["tenant_id"], t.name, values["id"])
+        self._tell(values)
+
+    def _tell(self, values: dict[str, Any]) -> None:
+        if self._remembered:
+            self._tx.changed(values["tenant_id"], self._table.name, values["id"])
 
     def _values(self, record: T) -> dict[str, Any]:
         tenant_id, id_, sort = self._key(record)
@@ -149,7 +156,7 @@ class RegistryTransaction:
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(
-            self, schema.initial_token, InitialToken, lambda r: (r.tenant_id, r.token_id, r.name)
+            self, schema.initial_token, InitialToken, lambda r: (r.tenant_id, r.token_id, r.name), remembered=False
         )
         self.keys = Table(
             self, schema.signing_key, SigningKey,

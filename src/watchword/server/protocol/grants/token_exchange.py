@@ -38,7 +38,7 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
         raise InvalidRequest("this API's tokens are opaque: ask for requested_token_type access_token")
     before = subject.get("act")
     act = {"sub": application.client_id} if before is None else {"sub": application.client_id, "act": before}
-    if _depth(act) > MAX_ACTORS:
+    if len(_actors(act)) > MAX_ACTORS:
         raise InvalidRequest(f"more than {MAX_ACTORS} applications would act for one another")
     available: frozenset[str] = frozenset().union(*(standing.granted[api.api_id] for api in targets))
     may_act = subject.get("may_act")
@@ -50,9 +50,16 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
         must_be_bound(application, targets) or "cnf" in subject,
         may_act=str(may_act["sub"]) if isinstance(may_act, dict) else "",
         details=_details(standing, request, subject, targets),
-        exchanged=Exchanged(
-            application.client_id, act, (*subject.get("subject_tokens", ()), str(subject["jti"])), int(subject["exp"])
-        ),
+        exchanged=_exchanged(exchange, subject, act),
+    )
+
+
+def _exchanged(exchange: Exchange, subject: Mapping[str, Any], act: Mapping[str, Any]) -> Exchanged:
+    tokens = (*subject.get("subject_tokens", ()), str(subject["jti"]))
+    shown = () if exchange.actor is None else (str(exchange.actor["jti"]),)
+    applications = (str(subject["sub"]), *_actors(act))
+    return Exchanged(
+        str(act["sub"]), dict(act), tokens, int(subject["exp"]), frozenset((*applications, *tokens, *shown))
     )
 
 
@@ -115,8 +122,6 @@ def _details(
     return tuple(one for one in held if one["type"] in known)
 
 
-def _depth(act: Mapping[str, Any]) -> int:
-    depth, inner = 0, act
-    while isinstance(inner, Mapping):
-        depth, inner = depth + 1, inner.get("act")  # type: ignore[assignment]
-    return depth
+def _actors(act: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Who acts, and for whom that one acted, and so on (section 4.1)."""
+    return () if act is None else (str(act["sub"]), *_actors(act.get("act")))
