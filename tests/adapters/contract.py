@@ -170,6 +170,10 @@ def takes_dpop(service: Service, made: Issuer, method: str, path: str) -> None:
         assert got.challenge.startswith('DPoP error="invalid_dpop_proof"'), got
     got = service.call(bearer(token))
     assert (got.status, got.challenge.split()[0]) == (401, "Bearer"), got
+    token = made.token(cnf={"jkt": HOLDER.public.thumbprint()}, scope="another")
+    got = service.call([("authorization", f"DPoP {token}"), ("dpop", proof())])
+    assert (got.status, CLIENT in got.text) == (403, False), got
+    assert got.challenge.startswith('DPoP error="insufficient_scope"'), got
 
 
 def is_unavailable(service: Service, made: Issuer) -> None:

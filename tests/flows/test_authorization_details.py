@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.instance import ISSUER, Instance, credentials_of, instance
+from tests.support.tokens import claims_of
 
 PAYMENT = {
     "name": "payment",
@@ -57,13 +57,6 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
         answer = await ww.call("POST", "/applications", {"name": "c", "grants": grants, "details_types": ["payment"]})
         assert answer.status_code == 201, answer.text
         yield World(ww, made, answer.json())
-
-
-def claims_of(answer: httpx.Response) -> dict[str, Any]:
-    """Of the JWT."""
-    assert answer.status_code == 200, answer.text
-    payload = answer.json()["access_token"].split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
 def refused(answer: httpx.Response) -> None:

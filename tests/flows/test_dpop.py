@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.support.assertions import TYPE, Caller, issued, refused
 from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance, node
 from tests.support.proofs import header_of, proof_of, public_jwk
+from tests.support.tokens import claims_of
 
 from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.encoding import b64url
@@ -67,13 +68,6 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
     """With the default settings."""
     async with instance(tmp_path) as ww:
         yield await made(ww)
-
-
-def claims_of(answer: httpx.Response) -> dict[str, Any]:
-    """Of a JWT that was just issued."""
-    assert answer.status_code == 200, answer.text
-    payload = answer.json()["access_token"].split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
 def no(answer: httpx.Response) -> str:

@@ -5,7 +5,6 @@ The fourteen modules of the certification suite are in `tests/conformance`, over
 
 from __future__ import annotations
 
-import base64
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from tests.support.assertions import TYPE, compose, jwks, refused
 from tests.support.certificates import Held, authority, cn, issue
 from tests.support.instance import BASE, Instance, credentials_of, instance, node
 from tests.support.proofs import proof_of
+from tests.support.tokens import claims_of
 
 from watchword.jose import Algorithm, PrivateKey
 
@@ -72,12 +72,6 @@ class Bank:
         answer = await self.token({"client_id": self.admin, "resource": "urn:watchword:admin"}, shown)
         bearer = {"authorization": f"Bearer {answer.json()['access_token']}", **shown}
         return await self.ww.http.request(method, f"{BASE}/api/v1{path}", json=body, headers=bearer)
-
-
-def claims_of(answer: httpx.Response) -> dict[str, Any]:
-    """Of a JWT that was just issued."""
-    payload = answer.json()["access_token"].split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
 async def switch(ww: Instance, profile: str, slug: str = "bank") -> httpx.Response:

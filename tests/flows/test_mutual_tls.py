@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.support.certificates import DAY, Held, authority, cn, issue
 from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance
 from tests.support.keyserver import URI, Authority, KeyServer, Network
+from tests.support.tokens import claims_of
 
 from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.certificates import Certificate, certificate_thumbprint
@@ -81,13 +81,6 @@ def refused(answer: httpx.Response) -> None:
     assert answer.status_code == 401, answer.text
     assert answer.json() == {"error": "invalid_client", "error_description": "client authentication failed"}
     assert "www-authenticate" not in answer.headers
-
-
-def claims_of(answer: httpx.Response) -> dict[str, Any]:
-    """Of a JWT that was just issued."""
-    assert answer.status_code == 200, answer.text
-    payload = answer.json()["access_token"].split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
 async def test_the_happy_path(w: World) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import httpx
 import pytest
 from tests.support.instance import ADMIN_API, BASE, ISSUER, Instance, credentials_of, instance, node
 from tests.support.proofs import proof_of
+from tests.support.tokens import claims_in, claims_of
 
 from watchword.jose import Algorithm, PrivateKey
 
@@ -80,13 +80,6 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
         yield await made(ww)
 
 
-def claims_of(answer: httpx.Response) -> dict[str, Any]:
-    """Of the JWT."""
-    assert answer.status_code == 200, answer.text
-    payload = answer.json()["access_token"].split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
-
-
 def refused(answer: httpx.Response, error: str = "invalid_request", status: int = 400) -> str:
     """What it says."""
     assert (answer.status_code, answer.json()["error"]) == (status, error), answer.text
@@ -97,7 +90,7 @@ def refused(answer: httpx.Response, error: str = "invalid_request", status: int 
 async def test_a_service_calls_on(w: World) -> None:
     """The back would not know for whom it is called, or by whom; or the token be good for longer or for more."""
     subject = await w.called()
-    before = json.loads(base64.urlsafe_b64decode(subject.split(".")[1] + "=="))
+    before = claims_in(subject)
     w.ww.clock.now += 1000
     answer = await w.exchange(subject)
     claims, told = claims_of(answer), answer.json()
@@ -171,7 +164,7 @@ async def test_may_act(w: World) -> None:
     """TEX-007: a token that names who may use it would be used by another."""
     await w.change(w.caller, may_act=w.back[0])
     subject = await w.called()
-    assert json.loads(base64.urlsafe_b64decode(subject.split(".")[1] + "=="))["may_act"] == {"sub": w.back[0]}
+    assert claims_in(subject)["may_act"] == {"sub": w.back[0]}
     assert "may_act" in refused(await w.exchange(subject))
     await w.change(w.caller, may_act=w.front[0])
     token = (await w.exchange(await w.called())).json()["access_token"]

@@ -20,13 +20,12 @@ class TokenPlugin(grpc.AuthMetadataPlugin):  # type: ignore[misc]
 
     def __call__(self, context: Any, callback: Any) -> None:
         """gRPC calls this on a thread of its own. A failure fails that call with UNAVAILABLE or UNAUTHENTICATED."""
+        url = f"{context.service_url}/{context.method_name}"
         try:
-            token = self._credentials.token()
-        except TokenError as error:
+            headers = self._credentials.signed(self._credentials.token(), "POST", url)
+        except (TokenError, ValueError) as error:  # ValueError: a channel without an https address, by DPoP
             callback((), error)
         else:
-            url = f"{context.service_url}/{context.method_name}"
-            headers = self._credentials.signed(token, "POST", url)
             callback(tuple((name.lower(), value) for name, value in headers.items()), None)
 
 

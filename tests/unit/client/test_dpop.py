@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import grpc
 import pytest
+from cryptography import x509
 from tests.support.bound_api import BoundApi, bound_api
+from tests.support.certificates import cn, issue
 from tests.unit.client.test_adapters import DOORS, Door, by_httpx
 
 from watchword.client import ClientCredentials, DiskCache, DpopKey, InvalidAnswer, TokenRefused
@@ -66,6 +74,61 @@ def test_an_api_whose_nonces_never_suit(api: BoundApi, door: Door) -> None:
     api.forgetful = True
     assert door(credentials(api), f"{api.url}/charges") == 401
     assert api.called == [401, 401]
+
+
+class Guarded(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Calls judged by the product. Where they went is read from the proof, and compared by the test: ports differ."""
+
+    def __init__(self, api: BoundApi) -> None:
+        self.api = api
+
+    def service(self, details: Any) -> Any:
+        sent = dict(details.invocation_metadata)
+        url = str(json_object(decode_unverified(sent["dpop"]).unverified_payload)["htu"])
+        parts = urlsplit(url)
+        self.api.protect(Dpop(base_url=f"{parts.scheme}://{parts.netloc}"))
+        answer = self.api.call("POST", details.method, sent)
+        return grpc.unary_unary_rpc_method_handler(lambda _request, _context: f"{answer.status} {url}".encode())
+
+
+@contextmanager
+def guarded(api: BoundApi, credentials: grpc.ServerCredentials) -> Iterator[int]:
+    """A server; its port."""
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((Guarded(api),))
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(None).wait()
+
+
+def test_grpc_calls_are_signed(api: BoundApi, tmp_path: Path) -> None:
+    """The guide says that gRPC works, too."""
+    held = issue(cn("localhost"), time.time(), names=[x509.DNSName("localhost")])
+    certificate, key = (Path(file).read_bytes() for file in held.files(tmp_path, "server"))
+    trusted = grpc.ssl_channel_credentials(certificate)
+    both = grpc.composite_channel_credentials(trusted, credentials(api).for_grpc())
+    with guarded(api, grpc.ssl_server_credentials([(key, certificate)])) as port:
+        options = [("grpc.ssl_target_name_override", "localhost")]
+        with grpc.secure_channel(f"127.0.0.1:{port}", both, options) as channel:
+            call = channel.unary_unary("/payments.Payments/Charge")
+            told = [call(b"", timeout=30).decode().split() for _ in range(2)]
+    assert [status for status, _ in told] == ["200", "200"]
+    assert all(url.startswith("https://") and url.endswith("/payments.Payments/Charge") for _, url in told)
+
+
+def test_grpc_without_an_address(api: BoundApi) -> None:
+    """The call would fail for a reason that nobody sees: a local channel has no address that a proof could name."""
+    both = grpc.composite_channel_credentials(grpc.local_channel_credentials(), credentials(api).for_grpc())
+    with (
+        guarded(api, grpc.local_server_credentials()) as port,
+        grpc.secure_channel(f"127.0.0.1:{port}", both) as channel,
+        pytest.raises(grpc.RpcError) as refused,
+    ):
+        channel.unary_unary("/payments.Payments/Charge")(b"", timeout=30)
+    assert "http or https URL" in refused.value.details()
 
 
 def test_the_issuer_wants_nonces(api: BoundApi) -> None:
