@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,7 +18,8 @@ from .keys import KeySet, PrivateKey, PublicKey
 
 MAX_TOKEN = 16_384
 MAX_HEADERS = 100
-_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_SHORT_HEADER = 512
+"""Characters of a header that is worth remembering: callers send the same one with each of their tokens."""
 ACCESS_TOKEN_HEADER = frozenset({"alg", "kid", "typ", "cty", "ver"})
 """What may stand in an access token's header; every other use brings its own list."""
 
@@ -57,9 +58,17 @@ class Verified(Struct, frozen=True):
 
 def decode_unverified(unverified_token: str, max_size: int = MAX_TOKEN) -> Unverified:
     """The gate: size and shape before anything is decoded, then canonical base64url and JSON."""
-    signing_input, payload, signature = _parts(unverified_token, max_size)
-    header = signing_input[: -len(payload) - 1]
-    return Unverified(json_object(unb64url(header)), unb64url(payload), signing_input, unb64url(signature))
+    signing_input, header, payload, signature = _parts(unverified_token, max_size)
+    read = _known_header if len(header) <= _SHORT_HEADER else _header
+    return Unverified(read(header), unb64url(payload), signing_input, unb64url(signature))
+
+
+def _header(unverified_header: bytes) -> dict[str, Any]:
+    return json_object(unb64url(unverified_header))
+
+
+_known_header = lru_cache(256)(_header)
+"""Nobody writes to what it gives. A header that was read is not thereby trusted: each use judges it anew."""
 
 
 def read_unverified(unverified_token: str) -> Read:
@@ -71,11 +80,10 @@ def read_unverified(unverified_token: str) -> Read:
 def check_header(
     unverified_header: Mapping[str, Any],
     algorithms: Collection[Algorithm],
-    members: Collection[str] = ACCESS_TOKEN_HEADER,
+    members: Set[str] = ACCESS_TOKEN_HEADER,
 ) -> tuple[Algorithm, str | None]:
     """Only the members listed; no embedded or remote keys, no `crit`, no `b64`, no `zip`."""
-    foreign = unverified_header.keys() - set(members)
-    if foreign:
+    if not unverified_header.keys() <= members:
         raise UnacceptableHeader("a header member that is not allowed (RFC 8725 section 3.1, RFC 7515 section 4.1.11)")
     name, kid = unverified_header.get("alg"), unverified_header.get("kid")
     if not isinstance(name, str) or name not in algorithms:
@@ -99,7 +107,7 @@ def verify_bytes(
     algorithms: Collection[Algorithm],
     typ: Collection[str] | None,
     kid_required: bool = True,
-    members: Collection[str] = ACCESS_TOKEN_HEADER,
+    members: Set[str] = ACCESS_TOKEN_HEADER,
     max_size: int = MAX_TOKEN,
 ) -> tuple[dict[str, Any], bytes]:
     """Header and payload of a token that a key of the set signed, whatever the payload is.
@@ -120,7 +128,7 @@ def verify_with_one_of(
     keys: KeySet,
     *,
     algorithms: Collection[Algorithm],
-    members: Collection[str],
+    members: Set[str],
     typ: Collection[str],
     tries: int,
 ) -> tuple[Verified, PublicKey]:
@@ -186,19 +194,23 @@ class Gate:
             if len(self._signed_with) < MAX_HEADERS:
                 self._signed_with[header] = self.keys[verified.header["kid"]]
             return verified.claims
-        signing_input, payload, signature = _parts(unverified_token)
+        signing_input, _, payload, signature = _parts(unverified_token)
         key.verify(signing_input, unb64url(signature))
         return json_object(unb64url(payload))
 
 
-def _parts(unverified_token: str, max_size: int = MAX_TOKEN) -> tuple[bytes, bytes, bytes]:
-    """Signing input, payload and signature as they stand: size and shape before anything is decoded."""
+def _parts(unverified_token: str, max_size: int = MAX_TOKEN) -> tuple[bytes, bytes, bytes, bytes]:
+    """Signing input, header, payload and signature as they stand: size and shape before anything is decoded.
+
+    Their characters are judged by `unb64url`, which each of the three meets before anything is believed.
+    """
     if len(unverified_token) > max_size:
         raise MalformedToken(f"a token has at most {max_size} characters")
-    if not _SHAPE.fullmatch(unverified_token):
+    signing_input, _, signature = unverified_token.encode("utf-8", "surrogatepass").rpartition(b".")
+    header, _, payload = signing_input.partition(b".")
+    if not (header and payload and signature) or b"." in payload:
         raise MalformedToken("a token has three parts of base64url, separated by dots")
-    signing_input, _, signature = unverified_token.encode("ascii").rpartition(b".")
-    return signing_input, signing_input.partition(b".")[2], signature
+    return signing_input, header, payload, signature
 
 
 def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: bool) -> PublicKey:
@@ -260,7 +272,8 @@ def check_claims(
     """
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
         raise ClaimRefused("iss", f"issuer is {_shown(claims.get('iss'))}, expected {issuer!r}")
-    _check_audience(claims.get("aud"), {audience} if isinstance(audience, str) else set(audience))
+    if not isinstance(audience, str) or claims.get("aud") != audience:
+        _check_audience(claims.get("aud"), {audience} if isinstance(audience, str) else set(audience))
     expires = numeric_date(claims, "exp", required=True)
     if expires is not None and now >= expires + leeway:
         raise ClaimRefused("exp", f"expired {now - expires:.0f} s ago by this machine's clock")
@@ -288,6 +301,8 @@ def numeric_date(claims: Mapping[str, Any], name: str, *, required: bool) -> flo
     value = claims.get(name)
     if value is None and not required and name not in claims:
         return None
+    if type(value) is int and 0 <= value < 2**53:  # what nearly everybody sends
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ClaimRefused(name, f"{name} is missing or not a number")
     try:

@@ -10,8 +10,11 @@ from typing import Any, NoReturn
 from .errors import MalformedToken
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/   ")
+"""What base64url does not have becomes what no base64 has."""
 _PADDING = (b"", b"", b"==", b"=")
+_LAST = (None, b"", b"AQgw", b"AEIMQUYcgkosw048")
+"""What a text may end with whose last character stands for less than six bits, by its length modulo 4."""
 
 
 def b64url(raw: bytes) -> bytes:
@@ -21,15 +24,14 @@ def b64url(raw: bytes) -> bytes:
 
 def unb64url(text: bytes) -> bytes:
     """Decode what `b64url` would have written, and nothing else: no padding, no unused bits."""
-    if b"+" in text or b"/" in text or b"=" in text or len(text) % 4 == 1:
-        raise MalformedToken("base64url: illegal character, padding or length")
+    over = len(text) % 4
+    last = _LAST[over]
+    if last is not None and text[-1:] not in last:
+        raise MalformedToken("base64url: unused bits are set" if last else "base64url: illegal length")
     try:
-        raw = binascii.a2b_base64(text.translate(_FROM_URL) + _PADDING[len(text) % 4], strict_mode=True)
+        return binascii.a2b_base64(text.translate(_FROM_URL) + _PADDING[over], strict_mode=True)
     except binascii.Error:
-        raise MalformedToken("base64url: illegal character") from None
-    if len(text) % 4 and b64url(raw[-(len(raw) % 3) :]) != text[-(len(text) % 4) :]:
-        raise MalformedToken("base64url: unused bits are set")
-    return raw
+        raise MalformedToken("base64url: illegal character or padding") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def _finite(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+_scan = _decoder.scan_once  # type: ignore[attr-defined]  # what `decode` calls between two looks for white space
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
@@ -69,7 +72,13 @@ def json_value(raw: bytes) -> Any:
     see two tokens (RFC 8725 section 2.4); hence the standard library's, which can be told.
     """
     try:
-        found = _decoder.decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        try:
+            found, end = _scan(text, 0)
+        except StopIteration:
+            end = -1
+        if end != len(text):  # white space around it, or no JSON
+            found = _decoder.decode(text)
         if b"\\u" in raw:
             # Half a surrogate pair is a text that nobody can write down again (RFC 7493 section 2.1).
             json.dumps(found, ensure_ascii=False).encode("utf-8")

@@ -14,9 +14,9 @@ from functools import lru_cache
 from .errors import InvalidRequest
 
 MAX_FIELDS = 100
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_LINE_END = re.compile(rb"[\r\n]")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_HEX = b"0123456789abcdefABCDEF"
+_ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b in _HEX}
+"""What two digits stand for; every token request pays for this, hence no regular expression."""
 REPEATABLE = frozenset({"resource"})
 _IN_TOKEN_REQUESTS = REPEATABLE | {"audience"}
 """`audience` by one grant alone (RFC 8693 section 2.1): `token_request` refuses it in the others."""
@@ -30,17 +30,18 @@ def decode_component(raw: bytes) -> str:
     if b"+" in raw:
         raw = raw.replace(b"+", b" ")
     if b"%" in raw:
-        if _BROKEN_ESCAPE.search(raw):
-            raise InvalidRequest("a percent-encoding in the body is broken")
-        raw = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
+        first, *escaped = raw.split(b"%")
+        try:
+            raw = first + b"".join([_ESCAPED[part[:2]] + part[2:] for part in escaped])
+        except KeyError:
+            raise InvalidRequest("a percent-encoding in the body is broken") from None
     return raw.decode("utf-8", "surrogateescape")
 
 
 def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str, str | list[str]]:
     """Parameters by name; the repeatable ones as lists. Raises `InvalidRequest` on a repetition."""
-    line_end = _LINE_END.search(body)
-    if line_end:
-        body = body[: line_end.start()]
+    if b"\n" in body or b"\r" in body:
+        body = body.replace(b"\r", b"\n").partition(b"\n")[0]
     pairs = body.split(b"&")
     if len(pairs) > MAX_FIELDS:
         raise InvalidRequest(f"more than {MAX_FIELDS} parameters")

@@ -127,17 +127,19 @@ def _asserted(form: Form, client_id: str) -> Credentials:
     unverified_subject, unverified_issuer = unverified_claims.get("sub"), unverified_claims.get("iss")
     if not isinstance(unverified_subject, str):
         return nothing
-    found = Credentials("none", client_id or unverified_subject, "", assertion=assertion)
+    client_id = client_id or unverified_subject
     if kind == SPIFFE_TYPE:
         # Its `iss`, if it has one, chooses no keys: the trust domain does (section 6.2.4 of the draft).
-        return replace(found, method="spiffe_jwt", unverified_issuer=trust_domain(unverified_subject))
-    own = found.unverified_client_id == unverified_subject
+        domain = trust_domain(unverified_subject)
+        return Credentials("spiffe_jwt", client_id, "", assertion=assertion, unverified_issuer=domain)
+    own = client_id == unverified_subject
     if isinstance(unverified_issuer, str) and not (own and unverified_issuer == unverified_subject):
-        return replace(found, method="federated_jwt", unverified_issuer=unverified_issuer)
+        return Credentials("federated_jwt", client_id, "", assertion=assertion, unverified_issuer=unverified_issuer)
     if not own:
         return nothing
     by_secret = str(assertion.token.unverified_header.get("alg")).startswith("HS")
-    return replace(found, method="client_secret_jwt" if by_secret else "private_key_jwt")
+    method: Literal["client_secret_jwt", "private_key_jwt"] = "client_secret_jwt" if by_secret else "private_key_jwt"
+    return Credentials(method, client_id, "", assertion=assertion)
 
 
 def token_request(

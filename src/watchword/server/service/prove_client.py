@@ -26,6 +26,8 @@ from .imported_secrets import ImportedSecrets
 from .issuer_keys import IssuerKeys
 from .view import TenantView, View
 
+_NO_KEYS = KeySet([])
+
 
 class Client(Struct, frozen=True):
     """An application that proved itself; a mark in `proven` is not consumed yet."""
@@ -55,19 +57,17 @@ class ProveClient:
             as_of = self._view.seq
             standing = await self._view.standing(tenant, presented.unverified_client_id)
         application = standing.application if standing is not None else None
-        grounds = Grounds(self._pepper, now, self._issuer_of(tenant.tenant.slug), window=self._window)
-        if tenant.profile.name:
-            grounds = replace(grounds, window=window_in(tenant.profile, self._window), profile=tenant.profile)
+        keys = _NO_KEYS
+        if application is not None and (presented.method == "tls_client_auth" or _asserts_itself(presented)):
+            keys = await self._keys.of(application, presented, now)
+        window = window_in(tenant.profile, self._window) if tenant.profile.name else self._window
+        grounds = Grounds(self._pepper, now, self._issuer_of(tenant.tenant.slug), keys, window, profile=tenant.profile)
         if presented.unverified_issuer:
             grounds = await self._foreign(tenant, application, presented.unverified_issuer, presented, grounds)
-        elif application is not None and presented.assertion is not None:
-            keys = await self._keys.of(application, presented, now)
-            grounds = replace(grounds, keys=keys)
-        elif application is not None and application.auth_method == "spiffe_x509":
+        elif application is not None and application.auth_method == "spiffe_x509" and presented.assertion is None:
             grounds = await self._foreign(tenant, application, _unverified_domain(presented), presented, grounds)
         elif presented.method == "tls_client_auth":
-            keys = await self._keys.of(application, presented, now) if application is not None else KeySet([])
-            grounds = replace(grounds, keys=keys, anchors=tenant.anchors())
+            grounds = replace(grounds, anchors=tenant.anchors())
         proven = authenticate(application, presented, grounds)
         assert standing is not None and application is not None
         rules.check_may_act(tenant.tenant, application)
@@ -82,6 +82,10 @@ class ProveClient:
             return replace(grounds, trusted=issuer)
         bundle = await self._issuers.of(issuer, wanted_kid(presented.assertion))
         return replace(grounds, keys=bundle.keys, anchors=bundle.anchors, trusted=issuer)
+
+
+def _asserts_itself(presented: Credentials) -> bool:
+    return presented.assertion is not None and not presented.unverified_issuer
 
 
 def _unverified_domain(presented: Credentials) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
@@ -24,9 +24,9 @@ from ....jose.algorithms import RULES
 from ....jose.encoding import b64url
 from ...registry.model import Application
 from ..errors import InvalidClient
-from ..proof_jwt import check_life, replay_mark
+from ..proof_jwt import ReplayMark, check_life, replay_mark
 from ..request import Credentials
-from .grounds import Grounds, Proven
+from .grounds import Grounds
 
 TYPES = frozenset({"JWT", "client-authentication+jwt"})
 """`at+jwt`, `dpop+jwt` and all others are something else that was signed for someone else."""
@@ -39,9 +39,9 @@ def prove(
     presented: Credentials,
     grounds: Grounds,
     algorithms: Collection[Algorithm],
-    members: Collection[str],
-) -> tuple[PublicKey, Proven]:
-    """The key that signed, and what is to be recorded. Raises `InvalidClient`, one and the same."""
+    members: Set[str],
+) -> tuple[PublicKey, ReplayMark]:
+    """The key that signed, and the mark that is to be consumed. Raises `InvalidClient`, one and the same."""
     if presented.assertion is None:
         raise InvalidClient(detail="no client assertion in the request")
     registered = application is not None and application.auth_method == presented.method
@@ -62,17 +62,17 @@ def prove(
         raise InvalidClient(detail=f"client assertion: {error.rule}", rule=error.claim) from None
 
 
-def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> Proven:
+def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> ReplayMark:
     window = grounds.window
     check_claims(claims, issuer=client_id, audience=grounds.issuer, now=grounds.now, leeway=window.leeway)
     if claims.get("sub") != client_id:
         raise ClaimRefused("sub", "sub is not the application")
-    if claims["aud"] not in (grounds.issuer, [grounds.issuer]):
+    if claims["aud"] != grounds.issuer and claims["aud"] != [grounds.issuer]:
         raise ClaimRefused("aud", "aud has to be the issuer alone (rfc7523bis section 4)")
     if grounds.profile.audience_is_text and not isinstance(claims["aud"], str):
         raise ClaimRefused("aud", f"aud has to be a text, not an array (profile {grounds.profile.name})")
     check_life(claims, grounds.now, window)
-    return Proven(marks=(replay_mark("assertion", client_id, claims, claims["exp"], window),))
+    return replay_mark("assertion", client_id, claims, claims["exp"], window)
 
 
 def spend(unverified: Read) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from ....jose import Algorithm
 from ...registry.model import Application
 from ..request import Credentials
@@ -16,5 +14,5 @@ HEADER = frozenset({"alg", "typ"})
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
     """By one of the live secrets, or `InvalidClient`."""
-    key, proven = assertion.prove(application, presented, grounds, ALGORITHMS, HEADER)
-    return replace(proven, secret_id=key.kid)
+    key, mark = assertion.prove(application, presented, grounds, ALGORITHMS, HEADER)
+    return Proven(secret_id=key.kid, marks=(mark,))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from ....jose import Algorithm
 from ...registry.client_keys import ALGORITHMS
 from ...registry.model import Application
@@ -13,10 +11,12 @@ from .grounds import Grounds, Proven
 
 HEADER = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 """A certificate's thumbprint is sent by some callers and decides nothing; keys and their addresses are refused."""
+_ALGORITHMS = frozenset(map(Algorithm, ALGORITHMS))
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
     """By one of the registered keys, or `InvalidClient`."""
-    algorithms = [Algorithm(name) for name in grounds.profile.algorithms or ALGORITHMS]
-    key, proven = assertion.prove(application, presented, grounds, algorithms, HEADER)
-    return replace(proven, key_id=key.kid)
+    allowed = grounds.profile.algorithms
+    algorithms = frozenset(map(Algorithm, allowed)) if allowed else _ALGORITHMS
+    key, mark = assertion.prove(application, presented, grounds, algorithms, HEADER)
+    return Proven(key_id=key.kid, marks=(mark,))
