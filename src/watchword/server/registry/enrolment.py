@@ -53,7 +53,7 @@ class EnrolmentGroup(Struct, frozen=True, kw_only=True):
     """Whether an administrator says yes to each."""
     ways: tuple[Way, ...] = ("code",)
     only_expected: bool = False
-    """Whether only serial numbers enrol that were loaded before: it narrows the ways, and is none, for they are no secret."""
+    """Whether only serial numbers enrol that were loaded before: no way in of its own, for they are no secret."""
     anchors: tuple[TrustAnchor, ...] = ()
     """The manufacturer's authorities, for the way `certificate`."""
     serial_from: SerialSource = "subject_serial"

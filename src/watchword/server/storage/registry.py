@@ -249,7 +249,8 @@ class RegistryTransaction:
         """How many are taken, by group; empty ones are absent."""
         t = schema.place
         query = sa.select(t.c.group_id, t.c.taken).where(t.c.tenant_id == tenant_id, t.c.group_id.in_(group_ids))
-        return {str(group_id): int(taken) for group_id, taken in await self.run(query) if taken}
+        rows: Sequence[Any] = await self.run(query)
+        return {str(row[0]): int(row[1]) for row in rows if row[1]}
 
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
         """Written at the end, where `seq` is in commit order."""
