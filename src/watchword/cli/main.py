@@ -9,11 +9,13 @@ from .audit import audit
 from .broker_config import broker_config
 from .demo import demo
 from .doctor import doctor
+from .enrolment import enrolment
 from .export import key_export
 from .inspect import inspect
 from .instance import export, import_
 from .job import curl, run
 from .profiles import profiles
+from .quarantine import quarantine, release
 from .registration import registration
 from .registry import api, app, key, role, tenant
 from .serve import init, serve
@@ -30,6 +32,8 @@ import_.command("appid")(import_appid)
 for verb in (init, serve, demo, token, inspect, doctor, export):
     cli.command()(verb)
 key.command("export")(key_export)
+app.command("quarantine")(quarantine)
+app.command("release")(release)
 for program in (run, curl):
     cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(program)
 for name, group in (
@@ -43,6 +47,7 @@ for name, group in (
     ("import", import_),
     ("profile", profiles),
     ("registration", registration),
+    ("enrolment", enrolment),
 ):
     cli.add_typer(group, name=name)
 

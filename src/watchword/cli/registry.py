@@ -34,6 +34,12 @@ def _show(value: Any, as_json: bool, *names: str) -> None:
         say.out.print(f"{name:16} {say.plain(str(value[name]))}", markup=False)
 
 
+def _state(one: dict[str, Any]) -> str:
+    if one["quarantine"] is not None:
+        return "quarantine"
+    return "enabled" if one["enabled"] else "disabled"
+
+
 @app.command("create")
 def app_create(
     name: str,
@@ -126,7 +132,7 @@ def app_list(json: Json = False) -> None:
     if json:
         say.data(found)
     else:
-        say.rows(found, ["client_id", "name", "kind", "enabled"])
+        say.rows([{**one, "state": _state(one)} for one in found], ["client_id", "name", "kind", "state"])
 
 
 @app.command("show")

@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.enrolment import EnrolmentHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
@@ -82,7 +83,10 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     window = Window(settings.clock_tolerance)
     federation = FederationHandlers(desk, pages, DryRunIdentity(desk, services.issuer_keys, services.issuer_of, window))
     administration = Administration(services.view, services.tokens, services.world.clock, services.issuer_of, timeout)
-    routes = [*handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes()]
+    routes = [
+        *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
+        *EnrolmentHandlers(desk, pages).routes(),
+    ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
         **appid(services, desk, administration, base_path),

@@ -103,6 +103,19 @@ class ApplicationDeleted(Event, frozen=True, kw_only=True):
     client_id: str
 
 
+class ApplicationQuarantined(Event, frozen=True, kw_only=True):
+    """An application may do nothing until it is released; its tokens are inactive."""
+
+    client_id: str
+    reason: str = ""
+
+
+class ApplicationReleased(Event, frozen=True, kw_only=True):
+    """An application is out of quarantine."""
+
+    client_id: str
+
+
 class SecretCreated(Event, frozen=True, kw_only=True):
     """A secret was handed out, once."""
 
@@ -304,10 +317,32 @@ class ApplicationRegistered(Event, frozen=True, kw_only=True):
     software_id: str = ""
 
 
+class EnrolmentGroupCreated(Event, frozen=True, kw_only=True):
+    """Devices may enrol through a new group."""
+
+    group_id: str
+    name: str
+
+
+class EnrolmentGroupUpdated(Event, frozen=True, kw_only=True):
+    """What devices become that enrol through a group changed; `fields` names what."""
+
+    group_id: str
+    fields: tuple[str, ...]
+
+
+class EnrolmentGroupDeleted(Event, frozen=True, kw_only=True):
+    """Nobody enrols through this group any more."""
+
+    group_id: str
+
+
 AnyEvent = (
     TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
     | TenantCreated | TenantUpdated | TenantDeleted
     | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
+    | ApplicationQuarantined | ApplicationReleased
+    | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
     | ClientKeyAdded | ClientKeyRemoved
     | IssuerTrusted | TrustedIssuerUpdated | IssuerDistrusted | IdentityRuleAdded | IdentityRuleRemoved

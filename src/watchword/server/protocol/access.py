@@ -55,8 +55,10 @@ class Access(Struct, frozen=True):
 
 
 def check_may_act(tenant: Tenant, application: Application) -> None:
-    """Disabled and deleted things get no token by any grant."""
-    if not tenant.enabled or not application.enabled or application.deleted_at is not None:
+    """Disabled, quarantined and deleted things get no token by any grant."""
+    if application.quarantine is not None:
+        raise InvalidClient(detail="the application is in quarantine", rule="quarantine")
+    if not tenant.enabled or not application.active:
         raise InvalidClient(detail="the application or its tenant is disabled")
 
 

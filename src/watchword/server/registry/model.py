@@ -160,6 +160,13 @@ class Registration(Struct, frozen=True, kw_only=True):
     statement: str = ""
 
 
+class Quarantine(Struct, frozen=True, kw_only=True):
+    """Why an application may do nothing until somebody has looked at it; `since` is seconds since the epoch."""
+
+    since: int
+    reason: str = ""
+
+
 class Application(Struct, frozen=True, kw_only=True):
     """An OAuth client (RFC 6749 section 2); always confidential."""
 
@@ -169,6 +176,12 @@ class Application(Struct, frozen=True, kw_only=True):
     kind: Kind = "service"
     description: str = ""
     enabled: bool = True
+    quarantine: Quarantine | None = None
+    """Disabled, but for another reason: what was found out about it, and not what its administrator wants."""
+    group_id: str | None = None
+    """The enrolment group that it came through, or was put into."""
+    serial: str | None = None
+    """What its manufacturer calls the device; no two living applications of a tenant have the same."""
     auth_method: AuthMethod = "client_secret_basic"
     grant_types: tuple[str, ...] = (CLIENT_CREDENTIALS,)
     secrets: tuple[Secret, ...] = ()
@@ -201,6 +214,11 @@ class Application(Struct, frozen=True, kw_only=True):
     created_at: int
     version: int = 1
     deleted_at: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it gets tokens, and those that it has count."""
+        return self.enabled and self.quarantine is None and self.deleted_at is None
 
 
 class DetailsType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

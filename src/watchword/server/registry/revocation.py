@@ -42,7 +42,7 @@ def of_application(application: Application, now: float) -> Revocation:
     return Revocation(
         kind="application",
         ref=application.client_id,
-        enabled=application.enabled and application.deleted_at is None,
+        enabled=application.active,
         not_before_ms=application.not_before_ms,
         expires_at=int(now) + MAX_LIFETIME,
     )

@@ -16,6 +16,7 @@ from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, issuers_of, roles_of
 from .identity_changes import record_identities
+from .membership import leave, settle
 from .ports import Transaction
 
 _ARMS = {
@@ -57,6 +58,8 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     exchange_from: tuple[str, ...] | UnsetType = UNSET
     may_act: str | UnsetType | None = UNSET
     require_dpop: bool | UnsetType = UNSET
+    group_id: str | UnsetType | None = UNSET
+    serial: str | UnsetType | None = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:
@@ -85,6 +88,7 @@ async def update_application(
             raise Conflict(_NOT_ITSELF)
         after = replace(after, version=before.version + 1)
         await check_application(tx, after)
+        await settle(tx, before, after)
         await tx.applications.replace(after)
         if "enabled" in fields:
             tx.announce(caller.tenant_id, of_application(after, desk.clock()))
@@ -168,7 +172,7 @@ async def remove_application(desk: Desk, tx: Transaction, caller: Caller, before
 
 async def retire_application(desk: Desk, tx: Transaction, caller: Caller, before: Application) -> None:
     """`remove_application`, also at its own wish."""
-    await tx.release(before.tenant_id, before.client_id)
+    await leave(tx, before)
     after = replace(
         before,
         secrets=(),

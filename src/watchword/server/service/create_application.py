@@ -28,6 +28,7 @@ from .client_key_changes import record_keys
 from .desk import EVERYTHING, Caller, Desk, apis_of, found, issuers_of, roles_of
 from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .imported_secrets import check_imported_digest
+from .membership import settle
 from .ports import Transaction
 
 
@@ -62,6 +63,8 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     details_types: tuple[str, ...] = ()
     exchange_from: tuple[str, ...] = ()
     may_act: str | None = None
+    group_id: str | None = None
+    serial: str | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -88,6 +91,8 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         details_types=wanted.details_types,
         exchange_from=wanted.exchange_from,
         may_act=wanted.may_act,
+        group_id=wanted.group_id,
+        serial=wanted.serial,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -103,6 +108,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
     said = desk.said(caller)
     async with desk.store.transaction() as tx:
         await check_application(tx, application)
+        await settle(tx, None, application)
         await tx.applications.add(application)
         tx.record(
             caller.tenant_id,

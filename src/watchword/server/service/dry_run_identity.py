@@ -92,8 +92,8 @@ class DryRunIdentity:
         statement = await self._judge(token, issuer, name, self._issuer_of(tenant.slug))
         mine = rules_of(application, issuer)
         rules = tuple(_judge_rule(rule, rule in mine, unverified) for rule in application.identities)
-        if not statement and not application.enabled:
-            statement = "the application is disabled"
+        if not statement and not application.active:
+            statement = "the application is disabled" if application.quarantine is None else "it is in quarantine"
         return Findings(
             proves=not statement and any(rule.matches for rule in rules),
             issuer=name,

@@ -12,6 +12,7 @@ from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Collection, Shelf
 from ..registry.revocation import Revocation
@@ -161,11 +162,27 @@ class Transaction(Protocol):
     def issuers(self) -> Collection[TrustedIssuer]:
         """Records of one kind."""
 
+    @property
+    def enrolment_groups(self) -> Collection[EnrolmentGroup]:
+        """Records of one kind."""
+
     async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
         """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
 
-    async def release(self, tenant_id: str, holder: str) -> None:
-        """Everything that it had claimed."""
+    async def release(self, tenant_id: str, holder: str, kind: str = "") -> None:
+        """Everything that it had claimed, or that of one kind."""
+
+    async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
+        """Whose claim it is: the client id, None when nobody has it."""
+
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
+        """One place more in an enrolment group; False when `limit` are taken. One statement counts and compares."""
+
+    async def leave_place(self, tenant_id: str, group_id: str) -> None:
+        """Give one back."""
+
+    async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
+        """How many applications are in each of these enrolment groups; empty ones are absent."""
 
     async def revoke_token(
         self, tenant_id: str, token_id: str, expires_at: int, status: Reference | None = None, kept_until: int = 0
@@ -209,6 +226,16 @@ class Snapshot(Protocol):
     @property
     def issuers(self) -> Shelf[TrustedIssuer]:
         """Records of one kind."""
+
+    @property
+    def enrolment_groups(self) -> Shelf[EnrolmentGroup]:
+        """Records of one kind."""
+
+    async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
+        """Whose claim it is: the client id, None when nobody has it."""
+
+    async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
+        """How many applications are in each of these enrolment groups; empty ones are absent."""
 
 
 class Store(Protocol):

@@ -77,7 +77,7 @@ class TokenReader:
         if claims["exp"] <= now or token_id in tenant.revoked:
             return False
         standing = await self._view.standing(tenant, client_id)
-        if standing is None or not standing.application.enabled:
+        if standing is None or not standing.application.active:
             return False
         issued = issued_ms(token_id)
         if issued is None or issued <= max(tenant.tenant.not_before_ms, standing.application.not_before_ms):
@@ -91,7 +91,7 @@ class TokenReader:
         act: Any = claims["act"]
         while isinstance(act, dict):
             standing = await self._view.standing(tenant, str(act.get("sub")))
-            if standing is None or not standing.application.enabled or issued <= standing.application.not_before_ms:
+            if standing is None or not standing.application.active or issued <= standing.application.not_before_ms:
                 return False
             act = act.get("act")
         return True

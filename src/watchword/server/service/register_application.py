@@ -85,7 +85,7 @@ async def register(
 
 
 async def show_registration(desk: Desk, tenant_id: str, client_id: str, unverified_token: str) -> Registered:
-    """RFC 7592 section 2.1. Raises `InvalidToken`, also for an application that is disabled or gone."""
+    """RFC 7592 section 2.1. Raises `InvalidToken`, also for an application that is disabled, quarantined or gone."""
     async with desk.store.snapshot() as seen:
         application = _owner(desk, await seen.applications.get(tenant_id, client_id), unverified_token)
     return Registered(application, unverified_token)
@@ -170,12 +170,12 @@ def _living(initial: InitialToken | None, now: float) -> InitialToken:
 
 
 def _owner(desk: Desk, application: Application | None, unverified_token: str) -> Application:
-    """The unknown costs what the wrong costs; who is disabled cannot do anything about it here."""
+    """The unknown costs what the wrong costs; who is disabled or in quarantine cannot do anything about it here."""
     registration = application.registration if application is not None else None
     kept = registration.digest if registration is not None else _NOBODY
     given = digest(desk.pepper, unverified_token.encode("utf-8", "surrogatepass"))
     right = hmac.compare_digest(kept.encode(), given.encode())
-    if not right or application is None or registration is None or not application.enabled:
+    if not right or application is None or registration is None or not application.active:
         raise InvalidToken(_REFUSED)
     return application
 

@@ -25,6 +25,7 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.enrolment import EnrolmentGroup
 from ..registry.errors import Conflict, VersionMismatch
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
@@ -163,6 +164,9 @@ class RegistryTransaction:
             lambda r: (r.tenant_id, r.kid, r.kid), lambda r: {"algorithm": r.algorithm, "state": r.state},
         )  # fmt: skip
 
+        self.enrolment_groups = Table(
+            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name), remembered=False
+        )
         self.issuers = Table(
             self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)
         )  # fmt: skip
@@ -210,10 +214,43 @@ class RegistryTransaction:
         if not await self.count(insert(schema.claim).values(**values).on_conflict_do_nothing()):
             raise Conflict(f"there is an application of this {kind} already", field=kind)
 
-    async def release(self, tenant_id: str, holder: str) -> None:
-        """Everything that it had claimed."""
+    async def release(self, tenant_id: str, holder: str, kind: str = "") -> None:
+        """Everything that it had claimed, or that of one kind."""
         t = schema.claim
-        await self.count(sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.holder == holder))
+        statement = sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.holder == holder)
+        await self.count(statement.where(t.c.kind == kind) if kind else statement)
+
+    async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
+        """Whose claim it is."""
+        t = schema.claim
+        query = sa.select(t.c.holder).where(t.c.tenant_id == tenant_id, t.c.kind == kind, t.c.value == value)
+        rows = await self.run(query)
+        return str(rows[0][0]) if rows else None
+
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
+        """One atomic statement counts and compares."""
+        insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
+        t = schema.place
+        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=1)
+        statement = statement.on_conflict_do_update(
+            index_elements=["tenant_id", "group_id"],
+            set_={"taken": t.c.taken + 1},
+            where=t.c.taken < limit if limit is not None else None,
+        )
+        return bool(await self.count(statement))
+
+    async def leave_place(self, tenant_id: str, group_id: str) -> None:
+        """One less."""
+        t = schema.place
+        where = (t.c.tenant_id == tenant_id, t.c.group_id == group_id)
+        await self.count(sa.update(t).where(*where).values(taken=t.c.taken - 1))
+
+    async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
+        """How many are taken, by group; empty ones are absent."""
+        t = schema.place
+        query = sa.select(t.c.group_id, t.c.taken).where(t.c.tenant_id == tenant_id, t.c.group_id.in_(group_ids))
+        rows: Sequence[Any] = await self.run(query)
+        return {str(row[0]): int(row[1]) for row in rows if row[1]}
 
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
         """Written at the end, where `seq` is in commit order."""

@@ -59,6 +59,15 @@ claim = sa.Table(
     sa.Index("claim_by_holder", "tenant_id", "holder"),
 )
 """What only one application of a tenant may be, such as a software id."""
+enrolment_group = _aggregate("enrolment_group", sa.UniqueConstraint("tenant_id", "sort", name="enrolment_group_name"))
+place = sa.Table(
+    "place",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("group_id", sa.Text, primary_key=True),
+    sa.Column("taken", sa.Integer, nullable=False),
+)
+"""How many living applications are in an enrolment group."""
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",

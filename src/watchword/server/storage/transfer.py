@@ -28,6 +28,8 @@ MOVES = (
     schema.signing_key,
     schema.initial_token,
     schema.claim,
+    schema.enrolment_group,
+    schema.place,
     schema.trusted_issuer,
     schema.secret_use,
     schema.revoked,

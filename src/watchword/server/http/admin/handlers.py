@@ -31,6 +31,7 @@ from ...service.define_role import (
 )
 from ...service.delete_tenant import delete_tenant
 from ...service.desk import EVERYTHING, Desk, found
+from ...service.quarantine_application import quarantine_application, release_application
 from ...service.rotate_key import RotateKey
 from ...service.rotate_secret import revoke_secret, rotate_secret
 from ...service.trust_anchors import NewAnchors, add_anchors, remove_anchor
@@ -48,6 +49,12 @@ class Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     overlap: int = 86_400
     expires_at: int | None = None
+
+
+class Isolation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`reason` is for whoever looks at the application."""
+
+    reason: str = ""
 
 
 class KeyRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +103,8 @@ class AdminHandlers:
             Route(method="POST", path=f"{one_app}/keys", scope="applications:write", summary="Add a public key; it works beside the others", handler=self.add_client_key, body=NewClientKey, reply=shapes.ApplicationShape, status=201),
             Route(method="DELETE", path=f"{one_app}/keys/{{kid}}", scope="applications:write", summary="Remove a public key now", handler=self.remove_client_key, status=204),
             Route(method="POST", path=f"{one_app}/cut-off", scope="applications:write", summary="Make every token issued so far inactive", handler=self.cut_off, reply=shapes.ApplicationShape),
+            Route(method="POST", path=f"{one_app}/quarantine", scope="applications:write", summary="Stop an application until somebody has looked at it", handler=self.quarantine, body=Isolation, reply=shapes.ApplicationShape),
+            Route(method="POST", path=f"{one_app}/release", scope="applications:write", summary="Let an application out of quarantine", handler=self.release, reply=shapes.ApplicationShape),
             Route(method="GET", path=_P, scope="apis:read", summary="List APIs", handler=self.list_apis, reply=shapes.ApiShape, query=LIST),
             Route(method="POST", path=_P, scope="apis:write", summary="Create an API", handler=self.create_api, body=NewApi, reply=shapes.ApiShape, status=201),
             Route(method="GET", path=one_api, scope="apis:read", summary="Show an API", handler=self.show_api, reply=shapes.ApiShape),
@@ -203,6 +212,18 @@ class AdminHandlers:
             request,
             await cut_off_tokens(self._desk, request.caller, request.path["client_id"]),
         )
+
+    async def quarantine(self, request: Request) -> Reply:
+        """The application; its tokens are inactive from now on."""
+        place = self._desk, request.caller, request.path["client_id"]
+        return await self._application(
+            request, await quarantine_application(*place, request.body.reason, request.expected)
+        )
+
+    async def release(self, request: Request) -> Reply:
+        """The application, as it was before."""
+        place = self._desk, request.caller, request.path["client_id"]
+        return await self._application(request, await release_application(*place, request.expected))
 
     async def list_apis(self, request: Request) -> Reply:
         """By identifier."""

@@ -15,6 +15,7 @@ from ...registry.model import (
     DetailsType,
     Grant,
     InitialToken,
+    Quarantine,
     RegistrationPolicy,
     Role,
     Scope,
@@ -49,6 +50,9 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     kind: str
     description: str
     enabled: bool
+    quarantine: Quarantine | None
+    group_id: str | None
+    serial: str | None
     auth_method: str
     grant_types: tuple[str, ...]
     grants: tuple[Grant, ...]
@@ -210,6 +214,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
     """The members that both application shapes share."""
     return {
         "client_id": a.client_id, "name": a.name, "kind": a.kind, "description": a.description, "enabled": a.enabled,
+        "quarantine": a.quarantine, "group_id": a.group_id, "serial": a.serial,
         "auth_method": a.auth_method, "grant_types": a.grant_types, "grants": a.grants, "role_ids": a.role_ids,
         "default_api_id": a.default_api_id, "labels": a.labels, "secrets": [_secret(s, used) for s in a.secrets],
         "jwks": KeySetShape(keys=[key.jwk for key in a.keys]) if a.keys else None, "jwks_uri": a.jwks_uri,

@@ -1,0 +1,111 @@
+"""The admin API's operations over enrolment groups."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ...registry.enrolment import EnrolmentGroup
+from ...registry.model import Grant
+from ...service.define_enrolment_group import (
+    EnrolmentGroupChange,
+    NewEnrolmentGroup,
+    create_enrolment_group,
+    delete_enrolment_group,
+    update_enrolment_group,
+)
+from ...service.desk import Desk, found
+from . import shapes
+from .pages import LIST, Pages
+from .routes import Reply, Request, Route
+
+_G = "/api/v1/enrolment-groups"
+
+
+class EnrolmentGroupShape(Struct, frozen=True, kw_only=True):
+    """An enrolment group; `devices` is how many are in it. Times are seconds since the epoch, lives are seconds."""
+
+    group_id: str
+    name: str
+    kind: str
+    auth_methods: tuple[str, ...]
+    grants: tuple[Grant, ...]
+    role_ids: tuple[str, ...]
+    labels: dict[str, str]
+    name_pattern: str
+    max_devices: int | None
+    devices: int
+    expires_at: int | None
+    secret_lifetime: int | None
+    certificate_lifetime: int
+    require_bound: bool
+    approval: bool
+    ways: tuple[str, ...]
+    only_expected: bool
+    anchors: list[shapes.AnchorShape]
+    serial_from: str
+    created_at: int
+    version: int
+
+
+def group_shape(g: EnrolmentGroup, devices: int) -> EnrolmentGroupShape:
+    """A group as shown."""
+    return EnrolmentGroupShape(
+        group_id=g.group_id, name=g.name, kind=g.kind, auth_methods=g.auth_methods, grants=g.grants,
+        role_ids=g.role_ids, labels=g.labels, name_pattern=g.name_pattern, max_devices=g.max_devices, devices=devices,
+        expires_at=g.expires_at, secret_lifetime=g.secret_lifetime, certificate_lifetime=g.certificate_lifetime,
+        require_bound=g.require_bound, approval=g.approval, ways=g.ways, only_expected=g.only_expected,
+        anchors=[shapes.anchor_shape(anchor) for anchor in g.anchors], serial_from=g.serial_from,
+        created_at=g.created_at, version=g.version,
+    )  # fmt: skip
+
+
+class EnrolmentHandlers:
+    """One object per worker."""
+
+    def __init__(self, desk: Desk, pages: Pages) -> None:
+        self._desk, self._pages = desk, pages
+
+    def routes(self) -> list[Route]:
+        """What is under `/api/v1/enrolment-groups`."""
+        one = f"{_G}/{{group_id}}"
+        return [
+            Route(method="GET", path=_G, scope="applications:read", summary="List enrolment groups", handler=self.list_groups, reply=EnrolmentGroupShape, query=LIST),
+            Route(method="POST", path=_G, scope="applications:write", summary="Let devices enrol: create a group", handler=self.create_group, body=NewEnrolmentGroup, reply=EnrolmentGroupShape, status=201),
+            Route(method="GET", path=one, scope="applications:read", summary="Show an enrolment group", handler=self.show_group, reply=EnrolmentGroupShape),
+            Route(method="PATCH", path=one, scope="applications:write", summary="Change an enrolment group", handler=self.update_group, body=EnrolmentGroupChange, reply=EnrolmentGroupShape),
+            Route(method="DELETE", path=one, scope="applications:write", summary="Delete an enrolment group that has no devices", handler=self.delete_group, status=204),
+        ]  # fmt: skip
+
+    async def list_groups(self, request: Request) -> Reply:
+        """By name."""
+        page, following = await self._pages.page(request, "enrolment_groups", lambda g: (g.name, g.group_id))
+        async with self._desk.store.snapshot() as look:
+            devices = await look.places(request.caller.tenant_id, [g.group_id for g in page])
+        return Reply(shapes.Page(items=[group_shape(g, devices.get(g.group_id, 0)) for g in page], next=following))
+
+    async def create_group(self, request: Request) -> Reply:
+        """201."""
+        g = await create_enrolment_group(self._desk, request.caller, request.body)
+        return Reply(group_shape(g, 0), 201, g.version, f"{_G}/{g.group_id}")
+
+    async def show_group(self, request: Request) -> Reply:
+        """With an ETag."""
+        async with self._desk.store.snapshot() as look:
+            g = found(await look.enrolment_groups.get(request.caller.tenant_id, request.path["group_id"]), "group")
+        return await self._shown(request, g)
+
+    async def update_group(self, request: Request) -> Reply:
+        """If-Match guards it."""
+        group_id = request.path["group_id"]
+        g = await update_enrolment_group(self._desk, request.caller, group_id, request.body, request.expected)
+        return await self._shown(request, g)
+
+    async def delete_group(self, request: Request) -> Reply:
+        """204."""
+        await delete_enrolment_group(self._desk, request.caller, request.path["group_id"], request.expected)
+        return Reply(status=204)
+
+    async def _shown(self, request: Request, g: EnrolmentGroup) -> Reply:
+        async with self._desk.store.snapshot() as look:
+            devices = await look.places(request.caller.tenant_id, [g.group_id])
+        return Reply(group_shape(g, devices.get(g.group_id, 0)), version=g.version)
