@@ -35,7 +35,7 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
         raise InvalidTarget("nobody administers Watchword for somebody else")
     settings = shared_settings(targets)
     if exchange.requested_token_type == JWT and settings.format != "jwt":
-        raise InvalidRequest("this API's tokens are opaque: ask for requested_token_type access_token")
+        raise InvalidRequest("this API's tokens are not JWTs: ask for requested_token_type access_token")
     before = subject.get("act")
     act = {"sub": application.client_id} if before is None else {"sub": application.client_id, "act": before}
     if len(_actors(act)) > MAX_ACTORS:
