@@ -47,7 +47,8 @@ def encode(value):
     if isinstance(value, str):
         raw = value.encode()
         return head(3, len(raw)) + raw
-    return head(5, len(value)) + b"".join(encode(key) + encode(value[key]) for key in value)
+    # In the order that is asked for (section 4.2.1): on MicroPython a dict has another one than it was written in.
+    return head(5, len(value)) + b"".join(sorted(encode(key) + encode(value[key]) for key in value))
 
 
 def decode(raw, at=0):
