@@ -159,6 +159,39 @@ def _kafka_trust(ca: Path) -> str:
     return f' unsecuredLoginStringClaim_sub="unused" {store}'
 
 
+@broker_config.command()
+def nats(
+    keys: Annotated[Path, typer.Option(help="Folder of the callout's keys; those that are missing are made")],
+    account: Annotated[str, typer.Option(help="The account in which clients live")] = "APP",
+    out: Out = None,
+) -> None:
+    """Auth callout for NATS: each login is judged by `watchword broker-auth nats`, which needs the same keys."""
+    try:
+        from .nats_keys import KeysMissing, make_keys
+    except ImportError:
+        say.fail("nkeys is not installed", "pip install 'watchword[nats]'")
+    try:
+        made = make_keys(keys)
+    except (KeysMissing, OSError) as error:
+        say.fail(str(error), "remove it, and a new one is made; the server must be told of it")
+    lines = [
+        "accounts {",
+        # One that is not the clients': whoever may publish in it could ask for users' rights.
+        f'  WATCHWORD {{ users: [ {{ nkey: "{made.user}" }} ] }}',
+        f'  "{_plain(account)}" {{}}',
+        "}",
+        "authorization {",
+        "  timeout: 5",
+        "  auth_callout {",
+        f'    issuer: "{made.issuer}"',
+        "    account: WATCHWORD",
+        f'    auth_users: [ "{made.user}" ]',
+        "  }",
+        "}",
+    ]
+    _deliver(out, {"watchword.conf": _text(lines)})
+
+
 def _text(lines: list[str]) -> str:
     return "\n".join(["# Written by `watchword broker-config`.", *lines, ""])
 

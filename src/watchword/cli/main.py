@@ -6,6 +6,7 @@ import typer
 
 from .appid import import_appid
 from .audit import audit
+from .broker_auth import broker_auth
 from .broker_config import broker_config
 from .demo import demo
 from .doctor import doctor
@@ -44,6 +45,7 @@ for name, group in (
     ("tenant", tenant),
     ("audit", audit),
     ("broker-config", broker_config),
+    ("broker-auth", broker_auth),
     ("import", import_),
     ("profile", profiles),
     ("registration", registration),
