@@ -1,20 +1,23 @@
-"""A whole Watchword in this process, over a throwaway database, with a clock that tests move."""
+"""A whole Watchword in this process behind its own TLS listener: a throwaway database, a clock that tests move."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.listening import Door, free_socket, listening
 
+from watchword.jose.development_ca import development_certificate
 from watchword.server.app import Application, initialise
 from watchword.server.config import Settings
 from watchword.server.services import Services, World
 
-BASE = "http://127.0.0.1:8480"
+BASE = "https://127.0.0.1:8480"
 ISSUER = f"{BASE}/t/default"
 ADMIN_API = "urn:watchword:admin"
 
@@ -34,6 +37,13 @@ class Instance:
 
     def __init__(self, http: httpx.AsyncClient, services: Services, clock: Clock, admin: tuple[str, str]) -> None:
         self.http, self.services, self.clock, self.admin = http, services, clock, admin
+
+    @property
+    def door(self) -> Door:
+        """The way to this node, for whoever brings no client of their own; `app` is what stands behind the listener."""
+        door = self.http._transport
+        assert isinstance(door, Door)
+        return door
 
     async def token(self, credentials: tuple[str, str], issuer: str = ISSUER, **form: str) -> httpx.Response:
         """POST /token with Basic."""
@@ -83,9 +93,12 @@ async def instance(
     """A running instance; its database is SQLite in `folder` unless a URL is given."""
     clock = Clock()
     world = World(clock=clock, monotonic=clock, random_bytes=os.urandom, **(world_of or {}))
+    _, certificate, key = development_certificate(folder / "dev-tls", time.time())
     made = Settings(
         database_url=database_url or f"sqlite:///{folder / 'watchword.db'}",
         master_key_file=str(folder / "watchword.key"),
+        tls_cert=str(certificate),
+        tls_key=str(key),
         **settings,
     )
     first = await initialise(made, world)
@@ -100,7 +113,18 @@ async def node(
 ) -> AsyncIterator[Instance]:
     """One more worker on a database that exists, or the same one after a restart."""
     application = Application(settings, world or World(clock=clock, monotonic=clock, random_bytes=os.urandom))
-    async with application.running() as services:
-        transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport) as http:
-            yield Instance(http, services, clock, admin)
+    async with application.running() as services, behind_tls(application) as http:
+        yield Instance(http, services, clock, admin)
+
+
+@asynccontextmanager
+async def behind_tls(application: Application) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that trusts the certificate, in front of the listener."""
+    assert application.services is not None
+    settings, bound = application.services.settings, free_socket()
+    door = Door(application, bound.getsockname()[1], Path(settings.tls_cert).with_name("ca.pem"))
+    async with (
+        listening(application, bound, settings.tls_cert, settings.tls_key),
+        httpx.AsyncClient(transport=door) as http,
+    ):
+        yield http
