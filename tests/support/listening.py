@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import uvicorn
+from tests.support.witness import Witness
 
 from watchword.cli.connection import Connection
 from watchword.cli.listener import context_factory
@@ -68,11 +69,14 @@ class Door(httpx.AsyncHTTPTransport):
     address that is connected to.
     """
 
-    def __init__(self, app: Any, port: int, ca: Path) -> None:
-        self.app, self.port, self.ca = app, port, ca
+    def __init__(self, app: Any, port: int, ca: Path, witness: Witness) -> None:
+        self.app, self.port, self.ca, self.witness = app, port, ca, witness
         super().__init__(verify=ssl.create_default_context(cafile=str(ca)))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.witness.watch(self.app.services, request, self._passed)
+
+    async def _passed(self, request: httpx.Request) -> httpx.Response:
         there = request.url.copy_with(scheme="https", host="127.0.0.1", port=self.port)
         passed = httpx.Request(
             request.method, there, headers=request.headers, stream=request.stream, extensions=request.extensions
