@@ -89,7 +89,7 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
     *(
         (f"PKJ-006 {near}", {"aud": near})
         for near in (
-            f"{ISSUER}/", ISSUER.replace("http:", "HTTP:"), ISSUER.replace("http:", "https:"), ISSUER[:-1],
+            f"{ISSUER}/", ISSUER.replace("https:", "HTTPS:"), ISSUER.replace("https:", "http:"), ISSUER[:-1],
             f"{ISSUER}.evil", f" {ISSUER}", ISSUER.replace("/t/", "//t/"),
         )
     ),
