@@ -20,6 +20,7 @@ from ...registry.model import (
     Scope,
     Tenant,
     TokenSettings,
+    TransactionTokens,
     TrustAnchor,
 )
 from ...registry.model import Secret as KeptSecret
@@ -132,6 +133,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     name: str
     enabled: bool
     profile: str
+    transaction_tokens: TransactionTokens | None
     created_at: int
     version: int
 
@@ -263,6 +265,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "name": t.name,
         "enabled": t.enabled,
         "profile": t.profile,
+        "transaction_tokens": t.transaction_tokens,
         "created_at": t.created_at,
         "version": t.version,
     }
