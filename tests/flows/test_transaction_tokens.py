@@ -461,7 +461,7 @@ async def test_in_the_profile(tmp_path: Path) -> None:
         gateway = Caller(ww, (await post("/applications", body))["client_id"], key)
         on = {**ON, "lifetime": 600}
         assert (await ww.call("PATCH", "/tenants/bank", {"transaction_tokens": on})).status_code == 200
-        async with ww.services.store.transaction() as tx:  # the administrator has a secret still
+        async with ww.services.storage.store.transaction() as tx:  # the administrator has a secret still
             record = await tx.tenants.find("", "bank")
             assert record is not None
             await tx.tenants.replace(replace(record, profile="fapi2", version=record.version + 1))
