@@ -18,8 +18,9 @@ from .job import curl, run
 from .profiles import profiles
 from .quarantine import quarantine, release
 from .registration import registration
-from .registry import api, app, key, role, tenant
+from .registry import api, app, key, role
 from .serve import init, serve
+from .tenants import tenant
 from .token import token
 
 cli = typer.Typer(

@@ -39,6 +39,8 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     """For whom `actor` acts, when the token came of another one (RFC 8693)."""
     subject_token: str = ""
     """The id of that one."""
+    txn: str = ""
+    """Which transaction it is of: then it is a transaction token, and no access token."""
 
 
 class TokenRevoked(Event, frozen=True, kw_only=True):

@@ -11,13 +11,14 @@ from msgspec.structs import replace
 from ...jose import Signer
 from ..audit.events import TokenIssued
 from ..protocol import access as rules
-from ..protocol.access import Access
+from ..protocol.access import Access, Transaction
 from ..protocol.binding import bind
-from ..protocol.claims import access_token_claims, encode, token_id
+from ..protocol.claims import access_token_claims, encode, token_id, transaction_token_claims
 from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
 from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable, UnsupportedGrantType
 from ..protocol.grants import grant_for
-from ..protocol.grants.token_exchange import ACCESS_TOKEN, check_form
+from ..protocol.grants.token_exchange import ACCESS_TOKEN, TXN_TOKEN, check_form
+from ..protocol.grants.transaction_token import TYPE as TRANSACTION_TYPE
 from ..protocol.profile import hold_to, window_in
 from ..protocol.request import Exchange, TokenRequest
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
@@ -32,6 +33,8 @@ from .view import TenantView, View
 
 _ATTEMPTS = 5
 _NOTHING: frozenset[str] = frozenset()
+NO_ACCESS_TOKEN = "N_A"
+"""`token_type` of what opens nothing (RFC 8693 section 2.2.1)."""
 
 
 class Issued(Struct, frozen=True):
@@ -60,6 +63,8 @@ class Minted(Struct, frozen=True):
     scope: str
     expires_at: int
     row: OpaqueRow | None = None
+    txn: str = ""
+    """Of a transaction token."""
 
     def __repr__(self) -> str:
         return "Minted(...)"
@@ -135,16 +140,17 @@ class IssueToken:
         if tenant.profile.name:
             shown = key is not None or request.unverified_credentials.certificate is not None
             access = hold_to(tenant.profile, access, shows_key=shown)
-        if access.bound or key is not None:
+        if (access.bound or key is not None) and access.transaction is None:
             access = bind(access, key, request.unverified_credentials.certificate)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
         return await self._record(tenant, request, Judged(client, access, key), minted, surface, now)
 
     async def _looked_at(self, tenant: TenantView, exchange: Exchange, now: float) -> Exchange:
         """With the claims of its tokens, if they are active. What changes until the commit undoes it (0006)."""
-        check_form(exchange)
+        check_form(exchange, tenant.tenant.transaction_tokens)
         await self._view.must_be_fresh()
-        subject = await self._tokens.claims(tenant, exchange.unverified_subject_token, now)
+        read = self._tokens.transaction if exchange.subject_token_type == TXN_TOKEN else self._tokens.claims
+        subject = await read(tenant, exchange.unverified_subject_token, now)
         if not exchange.unverified_actor_token:
             return replace(exchange, subject=subject)
         actor = await self._tokens.claims(tenant, exchange.unverified_actor_token, now)
@@ -182,6 +188,7 @@ class IssueToken:
             surface=surface.name,
             subject=judged.access.subject if judged.access.exchanged is not None else "",
             subject_token=judged.access.exchanged.subject_tokens[-1] if judged.access.exchanged is not None else "",
+            txn=minted.txn,
         )
         marks = proven.marks if key is None else (*proven.marks, key.mark)
         try:
@@ -195,10 +202,12 @@ class IssueToken:
         if proven.secret_id:
             self._uses.note(tenant_id, proven.secret_id, now)
         issued = Issued(minted.token, minted.expires_at - int(now), minted.scope)
+        if key is not None:
+            issued = replace(issued, token_type="DPoP", next_nonce=key.next_nonce)
         if judged.access.exchanged is not None or judged.access.details:
             kind = _issued_type(request)
             issued = replace(issued, issued_token_type=kind, details=judged.access.details)
-        return issued if key is None else replace(issued, token_type="DPoP", next_nonce=key.next_nonce)
+        return replace(issued, token_type=NO_ACCESS_TOKEN) if minted.txn else issued
 
 
 def _issued_type(request: TokenRequest) -> str:
@@ -222,9 +231,11 @@ class Surface(Struct, frozen=True):
 def rfc9068_mint(
     issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes], statuses: StatusIndexes
 ) -> Mint:
-    """The native form: a JWT as RFC 9068 has it, or an opaque token, as the API wants."""
+    """The native form: a JWT as RFC 9068 has it, or an opaque token, as the API wants; or a transaction token."""
 
     def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
+        if access.transaction is not None:
+            return _transaction_token(tenant, access, access.transaction, issuer_of(tenant.tenant.slug), int(now), jti)
         settings = access.settings
         status = statuses.next(tenant, settings.algorithm, now) if settings.status_list else None
         claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti, status)
@@ -240,6 +251,14 @@ def rfc9068_mint(
         return Minted(token, jti, access.audience, claims.scope, claims.exp, row)
 
     return mint
+
+
+def _transaction_token(
+    tenant: TenantView, access: Access, transaction: Transaction, issuer: str, now: int, jti: str
+) -> Minted:
+    claims = transaction_token_claims(access, transaction, issuer, now, jti)
+    token = signer(tenant, access.settings.algorithm, TRANSACTION_TYPE).sign(encode(claims))
+    return Minted(token, jti, access.audience, claims.scope, claims.exp, txn=claims.txn)
 
 
 def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Signer:

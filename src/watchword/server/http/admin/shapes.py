@@ -21,6 +21,7 @@ from ...registry.model import (
     Scope,
     Tenant,
     TokenSettings,
+    TransactionTokens,
     TrustAnchor,
 )
 from ...registry.model import Secret as KeptSecret
@@ -136,6 +137,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     name: str
     enabled: bool
     profile: str
+    transaction_tokens: TransactionTokens | None
     created_at: int
     version: int
 
@@ -268,6 +270,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "name": t.name,
         "enabled": t.enabled,
         "profile": t.profile,
+        "transaction_tokens": t.transaction_tokens,
         "created_at": t.created_at,
         "version": t.version,
     }
