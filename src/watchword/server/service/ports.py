@@ -13,7 +13,7 @@ from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Collection, Shelf
+from ..registry.ports import Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -37,7 +37,8 @@ class Replayed(Exception):
 class Change(Struct, frozen=True):
     """One entry of the change feed: what caches must forget.
 
-    `ref` is an id; for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
+    `ref` is an id, of applications one or more, each on a line of its own;
+    for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
     """
 
     seq: int
@@ -161,6 +162,10 @@ class Transaction(Protocol):
     def issuers(self) -> Collection[TrustedIssuer]:
         """Records of one kind."""
 
+    @property
+    def fleet(self) -> Fleet:
+        """Applications by the thousand."""
+
     async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
         """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
 
@@ -209,6 +214,10 @@ class Snapshot(Protocol):
     @property
     def issuers(self) -> Shelf[TrustedIssuer]:
         """Records of one kind."""
+
+    @property
+    def fleet(self) -> FleetShelf:
+        """Applications by the thousand."""
 
 
 class Store(Protocol):

@@ -59,6 +59,15 @@ claim = sa.Table(
     sa.Index("claim_by_holder", "tenant_id", "holder"),
 )
 """What only one application of a tenant may be, such as a software id."""
+application_tag = sa.Table(
+    "application_tag",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("tag", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""What living applications are found by (`registry/tags.py`); the key is the index."""
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",

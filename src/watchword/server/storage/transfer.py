@@ -28,6 +28,7 @@ MOVES = (
     schema.signing_key,
     schema.initial_token,
     schema.claim,
+    schema.application_tag,
     schema.trusted_issuer,
     schema.secret_use,
     schema.revoked,
