@@ -14,7 +14,7 @@ from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Collection, Shelf
+from ..registry.ports import Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -38,7 +38,8 @@ class Replayed(Exception):
 class Change(Struct, frozen=True):
     """One entry of the change feed: what caches must forget.
 
-    `ref` is an id; for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
+    `ref` is an id, of applications one or more, each on a line of its own;
+    for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
     """
 
     seq: int
@@ -166,6 +167,10 @@ class Transaction(Protocol):
     def enrolment_groups(self) -> Collection[EnrolmentGroup]:
         """Records of one kind."""
 
+    @property
+    def fleet(self) -> Fleet:
+        """Applications by the thousand."""
+
     async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
         """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
 
@@ -236,6 +241,10 @@ class Snapshot(Protocol):
 
     async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
         """How many applications are in each of these enrolment groups; empty ones are absent."""
+
+    @property
+    def fleet(self) -> FleetShelf:
+        """Applications by the thousand."""
 
 
 class Store(Protocol):

@@ -164,7 +164,8 @@ class View:
             if slug is None or tenant is None:
                 continue
             if change.kind == "application":
-                tenant.standings.pop(change.ref, None)
+                for client_id in change.ref.split("\n"):
+                    tenant.standings.pop(client_id, None)
             elif change.kind == "revocation":
                 continue
             elif change.kind == "revoked":

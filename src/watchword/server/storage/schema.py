@@ -68,6 +68,15 @@ place = sa.Table(
     sa.Column("taken", sa.Integer, nullable=False),
 )
 """How many living applications are in an enrolment group."""
+application_tag = sa.Table(
+    "application_tag",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("tag", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""What living applications are found by (`registry/tags.py`); the key is the index."""
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",
