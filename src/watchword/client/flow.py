@@ -28,7 +28,7 @@ FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Seconds; a server that asks for more patience than this gets none: the caller is told instead."""
 ASKED_TRIES: Final = 8
-"""Sends of one request while each answer says when to come again: whoever says so lives, and has a turn for everybody."""
+"""Sends of one request while each answer says when to come again: whoever says so lives, and has a turn for all."""
 AFTER_FAILURE: Final = 5.0
 """Seconds for which a failed renewal is not tried again while the old token is still valid."""
 TOLERATED_SKEW: Final = 30.0
@@ -103,9 +103,10 @@ def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, L
 def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, Learned]]:
     """Discover the endpoint if it is not known, then ask it for a token.
 
-    ``tries`` is how often each request may be sent, unless it is one: `ASKED_TRIES` times while the answers say when. A refusal (4xx save 429) is never repeated, with one
-    exception each: when the issuer wants its nonce in the DPoP proof, and when a dated proof was refused and
-    the answer's Date shows that this machine's clock is wrong: then one more is made by the issuer's clock.
+    ``tries`` is how often each request may be sent; `ASKED_TRIES` times, unless it is one, while the answers say
+    when. A refusal (4xx save 429) is never repeated, with one exception each: when the issuer wants its nonce in
+    the DPoP proof, and when a dated proof was refused and the answer's Date shows that this machine's clock is
+    wrong: then one more is made by the issuer's clock.
 
     Raises:
         TokenError: see `watchword.client.errors`.
