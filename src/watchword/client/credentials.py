@@ -54,6 +54,7 @@ class ClientCredentials(TokenSource, _Auth):
             tokens, which are whoever's holds them.
         cache: a folder of tokens that processes share; None keeps them in memory only.
         timeout: seconds for connecting, and for the answer. ``tries``: how often a request may be sent.
+            While the issuer says when to come again (``Retry-After``), up to eight times, unless ``tries`` is 1.
         default_life: seconds for which a token without ``expires_in`` is kept.
         insecure_http: lets secret and tokens travel over plain http to other machines; never in production.
         now, sleep, asleep, rng, transport: clock (Unix seconds), waiting, chance in [0, 1) and network.

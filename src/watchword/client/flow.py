@@ -27,6 +27,8 @@ BUSY: Final = frozenset({429, 502, 503, 504})
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Seconds; a server that asks for more patience than this gets none: the caller is told instead."""
+ASKED_TRIES: Final = 8
+"""Sends of one request while each answer says when to come again: whoever says so lives, and has a turn for all."""
 AFTER_FAILURE: Final = 5.0
 """Seconds for which a failed renewal is not tried again while the old token is still valid."""
 TOLERATED_SKEW: Final = 30.0
@@ -101,9 +103,10 @@ def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, L
 def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, Learned]]:
     """Discover the endpoint if it is not known, then ask it for a token.
 
-    ``tries`` is how often each request may be sent. A refusal (4xx save 429) is never repeated, with one
-    exception each: when the issuer wants its nonce in the DPoP proof, and when a dated proof was refused and
-    the answer's Date shows that this machine's clock is wrong: then one more is made by the issuer's clock.
+    ``tries`` is how often each request may be sent; `ASKED_TRIES` times, unless it is one, while the answers say
+    when. A refusal (4xx save 429) is never repeated, with one exception each: when the issuer wants its nonce in
+    the DPoP proof, and when a dated proof was refused and the answer's Date shows that this machine's clock is
+    wrong: then one more is made by the issuer's clock.
 
     Raises:
         TokenError: see `watchword.client.errors`.
@@ -149,7 +152,7 @@ def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float]
 
 def ask(plan: Plan, build: Callable[[float], Ask], tries: int) -> Steps[tuple[Answer, float]]:
     """The answer, and the second at which the request that got it was sent. Raises `TokenUnavailable`."""
-    for attempt in range(tries):
+    for attempt in range(tries if tries == 1 else max(tries, ASKED_TRIES)):
         asked_at = plan.now()
         answer = yield build(asked_at)
         if isinstance(answer, Answer) and answer.status not in BUSY:
@@ -157,15 +160,21 @@ def ask(plan: Plan, build: Callable[[float], Ask], tries: int) -> Steps[tuple[An
                 raise TokenUnavailable(f"the issuer answered {answer.status}")
             return answer, asked_at
         asked = wire.retry_after(answer, plan.now()) if isinstance(answer, Answer) else None
-        if attempt + 1 == tries or (asked is not None and asked > LONGEST_PAUSE):
+        last = tries if asked is None or tries == 1 else max(tries, ASKED_TRIES)
+        if attempt + 1 >= last or (asked is not None and asked > LONGEST_PAUSE):
             raise TokenUnavailable(_why(answer), asked)
-        yield Pause(max(asked or 0.0, _backoff(attempt, plan.rng())))
+        yield Pause(_backoff(attempt, plan.rng()) if asked is None else asked + _spread(attempt, plan.rng()))
     raise AssertionError("at least one try")
 
 
 def _backoff(attempt: int, chance: float) -> float:
     """0.5 s, 1 s, 2 s ... less up to half of it by chance."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt) * (1 - chance / 2)
+
+
+def _spread(attempt: int, chance: float) -> float:
+    """By chance up to 1 s, 2 s, 4 s ...: many were told the same second, and would come at once."""
+    return chance * min(LONGEST_PAUSE, 2.0**attempt)
 
 
 def _why(answer: Answer | NoAnswer | None) -> str:

@@ -27,6 +27,7 @@ from .http.appid.management import AppIdManagement
 from .http.appid.questions import AppIdQuestions
 from .http.appid.runtime import AppIdRuntime
 from .http.client_certificate import ClientCertificates
+from .http.door import Door, Shares
 from .http.dpop import Addresses
 from .http.front import Asgi, Front
 from .http.oauth.forward_auth import ForwardAuthEndpoint
@@ -64,7 +65,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         FollowRevocations(services.view, services.storage.revocations, services.world.clock),
         services.refusals, services.world.clock, timeout, addresses, services.proofs,
     )  # fmt: skip
-    operations = Operations(services.view, services.refusals)
+    shares = Shares(settings.answer_within)
+    operations = Operations(services.view, services.refusals, shares)
     base_path = urlsplit(settings.base_url).path
     token = TokenEndpoint(services.issue, services.native, services.refusals, timeout, addresses=addresses)
     lists = ServeStatusList(
@@ -109,7 +111,11 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         mounted,
         lifespan,  # type: ignore[arg-type]
     )
-    return behind_proxies(settings, front)
+    world = services.world
+    return Door(
+        behind_proxies(settings, front), base_path, shares, services.view.knows, world.monotonic,
+        lambda: int.from_bytes(world.random_bytes(2)) / 65_536,
+    )  # fmt: skip
 
 
 def behind_proxies(settings: Settings, front: Asgi) -> Asgi:

@@ -6,6 +6,7 @@ The protocol runs over a transport that keeps what was written and a clock that 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -96,12 +97,16 @@ class Timer:
 class Caller:
     """One connection to an application."""
 
-    def __init__(self, app: App) -> None:
-        config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", server_header=False, log_config=None)
+    def __init__(self, app: App, ceiling: int | None = None, others: int = 0) -> None:
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", server_header=False, log_config=None,
+            limit_concurrency=ceiling,
+        )  # fmt: skip
         config.load()
         config.loaded_app = app
         self.wire, self.loop, state = Wire(), Loop(), ServerState()
         state.default_headers = []
+        state.connections.update(object() for _ in range(others))  # type: ignore[misc]
         self.connection = Connection(config, state, {}, _loop=self.loop)  # type: ignore[arg-type]
         self.connection.connection_made(self.wire)
         self._state = state
@@ -326,3 +331,33 @@ async def test_nothing_fires_after_the_end() -> None:
     caller.wire.closed = False
     caller.loop.move(10 * HEAD_SECONDS)
     assert not caller.wire.closed
+
+
+# -- more connections than there is room for -----------------------------------------------------------
+
+
+def crowded(others: int) -> Caller:
+    """A connection beside so many others, where there is room for two."""
+    return Caller(answering(START, BODY), ceiling=2, others=others)
+
+
+async def test_one_connection_too_many() -> None:
+    """Without a descriptor left nobody is answered at all, and nothing says when to come again."""
+    caller = crowded(2)
+    written = b"".join(await caller.send(GET))
+    head, _, body = written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert re.search(rb"\r\nretry-after: [1-9]\d?\r\n", head)
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+    assert b'"temporarily_unavailable"' in body
+    assert caller.wire.closed
+
+
+async def test_health_above_the_ceiling() -> None:
+    """What watches us would take a full house for a dead one, and restart it."""
+    assert await crowded(2).send(GET.replace(b"/a", b"/health/live")) == [ANSWER]
+
+
+async def test_below_the_ceiling() -> None:
+    """A ceiling of one would refuse the one."""
+    assert await crowded(1).send(GET) == [ANSWER]

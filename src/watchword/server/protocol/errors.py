@@ -19,6 +19,7 @@ OAuthError
 ├── InsufficientScope       403 insufficient_scope         (RFC 6750)
 ├── TooLarge                413 invalid_request
 ├── TooSlow                 408 invalid_request
+├── SlowDown                429 slow_down, Retry-After     (RFC 6585; the word is RFC 8628's)
 └── Unavailable             503 temporarily_unavailable, Retry-After
 """
 
@@ -35,7 +36,7 @@ class OAuthError(Exception):
 
     status: ClassVar[int] = 400
     error: ClassVar[str] = "invalid_request"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
     def __init__(self, public: str, *, detail: str = "", rule: str = "") -> None:
         super().__init__(public)
@@ -153,6 +154,20 @@ class TooSlow(OAuthError):
     """RFC 9110 section 15.5.9."""
 
     status = 408
+
+
+class SlowDown(OAuthError):
+    """RFC 6585 section 4: more was asked than a limit admits. `retry_after` is in whole seconds.
+
+    RFC 6749 has no word for it. `slow_down` (RFC 8628 section 3.5) is registered for token endpoints and says what to
+    do; `temporarily_unavailable` stays the word for what is our fault.
+    """
+
+    status, error = 429, "slow_down"
+
+    def __init__(self, retry_after: int, *, rule: str) -> None:
+        super().__init__(f"too many requests; ask again in {retry_after} s", rule=rule)
+        self.retry_after = retry_after
 
 
 class Unavailable(OAuthError):

@@ -105,6 +105,10 @@ class View:
         self.seq = await self._reader.newest_change()
         self._fresh_at = self._monotonic()
 
+    def knows(self, unverified_slug: str) -> bool:
+        """Whether a tenant of that slug was met and has not changed since. Nobody is asked."""
+        return unverified_slug in self._tenants
+
     async def tenant(self, slug: str) -> TenantView | None:
         """The tenant of that slug, from memory or storage."""
         found = self._tenants.get(slug)
