@@ -2,7 +2,6 @@
 
 DEFERRED: dict[str, str] = {
     "SSR-013": "the issue that brings webhooks or audit sinks: there are none",
-    "RAC-011": "issue 3: races of the registry under load",
     "CRS-011": "issue 2: a power cut needs a device that records writes",
     "DBF-012": "Watchword uses no Redis",
     "DBF-014": "issue 2: two versions on one database, when there is a second version",

@@ -102,8 +102,8 @@ class View:
 
     async def start(self) -> None:
         """Begin at the feed's present end."""
-        self.seq = await self._reader.newest_change()
         self._fresh_at = self._monotonic()
+        self.seq = await self._reader.newest_change()
 
     def knows(self, unverified_slug: str) -> bool:
         """Whether a tenant of that slug was met and has not changed since. Nobody is asked."""
@@ -179,13 +179,17 @@ class View:
                 del self._tenants[slug]
 
     async def refresh(self) -> None:
-        """Read the feed; after a long silence forget everything, for the feed itself is pruned."""
-        if self._monotonic() - self._fresh_at > FORGET_AFTER:
+        """Read the feed; after a long silence forget everything, for the feed itself is pruned.
+
+        What is read is as old as the beginning of the reading.
+        """
+        began = self._monotonic()
+        if began - self._fresh_at > FORGET_AFTER:
             self._tenants.clear()
             self.seq = await self._reader.newest_change()
         else:
             self.heed(await self._reader.changes(self.seq))
-        self._fresh_at = self._monotonic()
+        self._fresh_at = began
 
     async def must_be_fresh(self) -> None:
         """Raises `StorageUnavailable` unless the feed was read within the last second."""
