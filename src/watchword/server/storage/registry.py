@@ -189,17 +189,19 @@ class RegistryTransaction:
 
 def _together(feed: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """The entries of one transaction, its applications by the hundred: a fleet's change is read in one go."""
-    entries: list[tuple[str, str, str]] = []
     applications: dict[str, list[str]] = {}
+    others: list[tuple[str, str, str]] = []
     for tenant_id, kind, ref in feed:
         if kind == "application":
             applications.setdefault(tenant_id, []).append(ref)
         else:
-            entries.append((tenant_id, kind, ref))
-    for tenant_id, refs in applications.items():
-        for start in range(0, len(refs), _IDS_AN_ENTRY):
-            entries.append((tenant_id, "application", "\n".join(refs[start : start + _IDS_AN_ENTRY])))
-    return entries
+            others.append((tenant_id, kind, ref))
+    many = [
+        (tenant_id, "application", "\n".join(refs[start : start + _IDS_AN_ENTRY]))
+        for tenant_id, refs in applications.items()
+        for start in range(0, len(refs), _IDS_AN_ENTRY)
+    ]
+    return [*many, *others]
 
 
 class RegistryStore:
