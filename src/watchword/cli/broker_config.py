@@ -15,7 +15,9 @@ import typer
 
 from . import profile, say
 
-broker_config = typer.Typer(no_args_is_help=True, help="Configuration of Dovecot, RabbitMQ, Kafka, NATS, PostgreSQL for this issuer.")
+broker_config = typer.Typer(
+    no_args_is_help=True, help="Configuration of Dovecot, RabbitMQ, Kafka, NATS, PostgreSQL for this issuer."
+)
 
 Api = Annotated[str, typer.Option(help="The API's identifier: the audience that tokens must have")]
 Issuer = Annotated[str | None, typer.Option(help="Whose tokens; else the profile's")]
@@ -173,7 +175,9 @@ def _kafka_trust(ca: Path) -> str:
 @broker_config.command()
 def postgresql(
     validator: Annotated[str, typer.Option(help="The validator module: a library's name, as in dynamic_library_path")],
-    scope: Annotated[str, typer.Option(help="The scope that clients are told to ask for, and the validator must demand")],
+    scope: Annotated[
+        str, typer.Option(help="The scope that clients are told to ask for, and the validator must demand")
+    ],
     role: Annotated[
         list[str], typer.Option(help="CLIENT_ID=ROLE: who may log in as which database role; repeat it for each")
     ],

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from psycopg import pq
 
+from watchword.sasl.message import is_token
 from watchword.sasl.token import TokenSource
 from watchword.sasl.transport import is_local
 
@@ -161,6 +162,8 @@ class _Installed:
 
     def _lend(self, request: _Request, token: str) -> None:
         """libpq reads the token until it calls `_take_back`, so it is ours until then."""
+        if not is_token(token):
+            raise TokenWithheld("what its source gives is no access token (RFC 6750 section 2.1)")
         lent = ctypes.create_string_buffer(token.encode("ascii"))
         address = ctypes.addressof(lent)
         with _lock:
