@@ -10,6 +10,7 @@ import ctypes
 import gc
 import os
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
@@ -146,7 +147,7 @@ def _configure(folder: Path, issuer: Issuer, apps: list[Registered]) -> None:
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(
             f"include 'watchword.conf'\ndynamic_library_path = '{folder}'\nwatchword_test.socket = '{folder}/judge'\n"
-            f"unix_socket_directories = '{folder}'\nlisten_addresses = '127.0.0.1'\nfsync = off\n"
+            f"unix_socket_directories = '{folder}'\nlisten_addresses = '127.0.0.1,{own_address()}'\nfsync = off\n"
         )
 
 
@@ -209,11 +210,20 @@ def test_allowed(postgres: Postgres, issuer: Issuer) -> None:
         assert who(connection) == (f"oauth:{postgres.app.client_id}", "app")
 
 
-def test_the_address_of_the_metadata_as_issuer(postgres: Postgres, issuer: Issuer) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        "{base}{path}/.well-known/openid-configuration",
+        "{base}{path}/.well-known/oauth-authorization-server",
+        "{base}/.well-known/oauth-authorization-server{path}",
+    ],
+)
+def test_the_address_of_the_metadata_as_issuer(address: str, postgres: Postgres, issuer: Issuer) -> None:
     """libpq sends the token at once if it is told where the metadata is; such a login would find no source."""
     before = len(postgres.judge.said)
-    address = f"{issuer.url}/.well-known/openid-configuration"
-    with postgres.connect(postgres.app, issuer.token(postgres.app), oauth_issuer=address) as connection:
+    base, at, path = issuer.url.partition("/t/")
+    told = address.format(base=base, path=at + path)
+    with postgres.connect(postgres.app, issuer.token(postgres.app), oauth_issuer=told) as connection:
         assert who(connection)[1] == "app"
     assert len(postgres.judge.said) == before + 1
 
@@ -289,6 +299,26 @@ async def test_in_an_event_loop(postgres: Postgres, issuer: Issuer) -> None:
     connection = await psycopg.AsyncConnection.connect(**postgres.options(postgres.app))
     async with connection:
         assert await (await connection.execute("select current_user")).fetchone() == ("app",)
+
+
+def own_address() -> str:
+    """How others reach this machine; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(asking.getsockname()[0])
+
+
+@pytest.mark.skipif(own_address().startswith("127."), reason="this machine has no address but loopback")
+def test_no_token_without_tls(postgres: Postgres, issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """libpq sends a token in clear to any server that asks for one, and the network has it."""
+    before = len(postgres.judge.said)
+    with pytest.raises(psycopg.OperationalError):
+        postgres.connect(postgres.app, issuer.token(postgres.app), host=own_address())
+    assert len(postgres.judge.said) == before
+    assert "it would travel in clear: connect with sslmode=verify-full" in caplog.text
 
 
 @pytest.mark.parametrize("wrong", ["issuer", "client_id"])

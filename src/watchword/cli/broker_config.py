@@ -200,9 +200,9 @@ def postgresql(
 
 
 def _postgresql_role(pair: str) -> str:
-    """In pg_ident.conf a leading slash is a regular expression, and a leading + or the word all means many roles."""
+    """To pg_ident.conf a leading slash is a regular expression, in quotes as well."""
     client_id, _, role = pair.partition("=")
-    if client_id.startswith("/") or role.startswith(("/", "+")) or role == "all":
+    if client_id.startswith("/") or role.startswith("/"):
         raise typer.BadParameter(f"{pair!r}: name one client id and one role")
     return f'watchword "{_plain(client_id)}" "{_plain(role)}"'
 
