@@ -7,12 +7,13 @@ The synchronous and the asynchronous caller are two small loops over this one pi
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from watchword.client import wire
-from watchword.client.errors import TokenError, TokenRefused, TokenUnavailable
+from watchword.client.errors import SubjectEnded, TokenError, TokenRefused, TokenUnavailable
 from watchword.client.proof import Proof
 from watchword.client.token import Held, hold
 from watchword.client.wire import Answer, Ask
@@ -68,7 +69,8 @@ class Plan:
     issuer: str
     client_id: str
     proof: Proof
-    parameters: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
+    """The form's own; a subject token may be among them."""
     endpoint: str | None
     insecure_http: bool
     default_life: float
@@ -79,6 +81,18 @@ class Plan:
     """Whether the endpoint is the one that asks for a client certificate (RFC 8705 section 5)."""
     dpop: DpopKey | None = None
     """The key that tokens are bound to (RFC 9449), None for bearer tokens."""
+    grant_type: str = "client_credentials"
+    usable: bool = True
+    """Whether what is issued is a token for an API; else its type is ``N_A`` (RFC 8693 section 2.2.1)."""
+    until: float = math.inf
+    """Unix seconds at which whatever the tokens come from ends: none is kept beyond that, whatever the issuer says."""
+
+    @property
+    def kind(self) -> str:
+        """The ``token_type`` that an answer has to have."""
+        if not self.usable:
+            return "N_A"
+        return "Bearer" if self.dpop is None else "DPoP"
 
 
 def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, Learned]]:
@@ -111,6 +125,8 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
     Raises:
         TokenError: see `watchword.client.errors`.
     """
+    if plan.now() >= plan.until:
+        raise SubjectEnded("the subject token has expired; the caller has to come with a new one")
     endpoint = learned.endpoint
     if endpoint is None:
         answer, _ = yield from ask(plan, lambda _now: wire.metadata_request(plan.issuer), tries)
@@ -130,13 +146,13 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
         offset = ahead
         answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     try:
-        kind = "Bearer" if plan.dpop is None else "DPoP"
-        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life, kind=kind)
+        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life, kind=plan.kind)
     except TokenRefused as refused:
         if abs(ahead) <= TOLERATED_SKEW:
             raise
         raise TokenRefused(refused.error, refused.description, refused.status, behind=ahead) from None
-    return hold(token, asked_at=asked_at, chance=plan.rng()), Learned(endpoint, offset)
+    token = replace(token, expires_at=min(token.expires_at, plan.until))
+    return hold(token, asked_at=asked_at, chance=plan.rng(), until=plan.until), Learned(endpoint, offset)
 
 
 def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float], Ask]:
@@ -145,7 +161,7 @@ def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float]
     def build(now: float) -> Ask:
         proven = plan.proof.prove(plan.client_id, plan.issuer, now + offset)
         shown = None if plan.dpop is None else plan.dpop.proof("POST", endpoint, now + offset)
-        return wire.token_request(endpoint, proven, plan.parameters, shown)
+        return wire.token_request(endpoint, proven, (("grant_type", plan.grant_type), *plan.parameters), shown)
 
     return build
 

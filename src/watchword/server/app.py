@@ -20,6 +20,7 @@ from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
 from .http.admin.registration import RegistrationHandlers
 from .http.administration import Administration
+from .http.administrator import Administrators
 from .http.appid.bodies import read_token_request
 from .http.appid.documents import AppIdDocuments
 from .http.appid.handlers import AppIdHandlers
@@ -47,6 +48,7 @@ from .service.dry_run_identity import DryRunIdentity
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
+from .service.prove_possession import ProvePossession
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
 from .services import STATUS_LISTS, Services, World, open_services
@@ -84,7 +86,11 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     )  # fmt: skip
     window = Window(settings.clock_tolerance)
     federation = FederationHandlers(desk, pages, DryRunIdentity(desk, services.issuer_keys, services.issuer_of, window))
-    administration = Administration(services.view, services.tokens, services.world.clock, services.issuer_of, timeout)
+    prove = ProvePossession(services.commits, services.proofs, services.world.clock)
+    administrators = Administrators(
+        services.view, services.tokens, prove, services.world.clock, services.issuer_of, addresses
+    )
+    administration = Administration(administrators, timeout)
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(),
