@@ -93,15 +93,16 @@ class EnrolDevice:
 
     async def _repeated(self, seen: Application, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
         desk, tenant_id = self._desk, seen.tenant_id
-        await self._save_uses()
-        used = bool(await self._used(tenant_id, [secret.id for secret in seen.secrets]))
-        check_repeat(seen, wanted, desk.clock(), secret_was_used=used)
         if not seen.secrets:
+            check_repeat(seen, wanted, desk.clock(), secret_was_used=False)
             return Enrolled(seen, None, False)
+        await self._save_uses()
         async with desk.store.transaction() as tx:
             before = await tx.applications.get(tenant_id, seen.client_id)
-            if before is None or before.version != seen.version:
-                raise Contention("it changed meanwhile")
+            if before is None:
+                raise Contention("it was deleted meanwhile")
+            used = bool(await self._used(tenant_id, [secret.id for secret in before.secrets]))
+            check_repeat(before, wanted, desk.clock(), secret_was_used=used)
             group = await tx.enrolment_groups.get(tenant_id, before.group_id) if before.group_id else None
             after, text = _with_secret(desk, before, group.secret_lifetime if group is not None else None)
             await tx.applications.replace(replace(after, version=before.version + 1))
