@@ -31,6 +31,7 @@ from .http.client_certificate import ClientCertificates
 from .http.door import Door, Shares
 from .http.dpop import Addresses
 from .http.front import Asgi, Front
+from .http.oauth.enrol import EnrolmentEndpoint
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import ClientCertificatePolicy, PublicDocuments
@@ -45,6 +46,7 @@ from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, FirstAdmin
 from .service.desk import Desk
 from .service.dry_run_identity import DryRunIdentity
+from .service.enrol_device import EnrolDevice
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
@@ -112,6 +114,13 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),
         RegistrationEndpoint(
             services.view, desk, services.refusals, settings.body_timeout, settings.clock_tolerance, services.issuer_of
+        ),
+        EnrolmentEndpoint(
+            services.view,
+            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use),
+            services.refusals,
+            settings.body_timeout,
+            services.issuer_of,
         ),
         StatusListEndpoint(lists),
         mounted,

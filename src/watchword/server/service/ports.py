@@ -14,7 +14,7 @@ from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Collection, Fleet, FleetShelf, Shelf
+from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -168,6 +168,10 @@ class Transaction(Protocol):
         """Records of one kind."""
 
     @property
+    def codes(self) -> Codes:
+        """With which devices enrol."""
+
+    @property
     def fleet(self) -> Fleet:
         """Applications by the thousand."""
 
@@ -241,6 +245,10 @@ class Snapshot(Protocol):
 
     async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
         """How many applications are in each of these enrolment groups; empty ones are absent."""
+
+    @property
+    def codes(self) -> CodeShelf:
+        """With which devices enrol."""
 
     @property
     def fleet(self) -> FleetShelf:

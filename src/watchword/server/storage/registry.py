@@ -23,13 +23,14 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
-from ..registry.enrolment import EnrolmentGroup
+from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup
 from ..registry.errors import Conflict
 from ..registry.model import Api, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change, StorageUnavailable
 from . import schema
+from .codes import Codes
 from .failures import PATIENCE, told_apart
 from .fleet import Applications, Fleet
 from .table import Table
@@ -52,6 +53,7 @@ class RegistryTransaction:
         self.tenants = Table(self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug))
         self.applications = Applications(self)
         self.fleet = Fleet(self)
+        self.codes = Codes(self)
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(
@@ -303,6 +305,7 @@ class RegistryStore:
             sa.delete(schema.status_entry).where(schema.status_entry.c.expires_at < int(now)),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
+            sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

@@ -64,6 +64,7 @@ def metadata(
         "token_endpoint": f"{issuer}/token",
         "jwks_uri": f"{issuer}/jwks",
         "registration_endpoint": f"{issuer}/register",
+        "enrolment_endpoint": f"{issuer}/enrol",
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
         "response_types_supported": [],
