@@ -196,7 +196,7 @@ def api_create(
     identifier: Annotated[str, typer.Argument(help="The audience, an absolute URI")],
     scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
     name: Annotated[str, typer.Option(help="For people")] = "",
-    format: Annotated[str, typer.Option(help="jwt or opaque")] = "jwt",
+    format: Annotated[str, typer.Option(help="jwt, opaque, or cwt for small devices")] = "jwt",
     algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
     type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -57,6 +57,9 @@ from .services import STATUS_LISTS, Services, World, open_services
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused
 from .storage.transfer import Transfer
+
+if TYPE_CHECKING:
+    from .coap.listener import CoapListener
 
 
 def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
@@ -163,6 +166,23 @@ def appid(services: Services, desk: Desk, administration: Administration, base_p
     }
 
 
+async def listen_for_devices(services: Services) -> CoapListener | None:
+    """The CoAP endpoint, if there is to be one; aiocoap is imported then only. Raises `StartRefused`."""
+    address = services.settings.coap_address
+    if address is None:
+        return None
+    from .coap.listener import CoapListener
+    from .coap.token import TokenResource
+
+    resource = TokenResource(
+        services.view, services.issue, services.native, services.refusals, protected=services.settings.coap_protected
+    )
+    try:
+        return await CoapListener.start(resource, *address)
+    except OSError as error:
+        raise StartRefused(f"cannot listen for CoAP at {services.settings.coap}: {error}") from None
+
+
 class Application:
     """What uvicorn loads: opens the services when the server starts, lets go of them when it stops."""
 
@@ -195,10 +215,14 @@ class Application:
         self.services = await open_services(self._settings, self._world)
         self._front = build(self.services, self._lifespan)
         chores = asyncio.get_running_loop().create_task(self.services.housekeeping.run())
+        coap: CoapListener | None = None
         try:
+            coap = await listen_for_devices(self.services)
             yield self.services
         finally:
             chores.cancel()
+            if coap is not None:
+                await coap.close()
             await self.services.housekeeping.finish()
             await self.services.storage.close()
 

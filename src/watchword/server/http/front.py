@@ -62,7 +62,7 @@ class Front:
             await documents.metadata(tenant, issuer_of(tenant.tenant.slug), scope, send)
 
         self._gets: dict[str, Get] = {
-            "jwks": documents.jwks, "forward-auth": forward_auth,
+            "jwks": documents.jwks, "cose-keys": documents.cose_keys, "forward-auth": forward_auth,
             _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
         }  # fmt: skip
         self._metadata, self._registration, self._status_list = metadata, registration, status_list

@@ -26,7 +26,8 @@ AuthMethod = Literal[
     "spiffe_jwt",
     "spiffe_x509",
 ]
-TokenFormat = Literal["jwt", "opaque"]
+TokenFormat = Literal["jwt", "opaque", "cwt"]
+"""A CWT (RFC 8392) is for small devices: binary, a third of a JWT's size."""
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 TokenType = Literal["at+jwt", "JWT"]
 ProfileName = Literal["", "fapi2"]
