@@ -24,7 +24,7 @@ from ..service.view import TenantView, View, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Request, Route
 from .client_certificate import certificate_of
-from .wire import MAX_BODY, Header, Headers, Receive, Scope, read_body
+from .wire import Header, Headers, Receive, Scope, read_body
 
 
 class Administration:
@@ -101,7 +101,7 @@ class Administration:
         return await self._view.tenant(slug)
 
     async def _body(self, headers: Headers, receive: Receive, route: Route) -> object:
-        raw = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
+        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
         if route.body is None:
             return None
         media = (headers.content_type or b"").partition(b";")[0].strip().lower()
