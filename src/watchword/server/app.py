@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
@@ -53,7 +54,7 @@ from .service.import_instance import ImportInstance, pieces_of
 from .service.prove_possession import ProvePossession
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
-from .services import STATUS_LISTS, Services, World, open_services
+from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused
 from .storage.transfer import Transfer
@@ -99,6 +100,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(),
+        *DeviceHandlers(desk, services.master.derive(BULK_SECRETS)).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {

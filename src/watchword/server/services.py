@@ -45,6 +45,7 @@ from .storage.open import Storage, check_master_key, open_storage
 from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
+BULK_SECRETS = b"watchword bulk secrets v1"
 NONCES = b"watchword dpop nonces v1"
 STATUS_LISTS = b"watchword status lists v1"
 

@@ -184,8 +184,10 @@ class Transaction(Protocol):
     async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
         """Whose claim it is: the client id, None when nobody has it."""
 
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
-        """One place more in an enrolment group; False when `limit` are taken. One statement counts and compares."""
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
+        """So many places more in an enrolment group; False, and none taken, when that would be more than `limit`.
+
+        One statement counts and compares."""
 
     async def leave_place(self, tenant_id: str, group_id: str) -> None:
         """Give one back."""

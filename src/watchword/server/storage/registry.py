@@ -127,15 +127,17 @@ class RegistryTransaction:
         rows = await self.run(query)
         return str(rows[0][0]) if rows else None
 
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
         """One atomic statement counts and compares."""
+        if limit is not None and count > limit:
+            return False
         insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
         t = schema.place
-        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=1)
+        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=count)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant_id", "group_id"],
-            set_={"taken": t.c.taken + 1},
-            where=t.c.taken < limit if limit is not None else None,
+            set_={"taken": t.c.taken + count},
+            where=t.c.taken + count <= limit if limit is not None else None,
         )
         return bool(await self.count(statement))
 
