@@ -14,11 +14,13 @@ from .certificates import anchors, read_certificates
 from .client_keys import keys, read_jwks
 from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
 from .issuers import issuers
+from .limits import Rate, app_limit, read_rate, shown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
 app.add_typer(keys, name="keys")
 app.add_typer(identities, name="identities")
+app.command("limit")(app_limit)
 api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
@@ -82,6 +84,7 @@ def app_create(
     introspection_alg: Annotated[
         str | None, typer.Option(help="What signs introspection answers to it [default: RS256]")
     ] = None,
+    rate: Rate = None,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
@@ -103,6 +106,8 @@ def app_create(
         body["introspection_signed_response_alg"] = introspection_alg
     if require_dpop:
         body["require_dpop"] = True
+    if rate is not None:
+        body["rate_limit"] = read_rate(rate)
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is not None:
@@ -355,15 +360,18 @@ def tenant_update(
     profile: Annotated[
         str | None, typer.Option(help="fapi2: only what FAPI 2.0 lets pass; none: everything that is good elsewhere")
     ] = None,
+    rate: Rate = None,
     json: Json = False,
 ) -> None:
     """Change a tenant. A profile is refused while applications would stop working under it, and each is named."""
-    change = {} if profile is None else {"profile": "" if profile == "none" else profile}
+    change: dict[str, Any] = {} if profile is None else {"profile": "" if profile == "none" else profile}
+    if rate is not None:
+        change["rate_limit"] = read_rate(rate)
     changed = AdminClient().call("PATCH", f"/tenants/{slug}", change)
     if json:
         say.data(changed)
     else:
-        say.done(f"{slug}: profile {changed['profile'] or 'none'}")
+        say.done(f"{slug}: profile {changed['profile'] or 'none'}, limit {shown(changed['rate_limit'])}")
 
 
 @tenant.command("delete")

@@ -31,6 +31,7 @@ from .service.issuer_keys import IssuerKeys
 from .service.key_schedule import KeySchedule
 from .service.prove_client import ProveClient
 from .service.prune_audit import PruneAudit
+from .service.rate_limits import RateLimits
 from .service.read_token import TokenReader
 from .service.refusals import Refusals
 from .service.revoke_token import RevokeToken
@@ -152,6 +153,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
     )
     statuses = StatusIndexes(master.derive(STATUS_LISTS), issuer_of, world.random_bytes)
+    limits = RateLimits(lambda: int.from_bytes(world.random_bytes(2)) / 65_536)
     return Services(
         settings=settings,
         world=world,
@@ -161,7 +163,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         commits=commits,
         refusals=refusals,
         proofs=proofs,
-        issue=IssueToken(view, commits, uses, prove, proofs, tokens, world.clock, world.random_bytes),
+        issue=IssueToken(view, commits, uses, prove, proofs, tokens, world.clock, world.random_bytes, limits),
         native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes, statuses)),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,

@@ -11,6 +11,7 @@ from ..audit.events import TenantUpdated
 from ..registry.errors import Conflict
 from ..registry.model import Application, ProfileName, Tenant
 from ..registry.profiles import PROFILES, Profile, api_gap, application_gap
+from ..registry.rate_limit import RateLimit, check_rate_limit
 from .change_application import given
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found
 from .ports import Snapshot, Transaction
@@ -24,6 +25,7 @@ class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What may change; a field that is left out stays (RFC 7396)."""
 
     profile: ProfileName | UnsetType = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
 
 
 async def update_tenant(
@@ -32,7 +34,7 @@ async def update_tenant(
     """Recorded in both tenants' logs; who asked, in the caller's alone.
 
     Raises:
-        NotFound, VersionMismatch.
+        NotFound, VersionMismatch, Invalid.
         Conflict: a profile under which an application would stop working; names them and says what each lacks.
     """
     async with desk.store.transaction() as tx:
@@ -42,6 +44,7 @@ async def update_tenant(
         fields = changed_fields(before, after)
         if not fields:
             return before
+        check_rate_limit(after.rate_limit, "rate_limit")
         if "profile" in fields:
             await _check_profile(tx, after)
         after = replace(after, version=before.version + 1)

@@ -23,6 +23,7 @@ from ..registry.model import (
     Tenant,
 )
 from ..registry.profiles import PROFILES, application_gap
+from ..registry.rate_limit import RateLimit, check_rate_limit
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
 from .desk import EVERYTHING, Caller, Desk, apis_of, found, issuers_of, roles_of
@@ -62,6 +63,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     details_types: tuple[str, ...] = ()
     exchange_from: tuple[str, ...] = ()
     may_act: str | None = None
+    rate_limit: RateLimit | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -88,6 +90,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         details_types=wanted.details_types,
         exchange_from=wanted.exchange_from,
         may_act=wanted.may_act,
+        rate_limit=wanted.rate_limit,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -164,6 +167,7 @@ async def check_application(tx: Transaction, application: Application) -> None:
         trusted = await issuers_of(tx, application.tenant_id)
         identity_rules.check_rules(application.identities, trusted, application.auth_method)
     rules.check_labels(application.labels, "labels")
+    check_rate_limit(application.rate_limit, "rate_limit")
     apis = await apis_of(tx, application.tenant_id)
     rules.check_grants(application.grants, apis, "grants")
     rules.check_exchange(application, apis)

@@ -23,6 +23,7 @@ from ...registry.model import (
     TrustAnchor,
 )
 from ...registry.model import Secret as KeptSecret
+from ...registry.rate_limit import RateLimit
 from ...registry.trusted_issuer import IdentityRule, TrustedIssuer
 
 
@@ -66,6 +67,7 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     details_types: tuple[str, ...]
     exchange_from: tuple[str, ...]
     may_act: str | None
+    rate_limit: RateLimit | None
     created_at: int
     version: int
 
@@ -132,6 +134,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     name: str
     enabled: bool
     profile: str
+    rate_limit: RateLimit | None
     created_at: int
     version: int
 
@@ -217,6 +220,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "identities": a.identities,
         "introspection_signed_response_alg": a.introspection_signed_response_alg,
         "details_types": a.details_types, "exchange_from": a.exchange_from, "may_act": a.may_act,
+        "rate_limit": a.rate_limit,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
@@ -263,6 +267,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "name": t.name,
         "enabled": t.enabled,
         "profile": t.profile,
+        "rate_limit": t.rate_limit,
         "created_at": t.created_at,
         "version": t.version,
     }
