@@ -23,6 +23,7 @@ from .service.client_keys import ClientKeys
 from .service.create_tenant import CreateTenant
 from .service.export_instance import ExportInstance
 from .service.group_commit import GroupCommit
+from .service.guesses import Guesses
 from .service.housekeeping import Housekeeping
 from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
@@ -119,7 +120,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
-    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex())
+    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), Guesses(world.random_bytes(16)))
     uses = SecretUse(storage.store.save_secret_use)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
