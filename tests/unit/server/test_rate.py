@@ -17,10 +17,11 @@ def admitted(limit: RateLimit, times: list[float]) -> int:
     return count
 
 
-@pytest.mark.parametrize("burst", [1, 10, 50])
-def test_a_burst_is_admitted_whole_and_no_more(burst: int) -> None:
+@pytest.mark.parametrize("per_second", [0.001, 0.3, 7, 10, 1_000])
+@pytest.mark.parametrize("burst", [1, 10, 50, 3_000])
+def test_a_burst_is_admitted_whole_and_no_more(per_second: float, burst: int) -> None:
     """Off by one here refuses a device's first request, or lets everybody have one more than was agreed."""
-    assert admitted(RateLimit(per_second=10, burst=burst), [NOW] * (burst + 20)) == burst
+    assert admitted(RateLimit(per_second=per_second, burst=burst), [NOW] * (burst + 20)) == burst
 
 
 def test_after_the_burst_the_rate_holds() -> None:

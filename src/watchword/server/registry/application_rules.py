@@ -10,6 +10,7 @@ from . import client_keys, identity_rules, rules
 from .errors import Conflict, Invalid
 from .model import Api, Application, Role, Tenant
 from .profiles import PROFILES, application_gap
+from .rate_limit import check_rate_limit
 from .trusted_issuer import TrustedIssuer
 
 
@@ -34,6 +35,7 @@ def check_application(application: Application, around: Surroundings) -> None:
     if application.identities:
         identity_rules.check_rules(application.identities, around.issuers, application.auth_method)
     rules.check_labels(application.labels, "labels")
+    check_rate_limit(application.rate_limit, "rate_limit")
     rules.check_grants(application.grants, around.apis, "grants")
     rules.check_exchange(application, around.apis)
     if application.default_api_id is not None and application.default_api_id not in around.apis:

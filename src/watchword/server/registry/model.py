@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from .rate_limit import RateLimit
 from .trusted_issuer import IdentityRule
 
 Kind = Literal["service", "job", "device"]
@@ -213,6 +214,8 @@ class Application(Struct, frozen=True, kw_only=True):
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
     labels: dict[str, str] = {}
+    rate_limit: RateLimit | None = None
+    """How many tokens it may be given; None: as many as it asks for."""
     registration: Registration | None = None
     """None for one that an administrator registered."""
     not_before_ms: int = 0
@@ -328,6 +331,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """What it refuses beyond what everybody does; see `registry/profiles.py`."""
     transaction_tokens: TransactionTokens | None = None
     """None: it knows nothing of them, and nobody can tell that this software does."""
+    rate_limit: RateLimit | None = None
+    """How many tokens its applications may be given together."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

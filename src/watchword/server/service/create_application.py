@@ -21,6 +21,7 @@ from ..registry.model import (
     Secret,
     SigningAlgorithm,
 )
+from ..registry.rate_limit import RateLimit
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
 from .desk import Caller, Desk, surroundings_of
@@ -63,6 +64,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     may_act: str | None = None
     group_id: str | None = None
     serial: str | None = None
+    rate_limit: RateLimit | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -91,6 +93,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         may_act=wanted.may_act,
         group_id=wanted.group_id,
         serial=wanted.serial,
+        rate_limit=wanted.rate_limit,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,

@@ -28,6 +28,7 @@ from .authenticate_client import used_before
 from .group_commit import GroupCommit
 from .ports import OpaqueRow, Replayed, StorageUnavailable
 from .prove_client import Client, ProveClient
+from .rate_limits import RateLimits
 from .read_token import TokenReader
 from .secret_use import SecretUse
 from .status_indexes import StatusIndexes
@@ -105,28 +106,31 @@ class IssueToken:
         tokens: TokenReader,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        limits: RateLimits,
     ) -> None:
         self._view, self._commits, self._uses, self._prove, self._proofs = view, commits, uses, prove, proofs
-        self._tokens, self._clock, self._random = tokens, clock, random_bytes
+        self._tokens, self._clock, self._random, self._limits = tokens, clock, random_bytes, limits
 
     async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
         """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
         try:
-            for _ in range(_ATTEMPTS):
-                issued = await self._attempt(slug, request, surface)
+            for attempt in range(_ATTEMPTS):
+                issued = await self._attempt(slug, request, surface, attempt == 0)
                 if issued is not None:
                     return issued
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
         raise Unavailable("the registry is changing too fast; try again")
 
-    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface) -> Issued | None:
+    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface, first: bool) -> Issued | None:
         now = self._clock()
         tenant = await self._view.tenant(slug)
         if tenant is None:
             raise Unavailable("the tenant was deleted meanwhile")
         client = await self._prove(tenant, request.unverified_credentials, now)
         standing = client.standing
+        if first and (standing.application.rate_limit is not None or tenant.tenant.rate_limit is not None):
+            self._limits.spend(tenant.tenant, standing.application, now)
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
         if surface.grant is not None and (request.exchange is not None or request.details):

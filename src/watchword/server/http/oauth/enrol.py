@@ -44,7 +44,7 @@ class EnrolmentEndpoint:
             wanted = read_enrolment(_object(headers, raw))
             enrolled = await again(lambda: self._enrolled(slug, wanted, request_id))
         except OAuthError as error:
-            request_id = self._refusals.note(slug, error, scope.get("client"), "", request_id)
+            error, request_id = self._refusals.note(slug, error, scope.get("client"), "", request_id)
             await answer_error(send, error, used_authorization=False, request_id=request_id)
             return
         joined = ((b"x-request-id", request_id.encode()),) if request_id else ()
