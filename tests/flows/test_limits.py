@@ -51,7 +51,7 @@ async def test_rlm_004_a_wrong_secret_spends_nothing(ww: Instance) -> None:
 
 
 async def test_one_broken_device_takes_nothing_from_the_others(ww: Instance) -> None:
-    """RLM-008: what one device asks for beyond its own limit would be counted against its whole tenant."""
+    """What one device asks for beyond its own limit would be counted against its whole tenant."""
     api = await ww.api("urn:ledger", "read")
     broken = await ww.application("broken", api, "read", rate_limit=LIMIT)
     others = [await ww.application(f"device {n}", api, "read") for n in range(3)]

@@ -50,7 +50,7 @@ def test_leisure_does_not_count() -> None:
 
 
 def test_one_group_does_not_keep_out_another() -> None:
-    """RLM-008: one tenant's broken fleet would be every tenant's outage."""
+    """One tenant's broken fleet would be every tenant's outage."""
     share = Admission(WITHIN, first=90)
     assert fill(share, "noisy", 1_000) == 90
     assert fill(share, "quiet", 40) == 40

@@ -25,13 +25,13 @@ def test_a_burst_is_admitted_whole_and_no_more(per_second: float, burst: int) ->
 
 
 def test_after_the_burst_the_rate_holds() -> None:
-    """RLM-005: whoever asks ten times as often as he may gets the rate, and not nothing."""
+    """Whoever asks ten times as often as he may gets the rate, and not nothing."""
     times = [NOW + step / 100 for step in range(1_000)]
     assert admitted(RateLimit(per_second=10, burst=5), times) == pytest.approx(105, abs=1)
 
 
 def test_two_nodes_debts_add_up() -> None:
-    """RLM-005: what two nodes admitted, charged to one number, is what one node would have charged."""
+    """What two nodes admitted, charged to one number, is what one node would have charged."""
     limit = RateLimit(per_second=10, burst=10)
     assert spent(spent(0, NOW, limit, 4), NOW, limit, 6) == pytest.approx(spent(0, NOW, limit, 10))
 
