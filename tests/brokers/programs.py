@@ -7,9 +7,11 @@ import pwd
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 
 @contextmanager
@@ -39,6 +41,37 @@ def listening(
         _end(child)
 
 
+@contextmanager
+def saying(words: str, command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A service without a port of its own, from when its log holds those words."""
+    log = folder / "service.log"
+    child = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    assert child.stderr is not None
+    said = log.open("w", buffering=1)
+    ready = threading.Event()
+
+    def read(lines: IO[str]) -> None:
+        for line in lines:
+            said.write(line)
+            if words in line:
+                ready.set()
+        ready.set()
+
+    reader = threading.Thread(target=read, args=[child.stderr])
+    reader.start()
+    try:
+        assert ready.wait(60) and child.poll() is None, log.read_text()
+        yield
+    finally:
+        _end(child)
+        reader.join(20)
+        child.stderr.close()
+        said.close()
+
+
 def _wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(600):
         try:
@@ -54,7 +87,7 @@ def _wait_for(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text()[-8000:])
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[Any]) -> None:
     """Everything that it started has its session; what does not go is killed."""
     if child.poll() is not None:
         return

@@ -231,7 +231,7 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
     ("DPO-020 another host", {"htu": "https://evil.example/t/default/token"}),
     ("another tenant", {"htu": f"{BASE}/t/other/token"}),
     ("the issuer", {"htu": ISSUER}),
-    ("the other scheme", {"htu": URL.replace("http:", "https:")}),
+    ("the other scheme", {"htu": URL.replace("https:", "http:")}),
     ("another port", {"htu": URL.replace(":8480", ":8481")}),
     ("a slash more", {"htu": f"{URL}/"}),
     ("userinfo", {"htu": URL.replace("//", "//a@")}),
@@ -283,7 +283,7 @@ async def test_numbers_that_are_none(w: World, number: str) -> None:
     "changed",
     [
         {"iat": -70}, {"iat": 10}, {"nbf": 0, "exp": 300}, {"htu": f"{URL}?a=b#c"}, {"foreign": [1]},
-        {"htu": "HTTP://127.0.0.1:8480/./t/%64efault/x/../token"}, {"jti": "j" * 256}, {"jti": "ü"}, {"ath": "of no token"},
+        {"htu": "HTTPS://127.0.0.1:8480/./t/%64efault/x/../token"}, {"jti": "j" * 256}, {"jti": "ü"}, {"ath": "of no token"},
     ],
     ids=lambda c: f"DPO-018 DPO-025 {c}"[:60],
 )  # fmt: skip

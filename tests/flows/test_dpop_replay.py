@@ -5,31 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, precondition, rule
 from tests.support.assertions import TYPE, Caller, issued, refused
 from tests.support.instance import ISSUER, Instance, credentials_of, instance, node
-from tests.support.postgres import Postgres
 from tests.support.proofs import proof_of
+from tests.support.workers import EITHER, TwoWorkers, in_every_order
 
 from watchword.jose import Algorithm, PrivateKey
-from watchword.server.audit.chain import events_of
-from watchword.server.audit.events import TokenIssued
 
 URL = f"{ISSUER}/token"
 FORM = {"grant_type": "client_credentials"}
@@ -97,43 +86,22 @@ def claims_of(token: str) -> dict[str, Any]:
     return dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
 
 
-class Proofs(RuleBasedStateMachine):
+class Proofs(TwoWorkers):
     """Two workers, one application that sends an assertion and a proof, in every order and combination."""
 
     def __init__(self, database_url: str) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.url = database_url
+        super().__init__(database_url)
         self.key = PrivateKey.generate(Algorithm.ES256)
         self.assertions: list[str] = []
         self.proofs: list[str] = []
         self.used: set[str] = set()
         self.tokens = 0
 
-    def run(self, coroutine: Any) -> Any:
-        return self.runner.run(coroutine)
-
-    @initialize()
-    def begin(self) -> None:
-        self.opened = instance(Path(self.folder.name), self.url)
-        self.ww: Instance = self.run(self.opened.__aenter__())
-        self.nodes: list[Any] = [None, None]
-        self.workers: list[Instance] = [self.ww, self.ww]
-        for n in (0, 1):
-            self.restart(n)
-        self.caller: Caller = self.run(self.register())
+    async def set_up(self) -> None:
+        self.caller: Caller = await self.register()
 
     async def register(self) -> Caller:
         return await Caller.register(self.ww, await self.ww.api("https://rs1.example/", "a:read"), "c_dpop")
-
-    @rule(n=st.sampled_from([0, 1]))
-    def restart(self, n: int) -> None:
-        """A worker ends and comes back."""
-        if self.nodes[n] is not None:
-            self.run(self.nodes[n].__aexit__(None, None, None))
-        self.nodes[n] = node(self.ww.services.settings, self.ww.clock, self.ww.admin)
-        self.workers[n] = self.run(self.nodes[n].__aenter__())
 
     @rule(life=st.integers(1, 600))
     def sign_an_assertion(self, life: int) -> None:
@@ -142,7 +110,7 @@ class Proofs(RuleBasedStateMachine):
     @rule(made=st.integers(-70, 10), nonced=st.booleans())
     def sign_a_proof(self, made: int, nonced: bool) -> None:
         now = self.ww.clock.now
-        tenant: str = self.run(self.tenant())
+        tenant: str = self.run(self.tenant_id())
         nonce = self.nonces().current(tenant, now) if nonced else None
         self.proofs.append(proof_of(self.key, URL, now + (made * 100 if nonced else made), nonce=nonce))
 
@@ -150,7 +118,7 @@ class Proofs(RuleBasedStateMachine):
         return self.ww.services.issue._proofs.nonces
 
     @precondition(lambda self: self.assertions and self.proofs)
-    @rule(data=st.data(), n=st.sampled_from([0, 1]), scope=st.sampled_from(["", "", "", "not:granted"]))
+    @rule(data=st.data(), n=EITHER, scope=st.sampled_from(["", "", "", "not:granted"]))
     def present(self, data: st.DataObject, n: int, scope: str) -> None:
         """Any pair: given is given for both together, and a refusal takes neither."""
         assertion = self.assertions[data.draw(st.integers(0, len(self.assertions) - 1))]
@@ -187,7 +155,7 @@ class Proofs(RuleBasedStateMachine):
         period = int.from_bytes(base64.urlsafe_b64decode(claims["nonce"])[:8], "big")
         return bool(period * 60 - 60 <= now < period * 60 + 300)
 
-    @rule(seconds=st.sampled_from([-600, -70, -1, 1, 9, 60, 71, 300]), n=st.sampled_from([0, 1]))
+    @rule(seconds=st.sampled_from([-600, -70, -1, 1, 9, 60, 71, 300]), n=EITHER)
     def time_passes(self, seconds: int, n: int) -> None:
         """Forwards, and sometimes back; the chores run."""
         self.ww.clock.now += seconds
@@ -196,36 +164,10 @@ class Proofs(RuleBasedStateMachine):
     @invariant()
     def every_token_is_in_the_audit_log_once(self) -> None:
         if hasattr(self, "caller"):
-            assert self.run(self.counted()) == self.tokens
-
-    async def tenant(self) -> str:
-        view = await self.ww.services.view.tenant("default")
-        assert view is not None
-        return view.tenant.tenant_id
-
-    async def counted(self) -> int:
-        rows = await self.ww.services.audit.recent(await self.tenant(), 10_000)
-        found = [event for row in rows for event in events_of(row) if isinstance(event, TokenIssued)]
-        return sum(event.actor == self.caller.client_id for event in found)
-
-    def teardown(self) -> None:
-        if hasattr(self, "opened"):
-            for each in self.nodes:
-                if each is not None:
-                    self.run(each.__aexit__(None, None, None))
-            self.run(self.opened.__aexit__(None, None, None))
-        self.runner.close()
-        self.folder.cleanup()
-
-
-STEPS = settings(
-    max_examples=8, stateful_step_count=25, phases=[Phase.generate], deadline=None, derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+            assert self.run(self.issued_to(self.caller.client_id)) == self.tokens
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_proofs_in_every_order(database: str, request: pytest.FixtureRequest) -> None:
     """Some order of uses, refusals, restarts and clocks that nobody thought of would let a proof work twice."""
-    postgres: Postgres | None = request.getfixturevalue("postgres") if database == "postgres" else None
-    run_state_machine_as_test(lambda: Proofs(postgres.fresh_database() if postgres else ""), settings=STEPS)
+    in_every_order(Proofs, database, request)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.flows.test_command_line import watchword
-from tests.support.instance import ISSUER, Instance, credentials_of, instance
+from tests.support.instance import ISSUER, Instance, behind_tls, credentials_of, instance
 from tests.support.nodes import settings
 
 from watchword.jose.sealing import create_master_key
@@ -71,23 +71,20 @@ async def test_the_copy_behaves_the_same(
     url = request.getfixturevalue("postgres_dsn") if database == "postgres" else f"sqlite:///{folder / 'w.db'}"
     world = World(clock=ww.clock, monotonic=ww.clock, random_bytes=os.urandom)
     assert await import_instance(settings(folder, url), io.BytesIO(file), world=world) > 10
-    application = Application(settings(folder, url), world)
-    async with application.running() as services:
-        import httpx
-
-        transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport) as http:
-            copy = Instance(http, services, ww.clock, ww.admin)
-            assert (await http.get(f"{ISSUER}/jwks")).json() == jwks
-            assert (await copy.token(credentials_of(app))).status_code == 200
-            assert (await copy.token(credentials_of(gone))).status_code == 401
-            assert (await copy.introspect(ww.admin, alive))["active"] is True
-            assert await copy.introspect(ww.admin, dead) == {"active": False}
-            taken = {"name": "again", "client_id": gone["client_id"], "secret": "x" * 20}
-            assert (await copy.call("POST", "/applications", taken)).status_code == 409
-            events = [row.payload async for row in services.audit.rows(view.tenant.tenant_id)]
-            assert b"InstanceImported" in b"".join(events)
-            assert (await services.audit.verify(view.tenant.tenant_id))[1] == []
+    tls = {"tls_cert": ww.services.settings.tls_cert, "tls_key": ww.services.settings.tls_key}
+    application = Application(settings(folder, url, **tls), world)
+    async with application.running() as services, behind_tls(application) as http:
+        copy = Instance(http, services, ww.clock, ww.admin)
+        assert (await http.get(f"{ISSUER}/jwks")).json() == jwks
+        assert (await copy.token(credentials_of(app))).status_code == 200
+        assert (await copy.token(credentials_of(gone))).status_code == 401
+        assert (await copy.introspect(ww.admin, alive))["active"] is True
+        assert await copy.introspect(ww.admin, dead) == {"active": False}
+        taken = {"name": "again", "client_id": gone["client_id"], "secret": "x" * 20}
+        assert (await copy.call("POST", "/applications", taken)).status_code == 409
+        events = [row.payload async for row in services.audit.rows(view.tenant.tenant_id)]
+        assert b"InstanceImported" in b"".join(events)
+        assert (await services.audit.verify(view.tenant.tenant_id))[1] == []
 
 
 def flipped(file: bytes, at: int) -> bytes:

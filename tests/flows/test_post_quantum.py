@@ -37,7 +37,7 @@ async def token_of(ww: Instance, credentials: tuple[str, str]) -> str:
 
 
 def verifier(ww: Instance, audience: str, algorithms: Any) -> Verifier:
-    return Verifier(ISSUER, audience=audience, algorithms=algorithms, now=ww.clock, transport=ww.http._transport)
+    return Verifier(ISSUER, audience=audience, algorithms=algorithms, now=ww.clock, transport=ww.door)
 
 
 @pytest.mark.parametrize("algorithm", SIZES)

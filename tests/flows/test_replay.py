@@ -5,29 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, precondition, rule
 from tests.support.assertions import Caller, issued, refused
 from tests.support.instance import Instance, credentials_of, instance, node
-from tests.support.postgres import Postgres
+from tests.support.workers import EITHER, TwoWorkers, in_every_order
 
-from watchword.server.audit.chain import events_of
-from watchword.server.audit.events import TokenIssued
 from watchword.server.service.ports import MarkRow, Replayed
 from watchword.server.storage import schema
 from watchword.server.storage.registry import KEEP_MARKS
@@ -198,30 +186,17 @@ async def test_years_far_away(ww: Instance, pkj: Caller) -> None:
     refused(await pkj.token(exp=253_402_300_800))
 
 
-class Replay(RuleBasedStateMachine):
+class Replay(TwoWorkers):
     """Two workers, one application, proofs in every order."""
 
     def __init__(self, database_url: str) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.url = database_url
+        super().__init__(database_url)
         self.unused: list[str] = []
         self.used: list[str] = []
         self.tokens = 0
 
-    def run(self, coroutine: Any) -> Any:
-        return self.runner.run(coroutine)
-
-    @initialize()
-    def begin(self) -> None:
-        self.opened = instance(Path(self.folder.name), self.url)
-        self.ww: Instance = self.run(self.opened.__aenter__())
-        self.nodes: list[Any] = [None, None]
-        self.workers: list[Instance] = [self.ww, self.ww]
-        for n in (0, 1):
-            self.restart(n)
-        self.caller: Caller = self.run(self.register())
+    async def set_up(self) -> None:
+        self.caller: Caller = await self.register()
 
     async def register(self) -> Caller:
         return await Caller.register(self.ww, await self.ww.api("https://rs1.example/", "a:read"), "c_pkj")
@@ -232,15 +207,7 @@ class Replay(RuleBasedStateMachine):
         self.unused.append(made)
         return made
 
-    @rule(n=st.sampled_from([0, 1]))
-    def restart(self, n: int) -> None:
-        """A worker ends and comes back."""
-        if self.nodes[n] is not None:
-            self.run(self.nodes[n].__aexit__(None, None, None))
-        self.nodes[n] = node(self.ww.services.settings, self.ww.clock, self.ww.admin)
-        self.workers[n] = self.run(self.nodes[n].__aenter__())
-
-    @rule(life=st.integers(1, 600), n=st.sampled_from([0, 1]))
+    @rule(life=st.integers(1, 600), n=EITHER)
     def refused_for_its_scope(self, life: int, n: int) -> None:
         """Proves and gets nothing, so its proof stays good."""
         answer = self.run(self.caller.send(self.make(life), ww=self.workers[n], scope="not:granted"))
@@ -253,7 +220,7 @@ class Replay(RuleBasedStateMachine):
         refused(self.run(self.caller.send(made.rpartition(".")[0] + "." + "A" * 86)))
 
     @precondition(lambda self: self.unused)
-    @rule(data=st.data(), n=st.sampled_from([0, 1]), endpoint=st.sampled_from(["token", "token", "introspect"]))
+    @rule(data=st.data(), n=EITHER, endpoint=st.sampled_from(["token", "token", "introspect"]))
     def present(self, data: st.DataObject, n: int, endpoint: str) -> None:
         """The first use: good while its time lasts."""
         made = self.unused.pop(data.draw(st.integers(0, len(self.unused) - 1)))
@@ -271,13 +238,13 @@ class Replay(RuleBasedStateMachine):
         return bool(claims["iat"] - 10 <= now < claims["exp"] + 10)
 
     @precondition(lambda self: self.used)
-    @rule(data=st.data(), n=st.sampled_from([0, 1]), endpoint=st.sampled_from(["token", "introspect"]))
+    @rule(data=st.data(), n=EITHER, endpoint=st.sampled_from(["token", "introspect"]))
     def replay(self, data: st.DataObject, n: int, endpoint: str) -> None:
         """Never again, anywhere."""
         made = self.used[data.draw(st.integers(0, len(self.used) - 1))]
         refused(self.run(self.caller.send(made, endpoint, ww=self.workers[n], token="x")))
 
-    @rule(seconds=st.sampled_from([-600, -70, -1, 1, 9, 71, 300, 620]), n=st.sampled_from([0, 1]))
+    @rule(seconds=st.sampled_from([-600, -70, -1, 1, 9, 71, 300, 620]), n=EITHER)
     def time_passes(self, seconds: int, n: int) -> None:
         """Forwards, and sometimes back; the chores run."""
         self.ww.clock.now += seconds
@@ -286,36 +253,10 @@ class Replay(RuleBasedStateMachine):
     @invariant()
     def every_token_is_in_the_audit_log_once(self) -> None:
         if hasattr(self, "caller"):
-            assert self.run(self.counted()) == self.tokens
-
-    async def counted(self) -> int:
-        rows = await self.ww.services.audit.recent(await self.default(), 10_000)
-        found = [event for row in rows for event in events_of(row) if isinstance(event, TokenIssued)]
-        return sum(event.actor == self.caller.client_id for event in found)
-
-    async def default(self) -> str:
-        view = await self.ww.services.view.tenant("default")
-        assert view is not None
-        return view.tenant.tenant_id
-
-    def teardown(self) -> None:
-        if hasattr(self, "opened"):
-            for each in self.nodes:
-                if each is not None:
-                    self.run(each.__aexit__(None, None, None))
-            self.run(self.opened.__aexit__(None, None, None))
-        self.runner.close()
-        self.folder.cleanup()
-
-
-STEPS = settings(
-    max_examples=8, stateful_step_count=25, phases=[Phase.generate], deadline=None, derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+            assert self.run(self.issued_to(self.caller.client_id)) == self.tokens
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_proofs_in_every_order(database: str, request: pytest.FixtureRequest) -> None:
     """Some order of uses, refusals, restarts and clocks that nobody thought of would let a proof work twice."""
-    postgres: Postgres | None = request.getfixturevalue("postgres") if database == "postgres" else None
-    run_state_machine_as_test(lambda: Replay(postgres.fresh_database() if postgres else ""), settings=STEPS)
+    in_every_order(Replay, database, request)

@@ -71,23 +71,18 @@ async def airline(request: pytest.FixtureRequest, tmp_path: Path, bound: socket.
     """An instance that listens on loopback."""
     url = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else ""
     base = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    async with instance(tmp_path, url, public_url=base) as ww:
-        transport = ww.http._transport
-        assert isinstance(transport, httpx.ASGITransport)
-        async with listening(transport.app, bound):
-            api1, api2 = await ww.api(RS1, "a:read"), await ww.api(RS2, "b:read")
-            guards = [await ww.application(f"guard of {api['identifier']}", api) for api in (api1, api2)]
-            for api, guard in zip((api1, api2), guards, strict=True):
-                change = {"introspectors": [guard["client_id"]]}
-                assert (await ww.call("PATCH", f"/apis/{api['api_id']}", change)).status_code == 200
-            grants = [
-                {"api_id": api1["api_id"], "scopes": ["a:read"]},
-                {"api_id": api2["api_id"], "scopes": ["b:read"]},
-            ]
-            made = await ww.call("POST", "/applications", {"name": "caller", "grants": grants})
-            yield Airline(
-                ww, f"{base}/t/default", api1, credentials_of(guards[0]), credentials_of(guards[1]), made.json()
-            )
+    async with instance(tmp_path, url, public_url=base) as ww, listening(ww.door.app, bound):
+        api1, api2 = await ww.api(RS1, "a:read"), await ww.api(RS2, "b:read")
+        guards = [await ww.application(f"guard of {api['identifier']}", api) for api in (api1, api2)]
+        for api, guard in zip((api1, api2), guards, strict=True):
+            change = {"introspectors": [guard["client_id"]]}
+            assert (await ww.call("PATCH", f"/apis/{api['api_id']}", change)).status_code == 200
+        grants = [
+            {"api_id": api1["api_id"], "scopes": ["a:read"]},
+            {"api_id": api2["api_id"], "scopes": ["b:read"]},
+        ]
+        made = await ww.call("POST", "/applications", {"name": "caller", "grants": grants})
+        yield Airline(ww, f"{base}/t/default", api1, credentials_of(guards[0]), credentials_of(guards[1]), made.json())
 
 
 async def test_a_thread_learns_of_a_revoked_token(airline: Airline) -> None:

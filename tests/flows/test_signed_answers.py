@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.instance import ISSUER, Instance, credentials_of, instance
+from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, KeySet, PrivateKey, Signer, verify_signature
 from watchword.resource import Introspection, IntrospectionUnavailable, Issuer, KeysUnavailable, TokenInvalid, Verifier
@@ -64,7 +64,7 @@ class Airline:
         asked = Introspection(*self.guard, every_token=True, remember=0, signed=True, **introspection)
         return Verifier(
             ISSUER, audience=RS1, introspection=asked, now=clock or self.ww.clock,
-            transport=transport or self.ww.http._transport,
+            transport=transport or self.ww.door,
         )  # fmt: skip
 
 
@@ -161,9 +161,7 @@ async def test_a_signed_answer_is_no_token(airline: Airline) -> None:
     text = (await airline.ask(await airline.token())).text
     assert (await airline.ask(text, "application/json")).json() == INACTIVE
     with pytest.raises(TokenInvalid):
-        await Verifier(ISSUER, audience=airline.guard[0], transport=airline.ww.http._transport, typ={"JWT"}).averify(
-            text
-        )
+        await Verifier(ISSUER, audience=airline.guard[0], transport=airline.ww.door, typ={"JWT"}).averify(text)
 
 
 async def test_the_library_insists_on_a_signature(airline: Airline) -> None:
@@ -207,7 +205,7 @@ async def test_the_library_refuses_what_the_issuer_did_not_sign_for_it_now(airli
     typ = "at+jwt" if forged == "token" else "token-introspection+jwt"
     text = Signer(key, typ=typ).sign(json.dumps(claims).encode()).encode()
     content, body = ("application/json", json.dumps(answered).encode()) if forged == "plain JSON" else (SIGNED, text)
-    inner = ww.http._transport
+    inner = ww.door
     assert isinstance(inner, httpx.AsyncBaseTransport)
     with pytest.raises(IntrospectionUnavailable):
         await airline.verifier(transport=Between(inner, content, body)).averify(token)
@@ -225,7 +223,7 @@ async def test_the_library_takes_what_the_issuer_signed_after_a_rotation(airline
 
 # -- signed metadata -----------------------------------------------------------------------------
 
-METADATA = "http://127.0.0.1:8480/.well-known/oauth-authorization-server/t/default"
+METADATA = f"{BASE}/.well-known/oauth-authorization-server/t/default"
 
 
 async def test_the_metadata_is_signed_whole(airline: Airline) -> None:
@@ -257,7 +255,7 @@ async def test_signed_metadata_is_no_token(airline: Airline) -> None:
     """Anybody can fetch it: it must open nothing."""
     jwt = (await airline.ww.http.get(METADATA)).json()["signed_metadata"]
     headers = {"authorization": f"Bearer {jwt}"}
-    assert (await airline.ww.http.get("http://127.0.0.1:8480/api/v1/apis", headers=headers)).status_code == 401
+    assert (await airline.ww.http.get(f"{BASE}/api/v1/apis", headers=headers)).status_code == 401
     assert (await airline.ask(jwt, "application/json")).json() == INACTIVE
 
 
@@ -276,7 +274,7 @@ class Rewritten(httpx.AsyncBaseTransport):
 
 async def test_the_library_goes_by_signed_metadata_alone(airline: Airline) -> None:
     """With keys that it trusts, an API must not be led to other keys by whoever answers for the issuer."""
-    inner, token, keys = airline.ww.http._transport, await airline.token(), await airline.keys()
+    inner, token, keys = airline.ww.door, await airline.token(), await airline.keys()
     assert isinstance(inner, httpx.AsyncBaseTransport)
 
     def verifier(change: Any, trusted: KeySet = keys) -> Verifier:

@@ -287,7 +287,7 @@ async def test_nothing_is_written_for_a_token_that_nobody_revokes(airline: Airli
 async def test_the_library_looks_it_up(airline: Airline) -> None:
     """Both sides could be right by their own tests and not by each other's."""
     verifier = Verifier(
-        ISSUER, audience=RS1, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.http._transport
+        ISSUER, audience=RS1, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.door
     )
     good, bad = await airline.token(), await airline.token()
     for token in (good, bad):
@@ -300,5 +300,5 @@ async def test_the_library_looks_it_up(airline: Airline) -> None:
         await verifier.averify(bad)
     with pytest.raises(TokenInvalid, match="status list"):
         await Verifier(
-            ISSUER, audience=RS2, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.http._transport
+            ISSUER, audience=RS2, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.door
         ).averify(await airline.token(RS2))

@@ -1,20 +1,24 @@
-"""A whole Watchword in this process, over a throwaway database, with a clock that tests move."""
+"""A whole Watchword in this process behind its own TLS listener: a throwaway database, a clock that tests move."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.listening import Door, free_socket, listening
+from tests.support.witness import Witness, witness_of
 
+from watchword.jose.development_ca import development_certificate
 from watchword.server.app import Application, initialise
 from watchword.server.config import Settings
 from watchword.server.services import Services, World
 
-BASE = "http://127.0.0.1:8480"
+BASE = "https://127.0.0.1:8480"
 ISSUER = f"{BASE}/t/default"
 ADMIN_API = "urn:watchword:admin"
 
@@ -34,6 +38,18 @@ class Instance:
 
     def __init__(self, http: httpx.AsyncClient, services: Services, clock: Clock, admin: tuple[str, str]) -> None:
         self.http, self.services, self.clock, self.admin = http, services, clock, admin
+
+    @property
+    def door(self) -> Door:
+        """The way to this node, for whoever brings no client of their own; `app` is what stands behind the listener."""
+        door = self.http._transport
+        assert isinstance(door, Door)
+        return door
+
+    @property
+    def witness(self) -> Witness:
+        """What watches every request of this test."""
+        return self.door.witness
 
     async def token(self, credentials: tuple[str, str], issuer: str = ISSUER, **form: str) -> httpx.Response:
         """POST /token with Basic."""
@@ -82,16 +98,27 @@ async def instance(
 ) -> AsyncIterator[Instance]:
     """A running instance; its database is SQLite in `folder` unless a URL is given."""
     clock = Clock()
-    world = World(clock=clock, monotonic=clock, random_bytes=os.urandom, **(world_of or {}))
+    _, certificate, key = development_certificate(folder / "dev-tls", time.time())
     made = Settings(
         database_url=database_url or f"sqlite:///{folder / 'watchword.db'}",
         master_key_file=str(folder / "watchword.key"),
+        tls_cert=str(certificate),
+        tls_key=str(key),
         **settings,
     )
-    first = await initialise(made, world)
-    assert first is not None
-    async with node(made, clock, (first.client_id, first.client_secret), world) as running:
-        yield running
+    with witness_of(made.database_url) as witness:
+        world = _world(clock, witness, **(world_of or {}))
+        first = await initialise(made, world)
+        assert first is not None
+        async with node(made, clock, (first.client_id, first.client_secret), world) as running:
+            yield running
+            await witness.end(running.services, await running.http.get(f"{made.base_url}/metrics"))
+
+
+def _world(clock: Clock, witness: Witness, **brought: Any) -> World:
+    """Nobody is out there, unless the test brings somebody."""
+    outside = {"network": witness.outside, "resolve": witness.outside.resolve, **brought}
+    return World(clock=clock, monotonic=clock, random_bytes=os.urandom, **outside)
 
 
 @asynccontextmanager
@@ -99,8 +126,21 @@ async def node(
     settings: Settings, clock: Clock, admin: tuple[str, str], world: World | None = None
 ) -> AsyncIterator[Instance]:
     """One more worker on a database that exists, or the same one after a restart."""
-    application = Application(settings, world or World(clock=clock, monotonic=clock, random_bytes=os.urandom))
-    async with application.running() as services:
-        transport = httpx.ASGITransport(app=application)  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport) as http:
+    with witness_of(settings.database_url) as witness:
+        application = Application(settings, world or _world(clock, witness))
+        async with application.running() as services, behind_tls(application) as http:
             yield Instance(http, services, clock, admin)
+
+
+@asynccontextmanager
+async def behind_tls(application: Application) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that trusts the certificate, in front of the listener."""
+    assert application.services is not None
+    settings, bound = application.services.settings, free_socket()
+    with witness_of(settings.database_url) as witness:
+        door = Door(application, bound.getsockname()[1], Path(settings.tls_cert).with_name("ca.pem"), witness)
+    async with (
+        listening(application, bound, settings.tls_cert, settings.tls_key),
+        httpx.AsyncClient(transport=door) as http,
+    ):
+        yield http

@@ -1,17 +1,23 @@
-"""A real socket in front of an ASGI application of this process, and a network that tells what passes through it."""
+"""Watchword's own listener on a real socket of this process, and networks that tell what passes through them."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
 import uvicorn
+from tests.support.witness import Witness
+
+from watchword.cli.connection import Connection
+from watchword.cli.listener import context_factory
 
 
 def free_socket() -> socket.socket:
@@ -22,16 +28,73 @@ def free_socket() -> socket.socket:
 
 
 @asynccontextmanager
-async def listening(application: Callable[..., Any], bound: socket.socket) -> AsyncIterator[None]:
-    """uvicorn in this event loop, until the end of the block."""
-    config = uvicorn.Config(application, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=0)
+async def listening(
+    application: Callable[..., Any], bound: socket.socket, tls_cert: str = "", tls_key: str = ""
+) -> AsyncIterator[None]:
+    """What `watchword serve` serves with (cli/serve.py), in this event loop, until the end of the block."""
+    config = uvicorn.Config(
+        application, http=Connection, lifespan="off", log_config=None, ws="none", access_log=False,
+        server_header=False, proxy_headers=False, ssl_certfile=tls_cert or None, ssl_keyfile=tls_key or None,
+        ssl_context_factory=context_factory("", False) if tls_cert else None,
+    )  # fmt: skip
+    config.load()
     server = uvicorn.Server(config)
-    serving = asyncio.get_running_loop().create_task(server.serve(sockets=[bound]))
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[bound])
     try:
         yield
     finally:
-        server.should_exit = True
-        await serving
+        await _closed(server)
+        bound.close()
+
+
+async def _closed(server: uvicorn.Server) -> None:
+    """As uvicorn ends when its patience has ended too, but for its pauses."""
+    for socket_server in server.servers:
+        socket_server.close()
+    state = server.server_state
+    for task in list(state.tasks):
+        task.cancel()
+    for connection in list(state.connections):
+        connection.transport.abort()  # type: ignore[union-attr]
+    async with asyncio.timeout(10):
+        while state.tasks or state.connections:  # noqa: ASYNC110 (uvicorn tells nobody)
+            await asyncio.sleep(0)
+
+
+class Door(httpx.AsyncHTTPTransport):
+    """Real HTTPS to a listener of this process, whatever host and port the URL names.
+
+    So tests spell issuers as constants, also those with names that lead nowhere. The certificate is checked against the
+    address that is connected to.
+    """
+
+    def __init__(self, app: Any, port: int, ca: Path, witness: Witness) -> None:
+        self.app, self.port, self.ca, self.witness = app, port, ca, witness
+        super().__init__(verify=ssl.create_default_context(cafile=str(ca)))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self.witness.watch(self.app.services, request, self._passed)
+
+    async def _passed(self, request: httpx.Request) -> httpx.Response:
+        there = request.url.copy_with(scheme="https", host="127.0.0.1", port=self.port)
+        passed = httpx.Request(
+            request.method, there, headers=request.headers, stream=request.stream, extensions=request.extensions
+        )
+        return await super().handle_async_request(passed)
+
+    async def as_written(self, path: str, *headers: tuple[str, str], body: bytes = b"") -> httpx.Response:
+        """A POST with headers that no HTTP library would send."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
+        lines = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        head, _, answered = (await reader.read()).partition(b"\r\n\r\n")
+        writer.transport.abort()
+        first, *fields = head.split(b"\r\n")
+        named = [(name, value.strip()) for name, _, value in (field.partition(b":") for field in fields)]
+        return httpx.Response(int(first.split(b" ")[1]), headers=named, content=answered)
 
 
 class Cursors(httpx.BaseTransport):

@@ -77,7 +77,7 @@ def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
 
 
 async def ready(base: str) -> None:
-    """Wait until the server answers; at most a minute, on a machine that is busy."""
+    """Wait until the server answers; at most a minute, for the machine may be busy."""
     async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             try:

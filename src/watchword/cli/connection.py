@@ -5,17 +5,24 @@ What differs from uvicorn's own protocol, and why:
 - An answer whose length is known leaves in one write. Two writes are two system calls, and two packets (decision 0041).
 - The head of a request is bounded in bytes and in time. llhttp bounds neither, and uvicorn bounds neither.
 - One timer a connection, looked at every few seconds, in place of one made and cancelled for each request.
+- A connection above the ceiling (`limit_concurrency`) is told to come again before its request is looked at; uvicorn
+  counts answers that are being made, which the application does itself (server/http/door.py).
 - The certificate of a caller on our own TLS listener is in the scope, under the ASGI extension `tls`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
+import sys
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from watchword.server.http.door import WAITED
 
 HEAD_BYTES, HEAD_COUNT = 2_097_152, 1_000
 """Request line and headers together, and how many. Far above what the application takes (server/http/wire.py), so that
@@ -24,6 +31,14 @@ HEAD_SECONDS = 10.0
 """From the first byte of a request, or from the connection, to the end of its headers."""
 WATCH_SECONDS = 5.0
 """How often a connection is looked at: it outlives its limits by at most this."""
+_LAST_DATA_RECEIVED = 52
+"""Where `struct tcp_info` of Linux keeps the milliseconds since the last bytes came in; 4 bytes."""
+
+RESERVE = 100
+"""Connections above the ceiling for those who ask whether we live: no answer would have us restarted in the storm."""
+SPREAD = (2, 12)
+"""Seconds after which those above the ceiling are to come again, by chance."""
+_BUSY = b'{"error":"temporarily_unavailable","error_description":"too many connections; ask again after Retry-After"}'
 
 Message = dict[str, Any]
 
@@ -120,10 +135,14 @@ class Connection(HttpToolsProtocol):
     _watch: asyncio.TimerHandle | None = None
     _deadline: float | None = None
     _head_size = 0
+    _above = False
+    _waited: float | None = None
+    _read_before = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The handshake is over: the certificate is known for as long as the connection lives."""
         super().connection_made(transport)
+        self._above = len(self.connections) > (self.limit_concurrency or len(self.connections))
         connection = transport.get_extra_info("ssl_object")
         der = connection.getpeercert(binary_form=True) if connection is not None else None
         self._tls = {"tls": {"client_cert": der}} if der else None
@@ -152,6 +171,10 @@ class Connection(HttpToolsProtocol):
         Bytes are counted here: the parser keeps a header to itself until it is whole.
         """
         if self._deadline is not None:
+            if self._above and not self._asks_for_health(data):
+                return self._turn_away()
+            if not self._read_before:
+                self._read_before, self._waited = True, _waited(self.transport)
             self._head_size += len(data)
             if self._head_size > HEAD_BYTES:
                 return self._refuse_head()
@@ -165,6 +188,18 @@ class Connection(HttpToolsProtocol):
             else:
                 self.send_400_response("Invalid HTTP request received.")
         return None
+
+    def _asks_for_health(self, data: bytes) -> bool:
+        line = data.partition(b"\r")[0]
+        asks = b"/health/" in line or b"/metrics" in line
+        return asks and len(self.connections) <= (self.limit_concurrency or 0) + RESERVE
+
+    def _turn_away(self) -> None:
+        """RFC 9110 section 15.6.4."""
+        head = b"content-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n" % len(_BUSY)
+        again = b"retry-after: %d\r\nconnection: close\r\n\r\n" % random.randint(*SPREAD)
+        self.transport.write(STATUS_LINE[503] + head + again + _BUSY)
+        self.transport.close()
 
     def _refuse_head(self) -> None:
         """RFC 6585 section 5."""
@@ -217,6 +252,9 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"] = self._root + path
         scope["path"] = self.root_path + _decoded(path)
         scope["query_string"] = query
+        if self._waited is not None:
+            scope[WAITED] = self._waited  # type: ignore[literal-required]
+            self._waited = None
 
     def on_response_complete(self) -> None:
         """Answered: the next request of this connection, or the wait for it."""
@@ -228,6 +266,18 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._deadline = self.loop.time() + self.timeout_keep_alive
+
+
+def _waited(transport: asyncio.Transport) -> float | None:
+    """Seconds that a new connection's first bytes lay in the kernel, or None where nobody says.
+
+    A loop that is busy accepts late (libuv: one connection a turn), and what waits there is in nobody's count.
+    """
+    own = transport.get_extra_info("socket") if sys.platform == "linux" else None
+    if own is None or own.family == socket.AF_UNIX:
+        return None
+    told = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
+    return int.from_bytes(told[_LAST_DATA_RECEIVED:], sys.byteorder) / 1_000
 
 
 def _decoded(path: bytes) -> str:

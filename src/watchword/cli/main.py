@@ -6,6 +6,7 @@ import typer
 
 from .appid import import_appid
 from .audit import audit
+from .broker_auth import broker_auth
 from .broker_config import broker_config
 from .demo import demo
 from .doctor import doctor
@@ -17,8 +18,9 @@ from .job import curl, run
 from .profiles import profiles
 from .quarantine import quarantine, release
 from .registration import registration
-from .registry import api, app, key, role, tenant
+from .registry import api, app, key, role
 from .serve import init, serve
+from .tenants import tenant
 from .token import token
 
 cli = typer.Typer(
@@ -44,6 +46,7 @@ for name, group in (
     ("tenant", tenant),
     ("audit", audit),
     ("broker-config", broker_config),
+    ("broker-auth", broker_auth),
     ("import", import_),
     ("profile", profiles),
     ("registration", registration),

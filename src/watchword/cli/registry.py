@@ -1,4 +1,4 @@
-"""`watchword app|api|role|key|tenant`: the registry over the admin API."""
+"""`watchword app|api|role|key`: the registry over the admin API."""
 
 from __future__ import annotations
 
@@ -10,28 +10,20 @@ import typer
 from . import say
 from .api_client import AdminClient
 from .api_names import api_id_of, details_types_of, grants_of
-from .certificates import anchors, read_certificates
+from .certificates import read_certificates
 from .client_keys import keys, read_jwks
 from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
-from .issuers import issuers
+from .limits import Rate, app_limit, read_rate
+from .say import members as _show
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
 app.add_typer(keys, name="keys")
 app.add_typer(identities, name="identities")
+app.command("limit")(app_limit)
 api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
-tenant = typer.Typer(no_args_is_help=True, help="Tenants (from the default tenant).")
-tenant.add_typer(anchors, name="anchors")
-tenant.add_typer(issuers, name="issuers")
-
-
-def _show(value: Any, as_json: bool, *names: str) -> None:
-    if as_json:
-        return say.data(value)
-    for name in names or value.keys():
-        say.out.print(f"{name:16} {say.plain(str(value[name]))}", markup=False)
 
 
 def _state(one: dict[str, Any]) -> str:
@@ -88,6 +80,7 @@ def app_create(
     introspection_alg: Annotated[
         str | None, typer.Option(help="What signs introspection answers to it [default: RS256]")
     ] = None,
+    rate: Rate = None,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
@@ -109,6 +102,8 @@ def app_create(
         body["introspection_signed_response_alg"] = introspection_alg
     if require_dpop:
         body["require_dpop"] = True
+    if rate is not None:
+        body["rate_limit"] = read_rate(rate)
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is not None:
@@ -336,44 +331,3 @@ def key_withdraw(kid: str) -> None:
     """Take a compromised key out at once; its tokens become inactive."""
     AdminClient().call("DELETE", f"/keys/{kid}")
     say.done(f"withdrawn {kid}")
-
-
-@tenant.command("create")
-def tenant_create(slug: str, name: Annotated[str, typer.Option(help="For people")] = "", json: Json = False) -> None:
-    """Create a tenant and its first administrator, whose secret is printed once."""
-    made = AdminClient().call("POST", "/tenants", {"slug": slug, "name": name or slug})
-    _show(made, json, "issuer", "client_id", "client_secret")
-
-
-@tenant.command("list")
-def tenant_list(json: Json = False) -> None:
-    """List tenants."""
-    found = AdminClient().items("/tenants")
-    if json:
-        say.data(found)
-    else:
-        say.rows(found, ["slug", "name", "enabled", "profile"])
-
-
-@tenant.command("update")
-def tenant_update(
-    slug: str,
-    profile: Annotated[
-        str | None, typer.Option(help="fapi2: only what FAPI 2.0 lets pass; none: everything that is good elsewhere")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Change a tenant. A profile is refused while applications would stop working under it, and each is named."""
-    change = {} if profile is None else {"profile": "" if profile == "none" else profile}
-    changed = AdminClient().call("PATCH", f"/tenants/{slug}", change)
-    if json:
-        say.data(changed)
-    else:
-        say.done(f"{slug}: profile {changed['profile'] or 'none'}")
-
-
-@tenant.command("delete")
-def tenant_delete(slug: str) -> None:
-    """Delete a tenant; its slug is never used again."""
-    AdminClient().call("DELETE", f"/tenants/{slug}")
-    say.done(f"deleted {slug}")

@@ -40,6 +40,14 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def members(value: dict[str, Any], as_json: bool, *names: str) -> None:
+    """One thing: as JSON, or those of its members that have these names, or all."""
+    if as_json:
+        return data(value)
+    for name in names or value.keys():
+        out.print(f"{name:16} {plain(str(value[name]))}", markup=False)
+
+
 def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
     """A table for a person. An id is never cut short: a narrow terminal folds it, and a pipe has no width."""
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -16,6 +16,8 @@ import typer
 from . import profile, say
 
 INHERITED = "WATCHWORD_INHERITED_SETTINGS"
+FILES_BESIDE = 300
+"""Open files that are no callers' connections: databases, listeners, log, the reserve for health checks."""
 
 
 def _settings(flags: dict[str, Any]) -> Any:
@@ -142,6 +144,17 @@ def _with_development_ca(settings: Any) -> Any:
     return msgspec.structs.replace(settings, tls_cert=str(certificate), tls_key=str(key))
 
 
+def connections_of(wanted: int) -> int:
+    """As many of them as the limit on open files leaves room for, once it is raised as far as we may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + FILES_BESIDE if hard == resource.RLIM_INFINITY else min(hard, wanted + FILES_BESIDE)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    return max(1, min(wanted, enough - FILES_BESIDE))
+
+
 def run(settings: Any) -> None:
     """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
     import uvicorn
@@ -170,6 +183,8 @@ def run(settings: Any) -> None:
             ssl_keyfile=settings.tls_key or None,
             ssl_context_factory=tls,
             timeout_graceful_shutdown=10,
+            backlog=4_096,
+            limit_concurrency=connections_of(settings.max_connections),
         )
     except SystemExit as ended:
         raise typer.Exit(1 if ended.code else 0) from None

@@ -17,6 +17,7 @@ from watchword.client.errors import (
     InvalidAnswer,
     IssuerNotAllowed,
     SecretMissing,
+    SubjectEnded,
     TokenError,
     TokenRefused,
     TokenUnavailable,
@@ -27,6 +28,8 @@ from watchword.client.proof import Proof, Proven, SharedSecret
 from watchword.client.secret import Secret
 from watchword.client.sources import from_environment, from_file, from_keyring, from_systemd
 from watchword.client.token import AccessToken
+from watchword.client.token_exchange import OnBehalf, TokenExchange
+from watchword.client.transactions import Transactions
 
 __all__ = [
     "AccessToken",
@@ -37,6 +40,7 @@ __all__ = [
     "DpopKey",
     "InvalidAnswer",
     "IssuerNotAllowed",
+    "OnBehalf",
     "PlatformToken",
     "PrivateKeyJwt",
     "Proof",
@@ -44,9 +48,12 @@ __all__ = [
     "Secret",
     "SecretMissing",
     "SharedSecret",
+    "SubjectEnded",
     "TokenError",
+    "TokenExchange",
     "TokenRefused",
     "TokenUnavailable",
+    "Transactions",
     "adiscover",
     "discover",
     "from_environment",

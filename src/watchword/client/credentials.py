@@ -1,42 +1,29 @@
-"""`ClientCredentials`: what a caller holds, and its doors: plain tokens, httpx, requests, aiohttp, urllib3, gRPC."""
+"""`ClientCredentials`: what an application holds."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from watchword.client import wire
 from watchword.client.client_certificate import ClientCertificate
 from watchword.client.disk import DiskCache
+from watchword.client.doors import Doors
 from watchword.client.dpop import DpopKey
 from watchword.client.exchange import Exchange
 from watchword.client.flow import Plan
-from watchword.client.for_httpx import class_shown, repeatable
 from watchword.client.proof import AuthMethod, Proof, SharedSecret
 from watchword.client.secret import Secret
-from watchword.client.source import TokenSource
 from watchword.client.sources import SecretSource, from_surroundings
-from watchword.client.token import AccessToken
 
 if TYPE_CHECKING:
-    import grpc
-    import httpx
-    import urllib3
-
     from watchword.client.exchange import Transport
-    from watchword.client.for_aiohttp import AiohttpMiddleware
-    from watchword.client.for_requests import RequestsAuth
-    from watchword.client.for_urllib3 import AuthorizedPool
-
-    _Auth = httpx.Auth
-else:
-    _Auth = object
 
 
-class ClientCredentials(TokenSource, _Auth):
+class ClientCredentials(Doors):
     """An application's tokens for one API: ``httpx.Client(auth=ClientCredentials(...))``.
 
     Args:
@@ -54,6 +41,7 @@ class ClientCredentials(TokenSource, _Auth):
             tokens, which are whoever's holds them.
         cache: a folder of tokens that processes share; None keeps them in memory only.
         timeout: seconds for connecting, and for the answer. ``tries``: how often a request may be sent.
+            While the issuer says when to come again (``Retry-After``), up to eight times, unless ``tries`` is 1.
         default_life: seconds for which a token without ``expires_in`` is kept.
         insecure_http: lets secret and tokens travel over plain http to other machines; never in production.
         now, sleep, asleep, rng, transport: clock (Unix seconds), waiting, chance in [0, 1) and network.
@@ -98,7 +86,7 @@ class ClientCredentials(TokenSource, _Auth):
             issuer=wire.checked_url(issuer, "issuer", insecure_http=insecure_http),
             client_id=client_id,
             proof=_proof(client_secret, auth_method),
-            parameters=_parameters(resource, audience, scope),
+            parameters=form_parameters(resource, audience, scope),
             endpoint=token_endpoint,
             insecure_http=insecure_http,
             default_life=default_life,
@@ -131,78 +119,6 @@ class ClientCredentials(TokenSource, _Auth):
     def __repr__(self) -> str:
         return f"ClientCredentials({self._plan.issuer!r}, {self._plan.client_id!r})"
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> type[Any]:
-        """What httpx sees: see `watchword.client.for_httpx`."""
-        return class_shown(type(self))
-
-    # -- httpx, httpx2 --------------------------------------------------------------------------
-
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign ``request``; after a 401 once more with a new token, or nonce. The second 401 is the caller's."""
-        self._check_target(request)
-        token = self.token()
-        response = yield self._sign(request, token)
-        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
-            response.read()
-            token = self.token()
-            response = yield self._sign(request, token)
-            self.heard(token, str(request.url), response.status_code, response.headers)
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """`sync_auth_flow`, for an event loop."""
-        self._check_target(request)
-        token = await self.atoken()
-        response = yield self._sign(request, token)
-        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
-            await response.aread()
-            token = await self.atoken()
-            response = yield self._sign(request, token)
-            self.heard(token, str(request.url), response.status_code, response.headers)
-
-    # -- other libraries, each imported when asked for --------------------------------------------
-
-    def for_requests(self) -> RequestsAuth:
-        """For ``requests.get(url, auth=...)``; needs requests."""
-        from watchword.client.for_requests import RequestsAuth
-
-        return RequestsAuth(self)
-
-    def for_aiohttp(self, *apis: str) -> AiohttpMiddleware:
-        """For ``aiohttp.ClientSession(middlewares=[...])``; ``apis``: the URLs to whose origins tokens may go.
-
-        Needs aiohttp 3.12. Raises ValueError without a URL.
-        """
-        from watchword.client.for_aiohttp import AiohttpMiddleware
-
-        return AiohttpMiddleware(self, apis)
-
-    def for_urllib3(self, pool: urllib3.PoolManager | None = None) -> AuthorizedPool:
-        """A pool manager that signs what it sends; needs urllib3."""
-        from watchword.client.for_urllib3 import AuthorizedPool
-
-        return AuthorizedPool(self, pool)
-
-    def for_grpc(self) -> grpc.CallCredentials:
-        """Call credentials for ``grpc.composite_channel_credentials``; needs grpcio.
-
-        With a DPoP key each call is signed; an API that wants nonces cannot be called: gRPC hides its answers here.
-        """
-        from watchword.client.for_grpc import call_credentials
-
-        return call_credentials(self)
-
-    def check_target(self, url: str) -> None:
-        """Raise ValueError where a bearer token may not go (RFC 6750 section 5.3)."""
-        wire.checked_url(url.split("#")[0], "the API's URL", insecure_http=self._plan.insecure_http)
-
-    def _sign(self, request: httpx.Request, token: AccessToken) -> httpx.Request:
-        request.headers.update(self.signed(token, request.method, str(request.url)))
-        return request
-
-    def _check_target(self, request: httpx.Request) -> None:
-        self.check_target(f"{request.url.scheme}://{request.url.netloc.decode('ascii')}/")
-
 
 async def _pause(seconds: float) -> None:
     """asyncio's sleep; asyncio is imported by those who use it, which takes half as long as all of this."""
@@ -223,7 +139,7 @@ def _proof(given: str | Secret | SecretSource | Proof, method: AuthMethod) -> Pr
     return SharedSecret(given, method) if callable(given) else given
 
 
-def _parameters(
+def form_parameters(
     resource: str | Iterable[str] | None, audience: str | None, scope: str | Iterable[str] | None
 ) -> tuple[tuple[str, str], ...]:
     """The form's own parameters; only ``resource`` may occur more than once (RFC 8707 section 2)."""

@@ -7,6 +7,7 @@
      +- TokenUnavailable   no answer, or 429/5xx, after the bounded retries
      +- InvalidAnswer      an answer that is not what the RFCs say; a redirect is one of them
      +- SecretMissing      the place that should hold the client secret has none
+     +- SubjectEnded       the token that was to be exchanged has expired
      +- IssuerNotAllowed   an API names issuers of which the caller has allowed none (RFC 9728)
 
 A wrong argument (a URL with userinfo, plain http to another machine) is a ``ValueError``: the
@@ -52,6 +53,10 @@ class InvalidAnswer(TokenError):
 
 class SecretMissing(TokenError):
     """No client secret where one was promised; the message names the place."""
+
+
+class SubjectEnded(TokenError):
+    """Whoever called has to come again with a new token: the one that it called with is over."""
 
 
 class IssuerNotAllowed(TokenError):

@@ -7,12 +7,13 @@ The synchronous and the asynchronous caller are two small loops over this one pi
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from watchword.client import wire
-from watchword.client.errors import TokenError, TokenRefused, TokenUnavailable
+from watchword.client.errors import SubjectEnded, TokenError, TokenRefused, TokenUnavailable
 from watchword.client.proof import Proof
 from watchword.client.token import Held, hold
 from watchword.client.wire import Answer, Ask
@@ -27,6 +28,8 @@ BUSY: Final = frozenset({429, 502, 503, 504})
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 """Seconds; a server that asks for more patience than this gets none: the caller is told instead."""
+ASKED_TRIES: Final = 8
+"""Sends of one request while each answer says when to come again: whoever says so lives, and has a turn for all."""
 AFTER_FAILURE: Final = 5.0
 """Seconds for which a failed renewal is not tried again while the old token is still valid."""
 TOLERATED_SKEW: Final = 30.0
@@ -66,7 +69,8 @@ class Plan:
     issuer: str
     client_id: str
     proof: Proof
-    parameters: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
+    """The form's own; a subject token may be among them."""
     endpoint: str | None
     insecure_http: bool
     default_life: float
@@ -77,6 +81,18 @@ class Plan:
     """Whether the endpoint is the one that asks for a client certificate (RFC 8705 section 5)."""
     dpop: DpopKey | None = None
     """The key that tokens are bound to (RFC 9449), None for bearer tokens."""
+    grant_type: str = "client_credentials"
+    usable: bool = True
+    """Whether what is issued is a token for an API; else its type is ``N_A`` (RFC 8693 section 2.2.1)."""
+    until: float = math.inf
+    """Unix seconds at which whatever the tokens come from ends: none is kept beyond that, whatever the issuer says."""
+
+    @property
+    def kind(self) -> str:
+        """The ``token_type`` that an answer has to have."""
+        if not self.usable:
+            return "N_A"
+        return "Bearer" if self.dpop is None else "DPoP"
 
 
 def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, Learned]]:
@@ -101,13 +117,16 @@ def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, L
 def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, Learned]]:
     """Discover the endpoint if it is not known, then ask it for a token.
 
-    ``tries`` is how often each request may be sent. A refusal (4xx save 429) is never repeated, with one
-    exception each: when the issuer wants its nonce in the DPoP proof, and when a dated proof was refused and
-    the answer's Date shows that this machine's clock is wrong: then one more is made by the issuer's clock.
+    ``tries`` is how often each request may be sent; `ASKED_TRIES` times, unless it is one, while the answers say
+    when. A refusal (4xx save 429) is never repeated, with one exception each: when the issuer wants its nonce in
+    the DPoP proof, and when a dated proof was refused and the answer's Date shows that this machine's clock is
+    wrong: then one more is made by the issuer's clock.
 
     Raises:
         TokenError: see `watchword.client.errors`.
     """
+    if plan.now() >= plan.until:
+        raise SubjectEnded("the subject token has expired; the caller has to come with a new one")
     endpoint = learned.endpoint
     if endpoint is None:
         answer, _ = yield from ask(plan, lambda _now: wire.metadata_request(plan.issuer), tries)
@@ -127,13 +146,13 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
         offset = ahead
         answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     try:
-        kind = "Bearer" if plan.dpop is None else "DPoP"
-        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life, kind=kind)
+        token = wire.read_token(answer, asked_at=asked_at, default_life=plan.default_life, kind=plan.kind)
     except TokenRefused as refused:
         if abs(ahead) <= TOLERATED_SKEW:
             raise
         raise TokenRefused(refused.error, refused.description, refused.status, behind=ahead) from None
-    return hold(token, asked_at=asked_at, chance=plan.rng()), Learned(endpoint, offset)
+    token = replace(token, expires_at=min(token.expires_at, plan.until))
+    return hold(token, asked_at=asked_at, chance=plan.rng(), until=plan.until), Learned(endpoint, offset)
 
 
 def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float], Ask]:
@@ -142,14 +161,14 @@ def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float]
     def build(now: float) -> Ask:
         proven = plan.proof.prove(plan.client_id, plan.issuer, now + offset)
         shown = None if plan.dpop is None else plan.dpop.proof("POST", endpoint, now + offset)
-        return wire.token_request(endpoint, proven, plan.parameters, shown)
+        return wire.token_request(endpoint, proven, (("grant_type", plan.grant_type), *plan.parameters), shown)
 
     return build
 
 
 def ask(plan: Plan, build: Callable[[float], Ask], tries: int) -> Steps[tuple[Answer, float]]:
     """The answer, and the second at which the request that got it was sent. Raises `TokenUnavailable`."""
-    for attempt in range(tries):
+    for attempt in range(tries if tries == 1 else max(tries, ASKED_TRIES)):
         asked_at = plan.now()
         answer = yield build(asked_at)
         if isinstance(answer, Answer) and answer.status not in BUSY:
@@ -157,15 +176,21 @@ def ask(plan: Plan, build: Callable[[float], Ask], tries: int) -> Steps[tuple[An
                 raise TokenUnavailable(f"the issuer answered {answer.status}")
             return answer, asked_at
         asked = wire.retry_after(answer, plan.now()) if isinstance(answer, Answer) else None
-        if attempt + 1 == tries or (asked is not None and asked > LONGEST_PAUSE):
+        last = tries if asked is None or tries == 1 else max(tries, ASKED_TRIES)
+        if attempt + 1 >= last or (asked is not None and asked > LONGEST_PAUSE):
             raise TokenUnavailable(_why(answer), asked)
-        yield Pause(max(asked or 0.0, _backoff(attempt, plan.rng())))
+        yield Pause(_backoff(attempt, plan.rng()) if asked is None else asked + _spread(attempt, plan.rng()))
     raise AssertionError("at least one try")
 
 
 def _backoff(attempt: int, chance: float) -> float:
     """0.5 s, 1 s, 2 s ... less up to half of it by chance."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt) * (1 - chance / 2)
+
+
+def _spread(attempt: int, chance: float) -> float:
+    """By chance up to 1 s, 2 s, 4 s ...: many were told the same second, and would come at once."""
+    return chance * min(LONGEST_PAUSE, 2.0**attempt)
 
 
 def _why(answer: Answer | NoAnswer | None) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 if TYPE_CHECKING:
-    from watchword.client.credentials import ClientCredentials
+    from watchword.client.doors import Doors
 
 
 class AiohttpMiddleware:
@@ -18,7 +18,7 @@ class AiohttpMiddleware:
     aiohttp calls a middleware for every hop of a redirect, so the token goes to the named origins only.
     """
 
-    def __init__(self, credentials: ClientCredentials, apis: tuple[str, ...]) -> None:
+    def __init__(self, credentials: Doors, apis: tuple[str, ...]) -> None:
         if not apis:
             raise ValueError("name the URL of at least one API: for_aiohttp('https://payments.example')")
         for url in apis:

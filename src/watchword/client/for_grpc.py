@@ -9,13 +9,13 @@ import grpc
 from watchword.client.errors import TokenError
 
 if TYPE_CHECKING:
-    from watchword.client.credentials import ClientCredentials
+    from watchword.client.doors import Doors
 
 
 class TokenPlugin(grpc.AuthMetadataPlugin):  # type: ignore[misc]
     """Puts the token into each call's metadata; gRPC itself refuses to do so over an insecure channel."""
 
-    def __init__(self, credentials: ClientCredentials) -> None:
+    def __init__(self, credentials: Doors) -> None:
         self._credentials = credentials
 
     def __call__(self, context: Any, callback: Any) -> None:
@@ -29,6 +29,6 @@ class TokenPlugin(grpc.AuthMetadataPlugin):  # type: ignore[misc]
             callback(tuple((name.lower(), value) for name, value in headers.items()), None)
 
 
-def call_credentials(credentials: ClientCredentials) -> grpc.CallCredentials:
+def call_credentials(credentials: Doors) -> grpc.CallCredentials:
     """For ``grpc.composite_channel_credentials(grpc.ssl_channel_credentials(), ...)``."""
     return grpc.metadata_call_credentials(TokenPlugin(credentials), name="watchword")

@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 if TYPE_CHECKING:
-    from watchword.client.credentials import ClientCredentials
+    from watchword.client.doors import Doors
 
 
 class CertificateAdapter(HTTPAdapter):
@@ -32,7 +32,7 @@ class CertificateAdapter(HTTPAdapter):
 class RequestsAuth(AuthBase):
     """``requests.get(url, auth=RequestsAuth(credentials))``; a 401 is retried once with a new token, or nonce."""
 
-    def __init__(self, credentials: ClientCredentials) -> None:
+    def __init__(self, credentials: Doors) -> None:
         self._credentials = credentials
 
     def __call__(self, request: Any) -> Any:

@@ -9,7 +9,7 @@ import urllib3
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from watchword.client.credentials import ClientCredentials
+    from watchword.client.doors import Doors
     from watchword.client.token import AccessToken
 
 
@@ -21,7 +21,7 @@ class AuthorizedPool:
     of the first address.
     """
 
-    def __init__(self, credentials: ClientCredentials, pool: urllib3.PoolManager | None = None) -> None:
+    def __init__(self, credentials: Doors, pool: urllib3.PoolManager | None = None) -> None:
         self._credentials = credentials
         self.pool = pool if pool is not None else urllib3.PoolManager()
 

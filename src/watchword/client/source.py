@@ -6,6 +6,8 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
+from typing import Any, Self
 
 from watchword.client.disk import DiskCache, shared_renewal
 from watchword.client.errors import SecretMissing, TokenError, TokenRefused
@@ -27,13 +29,22 @@ class _Guard:
         self.lock = threading.Lock()
 
 
-_guard = _Guard()
+guard = _Guard()
+
+
+class Lessons:
+    """What the sources of one application have in common: the endpoint is discovered once for all of them."""
+
+    __slots__ = ("learned",)
+
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
 
 
 class TokenSource:
     """The tokens of one plan; safe for threads, tasks, several event loops and fork."""
 
-    __slots__ = ("_asleep", "_disk", "_exchange", "_flight", "_held", "_learned", "_plan", "_sleep")
+    __slots__ = ("_asleep", "_disk", "_exchange", "_flight", "_held", "_lessons", "_plan", "_sleep")
 
     def __init__(
         self,
@@ -42,12 +53,22 @@ class TokenSource:
         disk: DiskCache | None,
         sleep: Callable[[float], None],
         asleep: Callable[[float], Awaitable[None]],
+        lessons: Lessons | None = None,
     ) -> None:
         self._plan, self._exchange, self._disk = plan, exchange, disk
         self._sleep, self._asleep = sleep, asleep
         self._held: Held | None = None
         self._flight: Flight | None = None
-        self._learned = Learned(plan.endpoint)
+        self._lessons = lessons or Lessons(Learned(plan.endpoint))
+
+    @classmethod
+    def like(cls, source: TokenSource, **changed: Any) -> Self:
+        """The same application, key and network for other tokens, which are kept in memory only.
+
+        ``changed`` are fields of `Plan`.
+        """
+        plan = replace(source._plan, **changed)
+        return cls(plan, source._exchange, None, source._sleep, source._asleep, source._lessons)
 
     def token(self) -> AccessToken:
         """A token that is valid now: cached, or fetched. Raises `TokenError`."""
@@ -93,7 +114,7 @@ class TokenSource:
         key = self._plan.dpop
         if key is None:
             return {"Authorization": f"Bearer {token.value}"}
-        now = self._plan.now() + self._learned.clock_offset
+        now = self._plan.now() + self._lessons.learned.clock_offset
         return {"Authorization": f"DPoP {token.value}", "DPoP": key.proof(method, url, now, token.value)}
 
     def heard(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
@@ -123,7 +144,7 @@ class TokenSource:
 
     def _board(self) -> tuple[Flight, bool]:
         """The flight under way, or a new one; and whether the caller leads it."""
-        with _guard.lock:
+        with guard.lock:
             flight = self._flight
             if flight is not None and not flight.is_lost():
                 return flight, False
@@ -153,7 +174,7 @@ class TokenSource:
             self._land(flight, outcome)
 
     def _land(self, flight: Flight, outcome: AccessToken | TokenError | None) -> None:
-        with _guard.lock:
+        with guard.lock:
             if self._flight is flight:
                 self._flight = None
         flight.end(outcome)
@@ -162,8 +183,8 @@ class TokenSource:
 
     def _steps(self) -> Steps[tuple[Held, Learned]]:
         if self._disk is not None:
-            return shared_renewal(self._plan, self._learned, self._held, self._disk)
-        return renew(self._plan, self._learned, self._held)
+            return shared_renewal(self._plan, self._lessons.learned, self._held, self._disk)
+        return renew(self._plan, self._lessons.learned, self._held)
 
     def _drive(self, steps: Steps[tuple[Held, Learned]]) -> AccessToken:
         with closing(steps):
@@ -196,12 +217,12 @@ class TokenSource:
                 raise self._failed(error) from None
 
     def _keep(self, result: tuple[Held, Learned]) -> AccessToken:
-        self._held, self._learned = result
+        self._held, self._lessons.learned = result
         return self._held.token
 
     def _failed(self, error: TokenError) -> TokenError:
         if not isinstance(error, TokenRefused):  # the endpoint may have moved: discover it again
-            self._learned = Learned(self._plan.endpoint, self._learned.clock_offset)
+            self._lessons.learned = Learned(self._plan.endpoint, self._lessons.learned.clock_offset)
         return error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 LONGEST_MARGIN = 60.0
@@ -29,10 +30,13 @@ class Held:
     renew_at: float
 
 
-def hold(token: AccessToken, *, asked_at: float, chance: float) -> Held:
+def hold(token: AccessToken, *, asked_at: float, chance: float, until: float = math.inf) -> Held:
     """Decide once when to renew: ``min(60 s, 20 % of life)`` before expiry, up to a quarter of that earlier.
 
-    ``chance`` is a random number in [0, 1).
+    ``chance`` is a random number in [0, 1). A token that ends at ``until`` (to the margin) is used to its end: no new
+    one could live longer, and there would be ever more, ever shorter ones.
     """
     margin = min(LONGEST_MARGIN, MARGIN_SHARE * (token.expires_at - asked_at))
+    if until - token.expires_at <= margin:
+        return Held(token, token.expires_at)
     return Held(token, token.expires_at - margin * (1 + JITTER_SHARE * chance))

@@ -89,7 +89,7 @@ def metadata_request(issuer: str) -> Ask:
 
 
 def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str, str]], dpop: str | None = None) -> Ask:
-    """RFC 6749 section 4.4.2, with what the proof of the application, and that of its key, add."""
+    """A grant's ``parameters`` (RFC 6749 section 4.4.2), with what the proof of the application, and its key's, add."""
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
@@ -98,7 +98,7 @@ def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str,
     }
     if dpop is not None:
         headers["dpop"] = dpop
-    form = [("grant_type", "client_credentials"), *parameters, *proven.form]
+    form = [*parameters, *proven.form]
     return Ask("POST", endpoint, headers, urlencode(form).encode())
 
 

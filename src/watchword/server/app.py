@@ -14,12 +14,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
 from .http.admin.registration import RegistrationHandlers
 from .http.administration import Administration
+from .http.administrator import Administrators
 from .http.appid.bodies import read_token_request
 from .http.appid.documents import AppIdDocuments
 from .http.appid.handlers import AppIdHandlers
@@ -27,8 +29,10 @@ from .http.appid.management import AppIdManagement
 from .http.appid.questions import AppIdQuestions
 from .http.appid.runtime import AppIdRuntime
 from .http.client_certificate import ClientCertificates
+from .http.door import Door, Shares
 from .http.dpop import Addresses
 from .http.front import Asgi, Front
+from .http.oauth.enrol import EnrolmentEndpoint
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import ClientCertificatePolicy, PublicDocuments
@@ -43,12 +47,14 @@ from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, FirstAdmin
 from .service.desk import Desk
 from .service.dry_run_identity import DryRunIdentity
+from .service.enrol_device import EnrolDevice
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
+from .service.prove_possession import ProvePossession
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
-from .services import STATUS_LISTS, Services, World, open_services
+from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused
 from .storage.transfer import Transfer
@@ -67,7 +73,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         FollowRevocations(services.view, services.storage.revocations, services.world.clock),
         services.refusals, services.world.clock, timeout, addresses, services.proofs,
     )  # fmt: skip
-    operations = Operations(services.view, services.refusals)
+    shares = Shares(settings.answer_within)
+    operations = Operations(services.view, services.refusals, shares)
     base_path = urlsplit(settings.base_url).path
     token = TokenEndpoint(services.issue, services.native, services.refusals, timeout, addresses=addresses)
     lists = ServeStatusList(
@@ -85,10 +92,15 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     )  # fmt: skip
     window = Window(settings.clock_tolerance)
     federation = FederationHandlers(desk, pages, DryRunIdentity(desk, services.issuer_keys, services.issuer_of, window))
-    administration = Administration(services.view, services.tokens, services.world.clock, services.issuer_of, timeout)
+    prove = ProvePossession(services.commits, services.proofs, services.world.clock)
+    administrators = Administrators(
+        services.view, services.tokens, prove, services.world.clock, services.issuer_of, addresses
+    )
+    administration = Administration(administrators, timeout)
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(),
+        *DeviceHandlers(desk, services.master.derive(BULK_SECRETS)).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
@@ -108,11 +120,22 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         RegistrationEndpoint(
             services.view, desk, services.refusals, settings.body_timeout, settings.clock_tolerance, services.issuer_of
         ),
+        EnrolmentEndpoint(
+            services.view,
+            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use),
+            services.refusals,
+            settings.body_timeout,
+            services.issuer_of,
+        ),
         StatusListEndpoint(lists),
         mounted,
         lifespan,  # type: ignore[arg-type]
     )
-    return behind_proxies(settings, front)
+    world = services.world
+    return Door(
+        behind_proxies(settings, front), base_path, shares, services.view.knows, world.monotonic,
+        lambda: int.from_bytes(world.random_bytes(2)) / 65_536,
+    )  # fmt: skip
 
 
 def behind_proxies(settings: Settings, front: Asgi) -> Asgi:

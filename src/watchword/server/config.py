@@ -85,6 +85,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Let `coap` be on a network where others can read it, tokens too. Client secrets are refused there."""
     body_timeout: float = 10.0
     """Seconds that a request's body may take to arrive."""
+    answer_within: float = 0.5
+    """Seconds in which a request is answered that was let in; what would take longer is told at once to come again."""
+    max_connections: int = 10_000
+    """Connections that a worker holds at once, or as many as it may open files; one more is told to come again."""
 
     @property
     def base_url(self) -> str:
@@ -136,6 +140,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
         if not 5 <= self.dpop_proof_life <= 600:
             raise SettingsError("dpop_proof_life is 5 to 600 seconds")
+        if not 0.05 <= self.answer_within <= 30:
+            raise SettingsError("answer_within is 0.05 to 30 seconds")
+        if not 1 <= self.max_connections <= 1_000_000:
+            raise SettingsError("max_connections is 1 to 1000000")
         if not 5 <= self.status_list_ttl <= 3_600:
             raise SettingsError("status_list_ttl is 5 to 3600 seconds")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):

@@ -6,6 +6,8 @@ The protocol runs over a transport that keeps what was written and a clock that 
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from watchword.cli.connection import HEAD_BYTES, HEAD_COUNT, HEAD_SECONDS, WATCH_SECONDS, Connection
+from watchword.server.http.door import WAITED
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -30,7 +33,12 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
+        self.socket: socket.socket | None = None
         self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """A socket, where there is one."""
+        return self.socket if name == "socket" else default
 
     def write(self, data: Any) -> None:
         """Kept."""
@@ -96,12 +104,16 @@ class Timer:
 class Caller:
     """One connection to an application."""
 
-    def __init__(self, app: App) -> None:
-        config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", server_header=False, log_config=None)
+    def __init__(self, app: App, ceiling: int | None = None, others: int = 0) -> None:
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", server_header=False, log_config=None,
+            limit_concurrency=ceiling,
+        )  # fmt: skip
         config.load()
         config.loaded_app = app
         self.wire, self.loop, state = Wire(), Loop(), ServerState()
         state.default_headers = []
+        state.connections.update(object() for _ in range(others))  # type: ignore[misc]
         self.connection = Connection(config, state, {}, _loop=self.loop)  # type: ignore[arg-type]
         self.connection.connection_made(self.wire)
         self._state = state
@@ -326,3 +338,55 @@ async def test_nothing_fires_after_the_end() -> None:
     caller.wire.closed = False
     caller.loop.move(10 * HEAD_SECONDS)
     assert not caller.wire.closed
+
+
+# -- more connections than there is room for -----------------------------------------------------------
+
+
+def crowded(others: int) -> Caller:
+    """A connection beside so many others, where there is room for two."""
+    return Caller(answering(START, BODY), ceiling=2, others=others)
+
+
+async def test_one_connection_too_many() -> None:
+    """Without a descriptor left nobody is answered at all, and nothing says when to come again."""
+    caller = crowded(2)
+    written = b"".join(await caller.send(GET))
+    head, _, body = written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert re.search(rb"\r\nretry-after: [1-9]\d?\r\n", head)
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+    assert b'"temporarily_unavailable"' in body
+    assert caller.wire.closed
+
+
+async def test_health_above_the_ceiling() -> None:
+    """What watches us would take a full house for a dead one, and restart it."""
+    assert await crowded(2).send(GET.replace(b"/a", b"/health/live")) == [ANSWER]
+
+
+async def test_below_the_ceiling() -> None:
+    """A ceiling of one would refuse the one."""
+    assert await crowded(1).send(GET) == [ANSWER]
+
+
+async def test_how_long_a_connection_waited() -> None:
+    """A queue in the kernel is invisible to the door, which would let in everybody who is too late already."""
+    told: list[float | None] = []
+
+    async def app(scope: Message, receive: Any, send: Send) -> None:
+        told.append(scope.get(WAITED))
+        await answering(START, BODY)(scope, receive, send)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as calling,
+        listener.accept()[0] as accepted,
+    ):
+        calling.sendall(GET)
+        caller = Caller(app)
+        caller.wire.socket = accepted
+        await caller.send(GET, GET)
+    assert told[0] is not None
+    assert 0 <= told[0] < 60
+    assert told[1] is None

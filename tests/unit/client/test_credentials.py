@@ -59,7 +59,9 @@ def raw(body: bytes, **headers: str) -> httpx.Response:
 class World:
     """An issuer, a clock and a record of the pauses, around one `ClientCredentials`."""
 
-    def __init__(self, answer: Callable[[int], httpx.Response] | None = None, **options: Any) -> None:
+    def __init__(
+        self, answer: Callable[[int], httpx.Response] | None = None, chance: float = 0.0, **options: Any
+    ) -> None:
         self.time = 1_000_000.0
         self.slept: list[float] = []
         self.issuer = Issuer(answer)
@@ -69,7 +71,7 @@ class World:
             SECRET,
             now=lambda: self.time,
             sleep=self.slept.append,
-            rng=lambda: 0.0,
+            rng=lambda: chance,
             transport=self.issuer.transport,
             **options,
         )
@@ -123,6 +125,24 @@ def test_retried(status: int, headers: dict[str, str], pauses: list[float]) -> N
     """A restart of the issuer would show as a failure of every caller."""
     world = World(lambda n: httpx.Response(status, headers=headers) if n == 1 else token(n))
     assert ("token-2", pauses) == (world.auth.token().value, world.slept)
+
+
+@pytest.mark.parametrize("_", [pytest.param(0, id="CLI-007 a storm")])
+def test_those_who_were_told_the_same_second_do_not_come_at_once(_: int) -> None:
+    """A fleet that was refused together would come back together, and be refused again."""
+    world = World(lambda n: httpx.Response(503, headers={"retry-after": "7"}) if n < 4 else token(n), chance=0.5)
+    assert world.auth.token().value == "token-4"
+    assert world.slept == [7.5, 8.0, 9.0]
+
+
+@pytest.mark.parametrize("_", [pytest.param(0, id="CLI-007 told to wait again and again")])
+def test_patience_ends(_: int) -> None:
+    """An issuer that always says "in a second" would hold its callers for ever; one try means one."""
+    for tries, sent in ((3, 8), (1, 1)):
+        world = World(lambda _n: httpx.Response(503, headers={"retry-after": "1"}), tries=tries)
+        with pytest.raises(TokenUnavailable):
+            world.auth.token()
+        assert len(world.issuer.asked) == sent
 
 
 @pytest.mark.parametrize(

@@ -6,36 +6,24 @@ Watchword's own API, of the tenant that issued them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from ...jose import JoseError, decode_unverified
+from ...jose import JoseError
 from ...jose.encoding import json_object
-from ..protocol.binding import check_possession
-from ..protocol.errors import OAuthError
-from ..registry.model import ADMIN_API
-from ..service.create_tenant import DEFAULT
-from ..service.desk import Caller
-from ..service.read_token import TokenReader
-from ..service.view import TenantView, View, storable
+from ..service.view import TenantView, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Request, Route
-from .client_certificate import certificate_of
-from .wire import MAX_BODY, Header, Headers, Receive, Scope, read_body
+from .administrator import Administrators
+from .wire import Header, Headers, Receive, Scope, read_body
 
 
 class Administration:
     """Raises `Problem` and, for a body that does not arrive, an `OAuthError`."""
 
-    def __init__(
-        self, view: View, tokens: TokenReader, clock: Callable[[], float],
-        issuer_of: Callable[[str], str], body_timeout: float,
-    ) -> None:  # fmt: skip
-        self._view, self._tokens, self._clock = view, tokens, clock
-        self._issuer_of, self._timeout = issuer_of, body_timeout
+    def __init__(self, administrators: Administrators, body_timeout: float) -> None:
+        self._administrators, self._timeout = administrators, body_timeout
 
     async def request(
         self, route: Route, parameters: dict[str, str], scope: Scope, headers: Headers, receive: Receive,
@@ -45,7 +33,7 @@ class Administration:
 
         `named` is the tenant in the path, where the surface has one: the token must be of that tenant.
         """
-        caller = await self._authorise(headers, route, scope)
+        caller = await self._administrators.caller(headers, route, scope)
         if named is not None and caller.tenant_id != named.tenant.tenant_id:
             raise unauthorized("insufficient_scope", "this token administers another tenant", status=403)
         return Request(
@@ -56,52 +44,8 @@ class Administration:
             _expected(scope["headers"]),
         )
 
-    async def _authorise(self, headers: Headers, route: Route, scope: Scope) -> Caller:
-        """A token for the admin API, of the tenant that issued it, with the route's scope."""
-        scheme, _, raw = (headers.authorization or b"").partition(b" ")
-        unverified_token = raw.strip().decode("ascii", "replace")
-        if headers.authorizations != 1 or scheme.lower() != b"bearer" or not unverified_token:
-            raise unauthorized(
-                "invalid_token",
-                "send one Authorization: Bearer header with a token for the admin API",
-            )
-        tenant = await self._tenant_of(unverified_token)
-        await self._view.must_be_fresh()
-        claims = await self._tokens.claims(tenant, unverified_token, self._clock()) if tenant is not None else None
-        if tenant is None or claims is None or ADMIN_API not in _texts(claims["aud"]):
-            raise unauthorized("invalid_token", "the token is not an active one for the admin API")
-        if "cnf" in claims:
-            _check_possession(claims, scope)
-        if route.scope not in claims["scope"].split(" "):
-            raise unauthorized(
-                "insufficient_scope",
-                f"this needs the scope {route.scope}",
-                scope=route.scope,
-                status=403,
-            )
-        if route.default_tenant_only and tenant.tenant.slug != DEFAULT:
-            raise unauthorized(
-                "insufficient_scope",
-                "only the default tenant administers tenants",
-                scope=route.scope,
-                status=403,
-            )
-        return Caller(tenant.tenant.tenant_id, str(claims["sub"]), headers.request_id)
-
-    async def _tenant_of(self, unverified_token: str) -> TenantView | None:
-        """Which tenant to ask; the claim is unverified and decides nothing else."""
-        try:
-            unverified_claims = json_object(decode_unverified(unverified_token).unverified_payload)
-        except JoseError:
-            return None
-        unverified_issuer = unverified_claims.get("iss")
-        slug = unverified_issuer.rpartition("/")[2] if isinstance(unverified_issuer, str) else ""
-        if not storable(slug) or unverified_issuer != self._issuer_of(slug):
-            return None
-        return await self._view.tenant(slug)
-
     async def _body(self, headers: Headers, receive: Receive, route: Route) -> object:
-        raw = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
+        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
         if route.body is None:
             return None
         media = (headers.content_type or b"").partition(b";")[0].strip().lower()
@@ -116,17 +60,6 @@ class Administration:
             raise Problem(400, "the request breaks a rule", str(error)) from None
         except (msgspec.DecodeError, RecursionError):
             raise Problem(400, "the body is not JSON as we read it", "not well-formed") from None
-
-
-def _check_possession(claims: dict[str, Any], scope: Scope) -> None:
-    try:
-        check_possession(claims, certificate_of(scope))
-    except OAuthError as error:
-        raise unauthorized("invalid_token", error.public) from None
-
-
-def _texts(audience: str | list[str]) -> list[str]:
-    return [audience] if isinstance(audience, str) else audience
 
 
 def _path_value(raw: str) -> str:

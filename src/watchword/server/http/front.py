@@ -14,6 +14,7 @@ from ..protocol.errors import OAuthError, Unavailable
 from ..protocol.status_list import PATH as STATUS_LISTS
 from ..service.ports import StorageUnavailable
 from ..service.view import TenantView, View
+from .oauth.enrol import EnrolmentEndpoint
 from .oauth.forward_auth import ForwardAuthEndpoint
 from .oauth.introspect import TokenQuestions
 from .oauth.metadata import PublicDocuments
@@ -44,6 +45,7 @@ class Front:
         documents: PublicDocuments,
         forward_auth: ForwardAuthEndpoint,
         registration: RegistrationEndpoint,
+        enrolment: EnrolmentEndpoint,
         status_list: StatusListEndpoint,
         mounted: Mapping[str, Asgi],
         lifespan: Callable[[Receive, Send], Awaitable[None]],
@@ -53,6 +55,7 @@ class Front:
         self._posts: dict[str, Post] = {
             "token": token, "introspect": questions.introspect, "revoke": questions.revoke,
             "revocations": questions.revocations, "register": registration.register,
+            "enrol": enrolment,
         }  # fmt: skip
 
         async def metadata(tenant: TenantView, scope: Scope, send: Send) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..service.refusals import Refusals
 from ..service.view import View
+from .door import Shares
 from .wire import (
     NO_STORE,
     Receive,
@@ -21,8 +22,8 @@ _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 class Operations:
     """Live means that the loop turns; ready means that the database was heard within two seconds."""
 
-    def __init__(self, view: View, refusals: Refusals) -> None:
-        self._view, self._refusals = view, refusals
+    def __init__(self, view: View, refusals: Refusals, shares: Shares) -> None:
+        self._view, self._refusals, self._shares = view, refusals, shares
 
     async def health(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 or 503."""
@@ -54,6 +55,7 @@ class Operations:
             "# HELP watchword_database_fresh Whether the change feed was read lately.\n"
             "# TYPE watchword_database_fresh gauge\n"
             f"watchword_database_fresh {int(self._view.fresh)}\n"
+            f"{self._shares.metrics()}"
         )
         process = b"\n".join(line for line in generate_latest(REGISTRY).split(b"\n") if b"python_info" not in line)
         await answer(send, 200, own.encode() + process, NO_STORE, _TEXT)

@@ -48,6 +48,8 @@ NO_STORE: tuple[Header, ...] = (
 )
 JSON: Header = (b"content-type", b"application/json")
 _END: MutableMapping[str, Any] = {"type": "http.response.body"}
+_awaited: set[Receive] = set()
+"""Of this process: requests whose bodies are still on the way. They do no work (see `protocol/admission.py`)."""
 
 
 async def answer(
@@ -130,6 +132,7 @@ async def read_body(receive: Receive, declared: bytes | None, limit: int, timeou
             raise TooLarge(f"the body is longer than {limit} bytes")
         return body
     parts, size = [body], len(body)
+    _awaited.add(receive)
     try:
         async with asyncio.timeout(timeout):
             while message.get("more_body"):
@@ -140,6 +143,8 @@ async def read_body(receive: Receive, declared: bytes | None, limit: int, timeou
                 parts.append(message.get("body", b""))
     except TimeoutError:
         raise TooSlow("the body did not arrive in time") from None
+    finally:
+        _awaited.discard(receive)
     return b"".join(parts)
 
 
@@ -153,11 +158,19 @@ async def _receive(receive: Receive, timeout: float) -> MutableMapping[str, Any]
     except AttributeError:
         return _checked(await waiting)
     waiting.close()  # type: ignore[attr-defined]
+    _awaited.add(receive)
     try:
         async with asyncio.timeout(timeout):
             return await _next(receive)
     except TimeoutError:
         raise TooSlow("the body did not arrive in time") from None
+    finally:
+        _awaited.discard(receive)
+
+
+def bodies_awaited() -> int:
+    """How many requests of this process wait for the rest of their bodies."""
+    return len(_awaited)
 
 
 async def _next(receive: Receive) -> MutableMapping[str, Any]:

@@ -30,6 +30,15 @@ class Exchanged(Struct, frozen=True):
     """The ids of all applications and tokens without which there would be no such token."""
 
 
+class Transaction(Struct, frozen=True):
+    """What a transaction token says beside the rest (draft-ietf-oauth-transaction-tokens-10 section 9.2)."""
+
+    txn: str
+    """Which transaction it is of; empty: it begins one."""
+    tctx: dict[str, Any] | None
+    rctx: dict[str, Any] | None
+
+
 class Access(Struct, frozen=True):
     """What was granted: the only thing that claims are made of."""
 
@@ -47,6 +56,8 @@ class Access(Struct, frozen=True):
     """`authorization_details` (RFC 9396)."""
     exchanged: Exchanged | None = None
     """What a token that comes of another one has of that one."""
+    transaction: Transaction | None = None
+    """It is no access token, but a transaction token."""
 
     @property
     def client_id(self) -> str:

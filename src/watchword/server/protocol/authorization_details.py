@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from ...jose import MalformedToken
-from ...jose.encoding import json_value
 from ..registry.details_types import DoesNotFit, check_object
 from ..registry.model import Api, DetailsType
+from .bounded_json import check_values, read_text
 from .errors import InvalidAuthorizationDetails
 
 MAX_TEXT: Final = 16_384
 MAX_OBJECTS: Final = 50
 MAX_DEPTH: Final = 16
-_LARGEST: Final = 2**63 - 1
+_NAME: Final = "authorization_details"
 
 Details = tuple[dict[str, Any], ...]
 
@@ -25,29 +24,14 @@ def read_details(unverified_text: str) -> Details:
     Numbers that not every reader has in full are refused: a token must say the same to all who read it.
     Raises `InvalidAuthorizationDetails`.
     """
-    if len(unverified_text) > MAX_TEXT:
-        raise InvalidAuthorizationDetails(f"authorization_details has at most {MAX_TEXT} characters")
-    try:
-        listed = json_value(unverified_text.encode("utf-8"))
-    except (MalformedToken, UnicodeEncodeError):
-        raise InvalidAuthorizationDetails("authorization_details is not strict JSON") from None
+    listed = read_text(unverified_text, _NAME, MAX_TEXT, InvalidAuthorizationDetails)
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_OBJECTS:
         raise InvalidAuthorizationDetails(f"authorization_details is an array of 1 to {MAX_OBJECTS} objects")
     for one in listed:
         if not isinstance(one, dict) or not isinstance(one.get("type"), str):
             raise InvalidAuthorizationDetails("each of authorization_details is an object with a type")
-        _check_values(one, 0)
+        check_values(one, _NAME, MAX_DEPTH, InvalidAuthorizationDetails)
     return tuple(listed)
-
-
-def _check_values(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise InvalidAuthorizationDetails(f"authorization_details is nested deeper than {MAX_DEPTH}")
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST:
-        raise InvalidAuthorizationDetails("a whole number in authorization_details has more than 63 bits")
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_values(inner, depth + 1)
 
 
 def granted_details(asked: Details, allowed: Iterable[str], targets: Iterable[Api]) -> Details:

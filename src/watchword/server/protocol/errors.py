@@ -8,6 +8,8 @@ OAuthError
 ├── InvalidScope            400 invalid_scope
 ├── InvalidTarget           400 invalid_target             (RFC 8707)
 ├── InvalidAuthorizationDetails  400 invalid_authorization_details  (RFC 9396)
+├── InvalidGrant            400 invalid_grant              (RFC 6749)
+├── EnrolmentRefused        409 enrolment_refused          (ours)
 ├── InvalidDpopProof        400 invalid_dpop_proof         (RFC 9449)
 │   └── UseDpopNonce        400 use_dpop_nonce, DPoP-Nonce
 ├── InvalidClientMetadata   400 invalid_client_metadata    (RFC 7591)
@@ -19,6 +21,7 @@ OAuthError
 ├── InsufficientScope       403 insufficient_scope         (RFC 6750)
 ├── TooLarge                413 invalid_request
 ├── TooSlow                 408 invalid_request
+├── SlowDown                429 slow_down, Retry-After     (RFC 6585; the word is RFC 8628's)
 └── Unavailable             503 temporarily_unavailable, Retry-After
 """
 
@@ -35,7 +38,7 @@ class OAuthError(Exception):
 
     status: ClassVar[int] = 400
     error: ClassVar[str] = "invalid_request"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
     def __init__(self, public: str, *, detail: str = "", rule: str = "") -> None:
         super().__init__(public)
@@ -83,6 +86,27 @@ class InvalidAuthorizationDetails(OAuthError):
     """RFC 9396 section 5."""
 
     error = "invalid_authorization_details"
+
+
+class InvalidGrant(OAuthError):
+    """RFC 6749 section 5.2. One and the same text for unknown, used up, expired and withdrawn."""
+
+    error = "invalid_grant"
+
+    def __init__(
+        self,
+        public: str = "the code is not valid, or not any more: ask for a new one where you got it",
+        *,
+        detail: str = "",
+        rule: str = "code",
+    ) -> None:
+        super().__init__(public, detail=detail, rule=rule)
+
+
+class EnrolmentRefused(OAuthError):
+    """The code counts, and the group's policy does not let this device in."""
+
+    status, error = 409, "enrolment_refused"
 
 
 class InvalidDpopProof(OAuthError):
@@ -153,6 +177,20 @@ class TooSlow(OAuthError):
     """RFC 9110 section 15.5.9."""
 
     status = 408
+
+
+class SlowDown(OAuthError):
+    """RFC 6585 section 4: more was asked than a limit admits. `retry_after` is in whole seconds.
+
+    RFC 6749 has no word for it. `slow_down` (RFC 8628 section 3.5) is registered for token endpoints and says what to
+    do; `temporarily_unavailable` stays the word for what is our fault.
+    """
+
+    status, error = 429, "slow_down"
+
+    def __init__(self, retry_after: int, *, rule: str) -> None:
+        super().__init__(f"too many requests; ask again in {retry_after} s", rule=rule)
+        self.retry_after = retry_after
 
 
 class Unavailable(OAuthError):

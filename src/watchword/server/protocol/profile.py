@@ -18,7 +18,8 @@ def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
             have this one error in common (decision 0044).
         InvalidTarget: the API wants tokens that may not be made here.
     """
-    if profile.bound and not shows_key:
+    bound = profile.bound and access.transaction is None  # which is no access token, and has no cnf
+    if bound and not shows_key:
         raise InvalidRequest(
             f"tokens are bound to a key here (profile {profile.name}): send a DPoP proof, or connect with a certificate"
         )
@@ -27,7 +28,7 @@ def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
             f"this API's tokens are signed with {access.settings.algorithm}, which the profile {profile.name} refuses"
         )
     lifetime = min(access.settings.lifetime, profile.longest_token or access.settings.lifetime)
-    return replace(access, bound=access.bound or profile.bound, settings=replace(access.settings, lifetime=lifetime))
+    return replace(access, bound=access.bound or bound, settings=replace(access.settings, lifetime=lifetime))
 
 
 def window_in(profile: Profile, window: Window) -> Window:

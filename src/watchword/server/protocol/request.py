@@ -59,6 +59,9 @@ class Exchange(Struct, frozen=True):
     subject: Mapping[str, Any] | None = None
     """The verified claims of the subject token, once they were looked at; None: it is not an active one of ours."""
     actor: Mapping[str, Any] | None = None
+    unverified_context: str = ""
+    """JSON texts, for transaction tokens alone (draft-ietf-oauth-transaction-tokens-10 section 11.1)."""
+    unverified_details: str = ""
 
     def __repr__(self) -> str:
         return "Exchange(...)"
@@ -180,4 +183,6 @@ def _exchange(form: Form) -> Exchange:
         text(form, "actor_token"),
         text(form, "actor_token_type"),
         text(form, "requested_token_type"),
+        unverified_context=text(form, "request_context"),
+        unverified_details=text(form, "request_details"),
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from .rate_limit import RateLimit
 from .trusted_issuer import IdentityRule
 
 Kind = Literal["service", "job", "device"]
@@ -31,6 +32,8 @@ TokenFormat = Literal["jwt", "opaque", "cwt"]
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 TokenType = Literal["at+jwt", "JWT"]
 ProfileName = Literal["", "fapi2"]
+TransactionDraft = Literal["draft-10"]
+"""Versions of draft-ietf-oauth-transaction-tokens that are built: a draft changes, so a tenant names its own."""
 
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -43,6 +46,8 @@ ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60
 DEFAULT_LIFETIME = 3_600
+MIN_TRANSACTION, MAX_TRANSACTION = 10, 600
+"""Seconds: "on the order of minutes or less" (draft-ietf-oauth-transaction-tokens-10 section 6)."""
 
 
 class Secret(Struct, frozen=True, kw_only=True):
@@ -209,6 +214,8 @@ class Application(Struct, frozen=True, kw_only=True):
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
     labels: dict[str, str] = {}
+    rate_limit: RateLimit | None = None
+    """How many tokens it may be given; None: as many as it asks for."""
     registration: Registration | None = None
     """None for one that an administrator registered."""
     not_before_ms: int = 0
@@ -297,6 +304,16 @@ class ClaimMapping(Struct, frozen=True, kw_only=True):
         return self.destination_claim or self.source_claim or self.source
 
 
+class TransactionTokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Transaction tokens (draft-ietf-oauth-transaction-tokens) of the trust domain whose token service this is."""
+
+    draft: TransactionDraft
+    trust_domain: str
+    """The identifier of the API that stands for it: who may ask, and for which scopes, are grants there."""
+    lifetime: int = 120
+    """Seconds that a transaction token lives at most."""
+
+
 class Tenant(Struct, frozen=True, kw_only=True):
     """One isolated issuer."""
 
@@ -312,6 +329,10 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """Whose certificates count for tls_client_auth."""
     profile: ProfileName = ""
     """What it refuses beyond what everybody does; see `registry/profiles.py`."""
+    transaction_tokens: TransactionTokens | None = None
+    """None: it knows nothing of them, and nobody can tell that this software does."""
+    rate_limit: RateLimit | None = None
+    """How many tokens its applications may be given together."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
+
+from .enrolment import EnrolmentCode
+from .model import Application
 
 T = TypeVar("T", bound=Struct)
 
@@ -39,3 +43,53 @@ class Collection(Shelf[T], Protocol[T]):
 
     async def remove(self, record: T) -> None:
         """Mark as deleted (the id stays taken); raises `VersionMismatch`."""
+
+
+class FleetShelf(Protocol):
+    """Applications by the thousand, to look at. Tags are those of `registry/tags.py`; in a transaction that writes,
+    what `select` and `named` find is locked until it ends."""
+
+    async def select(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[Application]:
+        """Those that have all of these tags, in order of client id, beginning behind `after`."""
+
+    async def count(self, tenant_id: str, tags: Sequence[str]) -> int:
+        """How many have all of these tags."""
+
+    async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
+        """Those of these client ids that there are, in order of client id."""
+
+    async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
+        """Who claimed these values (`Transaction.claim`); what nobody claimed is absent."""
+
+
+class Fleet(FleetShelf, Protocol):
+    """Applications by the thousand, to look at and to change, in a few statements."""
+
+    async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
+        """Claim each value for its holder, a client id; the values that somebody else has."""
+
+    async def add(self, records: Sequence[Application]) -> None:
+        """Insert; raises `Conflict` when a client id was used before."""
+
+    async def replace(self, changes: Sequence[tuple[Application, Application]]) -> None:
+        """Before and after, of what this transaction has found and locked."""
+
+
+class CodeShelf(Protocol):
+    """The codes with which devices enrol, to look at."""
+
+    async def get(self, tenant_id: str, digest: str) -> EnrolmentCode | None:
+        """By its HMAC, also one that is used up or expired; None when there is none, or when it was withdrawn."""
+
+
+class Codes(CodeShelf, Protocol):
+    """The codes with which devices enrol, to look at and to change."""
+
+    async def add(self, codes: Sequence[EnrolmentCode]) -> None:
+        """Insert."""
+
+    async def use(self, tenant_id: str, digest: str, now: int) -> bool:
+        """One use less; False when none is left or it has expired. One statement decides and counts."""
+
+    async def withdraw(self, tenant_id: str, group_id: str) -> int:
+        """All that there are of a group are gone; how many."""

@@ -8,14 +8,18 @@ from urllib.parse import urlsplit
 
 from .errors import Invalid
 from .model import (
+    ADMIN_API,
     CLIENT_CREDENTIALS,
     MAX_LIFETIME,
+    MAX_TRANSACTION,
     MIN_LIFETIME,
+    MIN_TRANSACTION,
     TOKEN_EXCHANGE,
     Api,
     Application,
     Grant,
     TokenSettings,
+    TransactionTokens,
 )
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -84,6 +88,15 @@ def check_token_settings(settings: TokenSettings) -> None:
         raise Invalid("an opaque token is asked about; a status list is for the others", field="tokens.status_list")
     if settings.format == "cwt" and settings.algorithm not in CWT_ALGORITHMS:
         raise Invalid(f"a CWT is signed with {' or '.join(CWT_ALGORITHMS)}", field="tokens.algorithm")
+
+
+def check_transaction_tokens(wanted: TransactionTokens) -> None:
+    """A trust domain is an API's identifier, and its tokens are gone in minutes."""
+    check_identifier(wanted.trust_domain)
+    if wanted.trust_domain == ADMIN_API:
+        raise Invalid("nobody administers Watchword in a transaction", field="transaction_tokens.trust_domain")
+    if not MIN_TRANSACTION <= wanted.lifetime <= MAX_TRANSACTION:
+        raise Invalid(f"use {MIN_TRANSACTION} to {MAX_TRANSACTION} seconds", field="transaction_tokens.lifetime")
 
 
 def check_unique(values: Iterable[str], field: str) -> None:

@@ -9,10 +9,12 @@ from msgspec.structs import replace
 
 from ..audit.events import TenantUpdated
 from ..registry.errors import Conflict
-from ..registry.model import Application, ProfileName, Tenant
+from ..registry.model import Application, ProfileName, Tenant, TransactionTokens
 from ..registry.profiles import PROFILES, Profile, api_gap, application_gap
+from ..registry.rate_limit import RateLimit, check_rate_limit
+from ..registry.rules import check_transaction_tokens
 from .change_application import given
-from .desk import Caller, Desk, apis_of, changed_fields, check_version, found
+from .desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
 from .ports import Snapshot, Transaction
 
 _PAGE = 1_000
@@ -24,6 +26,8 @@ class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What may change; a field that is left out stays (RFC 7396)."""
 
     profile: ProfileName | UnsetType = UNSET
+    transaction_tokens: TransactionTokens | UnsetType | None = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
 
 
 async def update_tenant(
@@ -32,8 +36,9 @@ async def update_tenant(
     """Recorded in both tenants' logs; who asked, in the caller's alone.
 
     Raises:
-        NotFound, VersionMismatch.
+        NotFound, VersionMismatch, Invalid.
         Conflict: a profile under which an application would stop working; names them and says what each lacks.
+            A trust domain that another tenant serves.
     """
     async with desk.store.transaction() as tx:
         before: Tenant = found(await tx.tenants.find("", slug), "tenant")
@@ -42,8 +47,12 @@ async def update_tenant(
         fields = changed_fields(before, after)
         if not fields:
             return before
+        check_rate_limit(after.rate_limit, "rate_limit")
         if "profile" in fields:
             await _check_profile(tx, after)
+        if after.transaction_tokens is not None and "transaction_tokens" in fields:
+            check_transaction_tokens(after.transaction_tokens)
+            await _check_trust_domain(tx, after, after.transaction_tokens.trust_domain)
         after = replace(after, version=before.version + 1)
         await tx.tenants.replace(after)
         said = desk.said(caller)
@@ -52,6 +61,17 @@ async def update_tenant(
             unnamed = {"at": said["at"], "request_id": caller.request_id}
             tx.record(after.tenant_id, TenantUpdated(slug=slug, fields=fields, **unnamed))
     return after
+
+
+async def _check_trust_domain(tx: Transaction, tenant: Tenant, trust_domain: str) -> None:
+    """A trust domain has exactly one token service (draft-ietf-oauth-transaction-tokens-10 section 10)."""
+    for other in await tx.tenants.page("", None, EVERYTHING):
+        taken = other.transaction_tokens
+        if other.tenant_id != tenant.tenant_id and taken is not None and taken.trust_domain == trust_domain:
+            raise Conflict(
+                "another tenant issues transaction tokens for this trust domain, which has one token service only",
+                field="transaction_tokens.trust_domain",
+            )
 
 
 async def _check_profile(tx: Transaction, tenant: Tenant) -> None:

@@ -223,4 +223,6 @@ def _concerns(change: Change, entry: Entry) -> bool:
         return False
     if change.kind == "revoked":
         return change.ref.partition(" ")[0] in entry.depends_on
-    return change.kind != "application" or change.ref == entry.client_id or change.ref in entry.depends_on
+    if change.kind != "application":
+        return True
+    return any(client_id == entry.client_id or client_id in entry.depends_on for client_id in change.ref.split("\n"))

@@ -13,13 +13,14 @@ from ...jose.cose_signing import CwtSigner
 from ...jose.cwt import cwt_text
 from ..audit.events import TokenIssued
 from ..protocol import access as rules
-from ..protocol.access import Access
+from ..protocol.access import Access, Transaction
 from ..protocol.binding import bind
-from ..protocol.claims import access_token_claims, encode, token_id
+from ..protocol.claims import access_token_claims, encode, token_id, transaction_token_claims
 from ..protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
 from ..protocol.errors import InvalidDpopProof, OAuthError, Unavailable, UnsupportedGrantType
 from ..protocol.grants import grant_for
-from ..protocol.grants.token_exchange import ACCESS_TOKEN, check_form
+from ..protocol.grants.token_exchange import ACCESS_TOKEN, TXN_TOKEN, check_form
+from ..protocol.grants.transaction_token import TYPE as TRANSACTION_TYPE
 from ..protocol.profile import hold_to, window_in
 from ..protocol.request import Exchange, TokenRequest
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
@@ -27,6 +28,7 @@ from .authenticate_client import used_before
 from .group_commit import GroupCommit
 from .ports import OpaqueRow, Replayed, StorageUnavailable
 from .prove_client import Client, ProveClient
+from .rate_limits import RateLimits
 from .read_token import TokenReader
 from .secret_use import SecretUse
 from .status_indexes import StatusIndexes
@@ -34,6 +36,8 @@ from .view import TenantView, View
 
 _ATTEMPTS = 5
 _NOTHING: frozenset[str] = frozenset()
+NO_ACCESS_TOKEN = "N_A"
+"""`token_type` of what opens nothing (RFC 8693 section 2.2.1)."""
 
 
 class Issued(Struct, frozen=True):
@@ -62,6 +66,8 @@ class Minted(Struct, frozen=True):
     scope: str
     expires_at: int
     row: OpaqueRow | None = None
+    txn: str = ""
+    """Of a transaction token."""
 
     def __repr__(self) -> str:
         return "Minted(...)"
@@ -100,28 +106,31 @@ class IssueToken:
         tokens: TokenReader,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        limits: RateLimits,
     ) -> None:
         self._view, self._commits, self._uses, self._prove, self._proofs = view, commits, uses, prove, proofs
-        self._tokens, self._clock, self._random = tokens, clock, random_bytes
+        self._tokens, self._clock, self._random, self._limits = tokens, clock, random_bytes, limits
 
     async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
         """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
         try:
-            for _ in range(_ATTEMPTS):
-                issued = await self._attempt(slug, request, surface)
+            for attempt in range(_ATTEMPTS):
+                issued = await self._attempt(slug, request, surface, attempt == 0)
                 if issued is not None:
                     return issued
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
         raise Unavailable("the registry is changing too fast; try again")
 
-    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface) -> Issued | None:
+    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface, first: bool) -> Issued | None:
         now = self._clock()
         tenant = await self._view.tenant(slug)
         if tenant is None:
             raise Unavailable("the tenant was deleted meanwhile")
         client = await self._prove(tenant, request.unverified_credentials, now)
         standing = client.standing
+        if first and (standing.application.rate_limit is not None or tenant.tenant.rate_limit is not None):
+            self._limits.spend(tenant.tenant, standing.application, now)
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
         if surface.grant is not None and (request.exchange is not None or request.details):
@@ -137,16 +146,17 @@ class IssueToken:
         if tenant.profile.name:
             shown = key is not None or request.unverified_credentials.certificate is not None
             access = hold_to(tenant.profile, access, shows_key=shown)
-        if access.bound or key is not None:
+        if (access.bound or key is not None) and access.transaction is None:
             access = bind(access, key, request.unverified_credentials.certificate)
         minted = surface.mint(tenant, access, now, token_id(now, self._random(10).hex()))
         return await self._record(tenant, request, Judged(client, access, key), minted, surface, now)
 
     async def _looked_at(self, tenant: TenantView, exchange: Exchange, now: float) -> Exchange:
         """With the claims of its tokens, if they are active. What changes until the commit undoes it (0006)."""
-        check_form(exchange)
+        check_form(exchange, tenant.tenant.transaction_tokens)
         await self._view.must_be_fresh()
-        subject = await self._tokens.claims(tenant, exchange.unverified_subject_token, now)
+        read = self._tokens.transaction if exchange.subject_token_type == TXN_TOKEN else self._tokens.claims
+        subject = await read(tenant, exchange.unverified_subject_token, now)
         if not exchange.unverified_actor_token:
             return replace(exchange, subject=subject)
         actor = await self._tokens.claims(tenant, exchange.unverified_actor_token, now)
@@ -184,6 +194,7 @@ class IssueToken:
             surface=surface.name,
             subject=judged.access.subject if judged.access.exchanged is not None else "",
             subject_token=judged.access.exchanged.subject_tokens[-1] if judged.access.exchanged is not None else "",
+            txn=minted.txn,
         )
         marks = proven.marks if key is None else (*proven.marks, key.mark)
         try:
@@ -197,10 +208,12 @@ class IssueToken:
         if proven.secret_id:
             self._uses.note(tenant_id, proven.secret_id, now)
         issued = Issued(minted.token, minted.expires_at - int(now), minted.scope)
+        if key is not None:
+            issued = replace(issued, token_type="DPoP", next_nonce=key.next_nonce)
         if judged.access.exchanged is not None or judged.access.details:
             kind = _issued_type(request)
             issued = replace(issued, issued_token_type=kind, details=judged.access.details)
-        return issued if key is None else replace(issued, token_type="DPoP", next_nonce=key.next_nonce)
+        return replace(issued, token_type=NO_ACCESS_TOKEN) if minted.txn else issued
 
 
 def _issued_type(request: TokenRequest) -> str:
@@ -224,9 +237,11 @@ class Surface(Struct, frozen=True):
 def rfc9068_mint(
     issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes], statuses: StatusIndexes
 ) -> Mint:
-    """The native form: a JWT as RFC 9068 has it, a CWT, or an opaque token, as the API wants."""
+    """The native form: a JWT as RFC 9068 has it, a CWT or an opaque token, as the API wants; or a transaction token."""
 
     def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
+        if access.transaction is not None:
+            return _transaction_token(tenant, access, access.transaction, issuer_of(tenant.tenant.slug), int(now), jti)
         settings = access.settings
         status = statuses.next(tenant, settings.algorithm, now) if settings.status_list else None
         claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti, status)
@@ -245,6 +260,14 @@ def rfc9068_mint(
         return Minted(token, jti, access.audience, claims.scope, claims.exp, row)
 
     return mint
+
+
+def _transaction_token(
+    tenant: TenantView, access: Access, transaction: Transaction, issuer: str, now: int, jti: str
+) -> Minted:
+    claims = transaction_token_claims(access, transaction, issuer, now, jti)
+    token = signer(tenant, access.settings.algorithm, TRANSACTION_TYPE).sign(encode(claims))
+    return Minted(token, jti, access.audience, claims.scope, claims.exp, txn=claims.txn)
 
 
 def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Signer:

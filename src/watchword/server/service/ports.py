@@ -14,7 +14,7 @@ from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Collection, Shelf
+from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -38,7 +38,8 @@ class Replayed(Exception):
 class Change(Struct, frozen=True):
     """One entry of the change feed: what caches must forget.
 
-    `ref` is an id; for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
+    `ref` is an id, of applications one or more, each on a line of its own;
+    for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
     """
 
     seq: int
@@ -166,6 +167,14 @@ class Transaction(Protocol):
     def enrolment_groups(self) -> Collection[EnrolmentGroup]:
         """Records of one kind."""
 
+    @property
+    def codes(self) -> Codes:
+        """With which devices enrol."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """Applications by the thousand."""
+
     async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
         """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
 
@@ -175,8 +184,10 @@ class Transaction(Protocol):
     async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
         """Whose claim it is: the client id, None when nobody has it."""
 
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
-        """One place more in an enrolment group; False when `limit` are taken. One statement counts and compares."""
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
+        """So many places more in an enrolment group; False, and none taken, when that would be more than `limit`.
+
+        One statement counts and compares."""
 
     async def leave_place(self, tenant_id: str, group_id: str) -> None:
         """Give one back."""
@@ -236,6 +247,14 @@ class Snapshot(Protocol):
 
     async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
         """How many applications are in each of these enrolment groups; empty ones are absent."""
+
+    @property
+    def codes(self) -> CodeShelf:
+        """With which devices enrol."""
+
+    @property
+    def fleet(self) -> FleetShelf:
+        """Applications by the thousand."""
 
 
 class Store(Protocol):

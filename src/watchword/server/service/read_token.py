@@ -14,6 +14,7 @@ import msgspec
 from ...jose import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, JoseError, verify_signature
 from ...jose.cwt import looks_like_cwt, verify_cwt
 from ..protocol.claims import issued_ms
+from ..protocol.grants.transaction_token import TYPE as TRANSACTION_TYPE
 from ..registry.secret_text import OPAQUE_PREFIX, opaque_hash, well_formed
 from .view import TenantView, View
 
@@ -52,6 +53,16 @@ class TokenReader:
             known[name] = _encode(claims)
             if len(known) > _REMEMBERED:
                 known.popitem(last=False)
+        return claims if await self._still_active(tenant, claims, now) else None
+
+    async def transaction(self, tenant: TenantView, unverified_token: str, now: float) -> dict[str, Any] | None:
+        """The claims of an active transaction token, or None. Not remembered: what is, counts as an access token."""
+        try:
+            claims = verify_signature(
+                unverified_token, tenant.published, algorithms=_ALGORITHMS, typ={TRANSACTION_TYPE}
+            ).claims
+        except JoseError:
+            return None
         return claims if await self._still_active(tenant, claims, now) else None
 
     async def _verified(self, tenant: TenantView, unverified_token: str) -> dict[str, Any] | None:

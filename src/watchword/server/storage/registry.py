@@ -9,133 +9,36 @@ polling each other's file lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar, cast
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
-from ..registry.enrolment import EnrolmentGroup
-from ..registry.errors import Conflict, VersionMismatch
-from ..registry.model import Api, Application, InitialToken, Role, Tenant
+from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup
+from ..registry.errors import Conflict
+from ..registry.model import Api, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change, StorageUnavailable
 from . import schema
+from .codes import Codes
 from .failures import PATIENCE, told_apart
+from .fleet import Applications, Fleet
+from .table import Table
 
-T = TypeVar("T", bound=Struct)
 _FEED_LOCK = 0x7761746368
+_IDS_AN_ENTRY = 500
 KEEP_MARKS = 3_600
 """Seconds that a mark stays after its time, so that a clock that is set back revives no proof (decision 0020)."""
-_encode = msgspec.json.Encoder().encode
-
-
-class Table(Generic[T]):
-    """One aggregate's table inside a transaction."""
-
-    def __init__(
-        self,
-        tx: RegistryTransaction,
-        table: sa.Table,
-        kind: type[T],
-        key: Callable[[T], tuple[str, str, str]],
-        extra: Callable[[T], dict[str, Any]] = lambda _: {},
-        *,
-        remembered: bool = True,
-    ) -> None:
-        """`remembered`: whether workers keep it in memory, and so have to be told of each change."""
-        self._tx, self._table, self._key, self._extra, self._remembered = tx, table, key, extra, remembered
-        self._decode = msgspec.json.Decoder(kind).decode
-
-    async def get(self, tenant_id: str, id: str) -> T | None:
-        """The record, locked until the transaction ends."""
-        t = self._table
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted)
-        return await self._one(query.with_for_update() if self._tx.writes else query)
-
-    async def find(self, tenant_id: str, sort: str) -> T | None:
-        """By the column that lists are ordered by."""
-        t = self._table
-        return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.sort == sort, ~t.c.deleted))
-
-    async def page(
-        self,
-        tenant_id: str,
-        after: tuple[str, str] | None,
-        limit: int,
-        prefix: str = "",
-    ) -> list[T]:
-        """In order of (sort, id), behind `after`; `prefix` narrows by sort."""
-        t = self._table
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
-        if after is not None:
-            query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
-        if prefix:
-            query = query.where(t.c.sort.startswith(prefix, autoescape=True))
-        rows = await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))
-        return [self._decode(row[0]) for row in rows]
-
-    async def add(self, record: T) -> None:
-        """Insert; a taken id or unique value is a `Conflict`, also that of a deleted record."""
-        values = self._values(record)
-        try:
-            await self._tx.run(sa.insert(self._table).values(**values))
-        except IntegrityError:
-            raise Conflict(
-                f"{self._table.name.replace('_', ' ')} {values['sort']!r} exists, or its id was used before"
-            ) from None
-        self._tell(values)
-
-    async def replace(self, record: T) -> None:
-        """Update from version - 1."""
-        await self._update(record, deleted=False)
-
-    async def remove(self, record: T) -> None:
-        """The row stays, so that its id is never used again; its unique value is freed except a tenant's slug."""
-        await self._update(record, deleted=True)
-
-    async def _update(self, record: T, *, deleted: bool) -> None:
-        values = self._values(record)
-        if deleted and self._table is not schema.tenant:
-            values["sort"] = f"{values['sort']}\n{values['id']}"
-        t = self._table
-        where = (
-            t.c.tenant_id == values["tenant_id"],
-            t.c.id == values["id"],
-            t.c.version == values["version"] - 1,
-        )
-        try:
-            count = await self._tx.count(sa.update(t).where(*where, ~t.c.deleted).values(**values, deleted=deleted))
-        except IntegrityError:
-            raise Conflict(f"{values['sort']!r} exists already") from None
-        if count != 1:
-            raise VersionMismatch("it was changed meanwhile; read it again and repeat your change")
-        self._tell(values)
-
-    def _tell(self, values: dict[str, Any]) -> None:
-        if self._remembered:
-            self._tx.changed(values["tenant_id"], self._table.name, values["id"])
-
-    def _values(self, record: T) -> dict[str, Any]:
-        tenant_id, id_, sort = self._key(record)
-        version = cast(Any, record).version
-        key = {"tenant_id": tenant_id, "id": id_, "sort": sort, "version": version}
-        return {**key, "body": _encode(record), **self._extra(record)}
-
-    async def _one(self, query: sa.Select[Any]) -> T | None:
-        rows = await self._tx.run(query)
-        return self._decode(rows[0][0]) if rows else None
 
 
 class RegistryTransaction:
@@ -148,12 +51,9 @@ class RegistryTransaction:
         self.feed: dict[tuple[str, str, str], None] = {}
         self.revocations: list[tuple[str, Revocation]] = []
         self.tenants = Table(self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug))
-        self.applications = Table(
-            self,
-            schema.application,
-            Application,
-            lambda r: (r.tenant_id, r.client_id, r.name),
-        )
+        self.applications = Applications(self)
+        self.fleet = Fleet(self)
+        self.codes = Codes(self)
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(
@@ -227,15 +127,17 @@ class RegistryTransaction:
         rows = await self.run(query)
         return str(rows[0][0]) if rows else None
 
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
         """One atomic statement counts and compares."""
+        if limit is not None and count > limit:
+            return False
         insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
         t = schema.place
-        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=1)
+        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=count)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant_id", "group_id"],
-            set_={"taken": t.c.taken + 1},
-            where=t.c.taken < limit if limit is not None else None,
+            set_={"taken": t.c.taken + count},
+            where=t.c.taken + count <= limit if limit is not None else None,
         )
         return bool(await self.count(statement))
 
@@ -265,10 +167,9 @@ class RegistryTransaction:
             return []
         if self.dialect == "postgresql":
             await self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_FEED_LOCK)))
-        for tenant_id, revocation in self.revocations:
-            await self._announce(tenant_id, revocation)
+        await self._announce()
         changes = []
-        for tenant_id, kind, ref in self.feed:
+        for tenant_id, kind, ref in _together(self.feed):
             statement = sa.insert(schema.change).values(tenant_id=tenant_id, kind=kind, ref=ref)
             result = await self.connection.execute(statement)
             key = result.inserted_primary_key
@@ -276,11 +177,35 @@ class RegistryTransaction:
             changes.append(Change(key[0], tenant_id, kind, ref))
         return changes
 
-    async def _announce(self, tenant_id: str, revocation: Revocation) -> None:
+    async def _announce(self) -> None:
+        if not self.revocations:
+            return
         t = schema.revocation
-        same = (t.c.kind == revocation.kind, t.c.ref == revocation.ref, t.c.audience == revocation.audience)
-        await self.run(sa.delete(t).where(t.c.tenant_id == tenant_id, *same))
-        await self.run(sa.insert(t).values(tenant_id=tenant_id, **msgspec.structs.asdict(revocation)))
+        names = ("tenant_id", "kind", "ref", "audience")
+        same = [t.c[name] == sa.bindparam(f"of_{name}") for name in names]
+        said = [{"tenant_id": tenant_id, **msgspec.structs.asdict(each)} for tenant_id, each in self.revocations]
+        said = list({tuple(row[name] for name in names): row for row in said}.values())
+        await self.connection.execute(
+            sa.delete(t).where(*same), [{f"of_{name}": row[name] for name in names} for row in said]
+        )
+        await self.connection.execute(sa.insert(t), said)
+
+
+def _together(feed: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The entries of one transaction, its applications by the hundred: a fleet's change is read in one go."""
+    applications: dict[str, list[str]] = {}
+    others: list[tuple[str, str, str]] = []
+    for tenant_id, kind, ref in feed:
+        if kind == "application":
+            applications.setdefault(tenant_id, []).append(ref)
+        else:
+            others.append((tenant_id, kind, ref))
+    many = [
+        (tenant_id, "application", "\n".join(refs[start : start + _IDS_AN_ENTRY]))
+        for tenant_id, refs in applications.items()
+        for start in range(0, len(refs), _IDS_AN_ENTRY)
+    ]
+    return [*many, *others]
 
 
 class RegistryStore:
@@ -382,6 +307,7 @@ class RegistryStore:
             sa.delete(schema.status_entry).where(schema.status_entry.c.expires_at < int(now)),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
+            sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

@@ -58,12 +58,16 @@ def problem_of(error: Exception) -> Problem:
     raise error
 
 
-def unauthorized(error: str, description: str, *, scope: str = "", status: int = 401) -> Problem:
-    """RFC 6750 section 3."""
-    challenge = f'Bearer error="{error}", error_description="{public_text(description)}"'
+def unauthorized(
+    error: str, description: str, *, scope: str = "", status: int = 401, told: str = "Bearer",
+    headers: tuple[Header, ...] = (),
+) -> Problem:  # fmt: skip
+    """RFC 6750 section 3, RFC 9449 section 7.1. `told` is how the challenge begins: a scheme and what belongs to it."""
+    first = f"{told}, " if "=" in told else f"{told} "
+    challenge = f'{first}error="{error}", error_description="{public_text(description)}"'
     if scope:
         challenge += f', scope="{scope}"'
-    return Problem(status, error, description, headers=((b"www-authenticate", challenge.encode()),))
+    return Problem(status, error, description, headers=((b"www-authenticate", challenge.encode()), *headers))
 
 
 async def answer_problem(send: Send, problem: Problem, request_id: str) -> None:

@@ -13,7 +13,7 @@ from ....jose.cose_signing import cose_key_set
 from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
-from ...registry.model import CERTIFICATE_METHODS
+from ...registry.model import CERTIFICATE_METHODS, TransactionTokens
 from ...registry.profiles import PROFILES, Profile
 from ...service.view import TenantView
 from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json
@@ -29,6 +29,8 @@ class ClientCertificatePolicy(Struct, frozen=True):
 COSE_KEY_SET: Header = (b"content-type", b"application/cose-key-set")
 SIGNED_WITH = "ES256"
 """Every tenant has a key for it, and every client that verifies JWTs knows it."""
+TRANSACTION_TOKENS = "watchword_transaction_tokens"
+"""A name of our own: the draft registers none."""
 
 
 def metadata(
@@ -38,8 +40,9 @@ def metadata(
     signing: Collection[str] = (),
     profile: Profile = PROFILES[""],
     details_types: Collection[str] = (),
+    transactions: TransactionTokens | None = None,
 ) -> dict[str, object]:
-    """Only what is enforced is advertised (RFC 8414 section 2), and only by a name that others know.
+    """Only what is enforced is advertised (RFC 8414 section 2), and by a name that others know.
 
     `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5); `signing` names the
     algorithms of the tenant's own active keys.
@@ -50,6 +53,8 @@ def metadata(
     more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
     if details_types:
         more["authorization_details_types_supported"] = sorted(details_types)
+    if transactions is not None:
+        more[TRANSACTION_TOKENS] = f"draft-ietf-oauth-transaction-tokens-{transactions.draft.removeprefix('draft-')}"
     if aliases is not None:
         more["mtls_endpoint_aliases"] = {
             "token_endpoint": f"{aliases}/token",
@@ -61,6 +66,7 @@ def metadata(
         "token_endpoint": f"{issuer}/token",
         "jwks_uri": f"{issuer}/jwks",
         "registration_endpoint": f"{issuer}/register",
+        "enrolment_endpoint": f"{issuer}/enrol",
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
         "response_types_supported": [],
@@ -138,8 +144,9 @@ class PublicDocuments:
             alias_of = self._certificates.issuer_of
             aliases = alias_of(tenant.tenant.slug) if alias_of is not None else None
             members = metadata(
-                issuer, aliases, self._certificates.taken, tenant.signing, tenant.profile, _details_types(tenant)
-            )
+                issuer, aliases, self._certificates.taken, tenant.signing, tenant.profile, _details_types(tenant),
+                tenant.tenant.transaction_tokens,
+            )  # fmt: skip
             found = tenant.derived["metadata"] = signed(members, tenant)
         assert isinstance(found, Document)
         await self.answer(scope, send, found.body, found.etag)

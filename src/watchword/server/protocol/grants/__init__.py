@@ -9,11 +9,21 @@ from ..access import Access
 from ..errors import InvalidRequest, UnsupportedGrantType
 from ..request import TokenRequest
 from ..standing import Standing
-from . import client_credentials, token_exchange
+from . import client_credentials, token_exchange, transaction_token
 
 Grant = Callable[[Standing, TokenRequest], Access]
 
-GRANTS: dict[str, Grant] = {CLIENT_CREDENTIALS: client_credentials.grant, TOKEN_EXCHANGE: token_exchange.grant}
+
+def _exchange(standing: Standing, request: TokenRequest) -> Access:
+    """By what is asked for, if the tenant offers it."""
+    exchange = request.exchange
+    assert exchange is not None
+    if token_exchange.for_transaction(exchange, standing.tenant.transaction_tokens):
+        return transaction_token.grant(standing, request)
+    return token_exchange.grant(standing, request)
+
+
+GRANTS: dict[str, Grant] = {CLIENT_CREDENTIALS: client_credentials.grant, TOKEN_EXCHANGE: _exchange}
 
 
 def grant_for(grant_type: str) -> Grant:

@@ -1,0 +1,170 @@
+"""Fleet: applications by the thousand are found, claimed, added and changed as one by one, in a few statements."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
+from tests.support.nodes import Node, at_once
+
+from watchword.server.registry.errors import Conflict
+from watchword.server.registry.model import Application
+from watchword.server.registry.revocation import of_application
+from watchword.server.registry.tags import label_tag
+from watchword.server.storage import schema
+
+Pair = tuple[Node, Node]
+EU, US = label_tag("region", "eu"), label_tag("region", "us")
+
+
+def devices(node: Node, count: int, **labels: str) -> list[Application]:
+    """Records with ids in order."""
+    return [replace(node.application(f"device {n:04}", f"name {n}"), labels=labels) for n in range(count)]
+
+
+async def add(node: Node, records: list[Application]) -> None:
+    """In one transaction."""
+    async with node.store.transaction() as tx:
+        await tx.fleet.add(records)
+
+
+async def ids(node: Node, *tags: str, after: str = "", limit: int = 9_999) -> list[str]:
+    """Which have all of these tags."""
+    async with node.store.snapshot() as seen:
+        return [each.client_id for each in await seen.fleet.select(node.tenant.tenant_id, tags, after, limit)]
+
+
+async def feed(node: Node) -> list[str]:
+    """The feed's refs of applications."""
+    async with node.engine.connect() as connection:
+        rows = await connection.execute(
+            sa.select(schema.change.c.ref).where(schema.change.c.kind == "application").order_by(schema.change.c.seq)
+        )
+        return [row[0] for row in rows]
+
+
+async def test_all_of_a_batch_are_there_and_no_cache_is_told(pair: Pair) -> None:
+    """An import would lose devices; or a feed entry for each would make every worker's commit read all of them."""
+    a, b = pair
+    before = await feed(b)
+    await add(a, devices(a, 1_200, region="eu"))
+    assert await ids(b, EU) == [f"device {n:04}" for n in range(1_200)]
+    assert await feed(b) == before
+    known = await b.services.storage.reader.application(b.tenant.tenant_id, "device 0007")
+    assert known is not None
+    assert known.labels == {"region": "eu"}
+
+
+async def test_a_batch_with_a_used_id_leaves_nothing(pair: Pair) -> None:
+    """Half of a batch would be registered, and nobody could say which half."""
+    a, b = pair
+    await add(a, devices(a, 1))
+    with pytest.raises(Conflict):
+        await add(b, [*devices(b, 1, region="us"), replace(b.application("device 0001"), labels={"region": "us"})])
+    assert await ids(a, US) == []
+
+
+async def test_a_selection_has_all_of_its_tags_in_pages_without_gaps(pair: Pair) -> None:
+    """`disable --label region=eu --label model=x` would hit devices of another model, or skip some of its own."""
+    a, b = pair
+    await add(
+        a, [replace(d, labels={**d.labels, "model": "xy"[n % 2]}) for n, d in enumerate(devices(a, 20, region="eu"))]
+    )
+    wanted = [f"device {n:04}" for n in range(0, 20, 2)]
+    found: list[str] = []
+    while page := await ids(b, EU, label_tag("model", "x"), after=found[-1] if found else "", limit=3):
+        found += page
+    assert found == wanted
+    async with b.store.snapshot() as seen:
+        assert await seen.fleet.count(b.tenant.tenant_id, [EU, label_tag("model", "x")]) == 10
+        assert await seen.fleet.count(b.tenant.tenant_id, [US]) == 0
+    assert await ids(b, label_tag("region", "e"), EU) == []
+
+
+async def test_tags_follow_each_change_also_one_by_one(pair: Pair) -> None:
+    """A device that moved would be disabled with the region that it left."""
+    a, b = pair
+    first, second, third = devices(a, 3, region="eu")
+    async with a.store.transaction() as tx:
+        await tx.applications.add(first)
+        await tx.fleet.add([second, third])
+    async with b.store.transaction() as tx:
+        await tx.applications.replace(replace(first, labels={"region": "us"}, version=2))
+        await tx.applications.remove(replace(third, version=2))
+        [locked] = await tx.fleet.named(b.tenant.tenant_id, [second.client_id, "nobody"])
+        await tx.fleet.replace([(locked, replace(locked, labels={"region": "us"}, enabled=False, version=2))])
+    assert await ids(a, EU) == []
+    assert await ids(a, US) == [first.client_id, second.client_id]
+    known = await a.services.storage.reader.application(a.tenant.tenant_id, second.client_id)
+    assert known is not None
+    assert (known.enabled, known.version) == (False, 2)
+
+
+async def test_a_change_of_many_is_heard_in_few_entries(pair: Pair) -> None:
+    """100,000 entries would keep every worker reading its feed for longer than the promised second."""
+    a, b = pair
+    made = devices(a, 1_200)
+    await add(a, made)
+    tenant = await b.services.view.tenant("default")
+    assert tenant is not None
+    for each in (made[0], made[700]):
+        assert await b.services.view.standing(tenant, each.client_id) is not None
+    before = len(await feed(a))
+    async with a.store.transaction() as tx:
+        found = await tx.fleet.named(a.tenant.tenant_id, [each.client_id for each in made])
+        await tx.fleet.replace([(each, replace(each, enabled=False, version=2)) for each in found])
+    heard = (await feed(a))[before:]
+    assert len(heard) == 3
+    assert sorted("\n".join(heard).split("\n")) == [each.client_id for each in made]
+    await b.services.view.refresh()
+    assert await b.services.view.tenant("default") is tenant, "a change of applications made a worker forget the tenant"
+    for each in (made[0], made[700]):
+        standing = await b.services.view.standing(tenant, each.client_id)
+        assert standing is not None
+        assert not standing.application.enabled
+
+
+async def test_a_token_judged_before_a_change_of_many_is_judged_again(pair: Pair) -> None:
+    """A device would get a token after the bulk disable that it is in was acknowledged."""
+    a, b = pair
+    made = devices(a, 3)
+    await add(a, made)
+    as_of = b.services.view.seq
+    async with a.store.transaction() as tx:
+        found = await tx.fleet.named(a.tenant.tenant_id, [each.client_id for each in made[:2]])
+        await tx.fleet.replace([(each, replace(each, enabled=False, version=2)) for each in found])
+    decided = [b.services.commits.submit(b.tenant.tenant_id, each.client_id, None, None, as_of) for each in made]
+    assert await asyncio.gather(*decided) == [False, False, True]
+
+
+async def test_of_two_claims_at_once_each_value_has_one_holder(pair: Pair) -> None:
+    """Two imports of one file would register every device twice."""
+    a, b = pair
+    values = [f"SN-{n:03}" for n in range(200)]
+
+    async def claim(node: Node, who: str, order: list[str]) -> set[str]:
+        async with node.store.transaction() as tx:
+            return await tx.fleet.claim(node.tenant.tenant_id, "serial", dict.fromkeys(order, who))
+
+    left, right = await at_once(lambda: claim(a, "left", values), lambda: claim(b, "right", values[::-1]))
+    assert {len(left), len(right)} == {0, 200}
+    winner = "right" if left else "left"
+    await add(a, [a.application(winner)])
+    async with b.store.snapshot() as seen:
+        held = await seen.fleet.holding(b.tenant.tenant_id, "serial", [*values, "SN-none"])
+    assert {value: each.client_id for value, each in held.items()} == dict.fromkeys(values, winner)
+
+
+async def test_what_is_announced_twice_is_said_once(pair: Pair) -> None:
+    """The feed of revocations would hold two states of one device, and an API could keep the older one."""
+    a, b = pair
+    made = devices(a, 2)
+    for enabled in (False, True):
+        async with a.store.transaction() as tx:
+            for each in made:
+                tx.announce(a.tenant.tenant_id, of_application(replace(each, enabled=not enabled), 1.0))
+                tx.announce(a.tenant.tenant_id, of_application(replace(each, enabled=enabled), 1.0))
+    told = await b.services.storage.revocations.revocations(b.tenant.tenant_id, "", 0, 0, 99)
+    assert [(each.ref, each.enabled) for _, each in told] == [(each.client_id, True) for each in made]
