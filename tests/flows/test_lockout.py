@@ -21,9 +21,8 @@ async def ww(tmp_path: Path) -> AsyncIterator[Instance]:
 
 
 def at(ww: Instance, address: str) -> httpx.AsyncClient:
-    """The same instance, asked from another address."""
-    app = ww.http._transport.app  # type: ignore[attr-defined]
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, client=(address, 1)))
+    """The same instance, asked from another address of loopback."""
+    return httpx.AsyncClient(transport=ww.door.from_address(address))
 
 
 async def ask(http: httpx.AsyncClient, client_id: str, secret: str, endpoint: str = "token") -> httpx.Response:
@@ -35,7 +34,7 @@ async def ask(http: httpx.AsyncClient, client_id: str, secret: str, endpoint: st
 async def test_rlm_001_brute_force_does_not_lock_the_owner_out(ww: Instance) -> None:
     """RLM-001: whoever knows a client id could stop its owner, from anywhere, with wrong secrets."""
     caller = credentials_of(await ww.application("caller", await ww.api("urn:ledger", "read"), "read"))
-    async with at(ww, "192.0.2.1") as attacker, at(ww, "192.0.2.2") as owner:
+    async with at(ww, "127.0.0.3") as attacker, at(ww, "127.0.0.2") as owner:
         told = []
         for _ in range(OF_ONE.burst + 20):
             told.append(await ask(attacker, caller[0], "wrong"))
@@ -48,7 +47,7 @@ async def test_rlm_001_brute_force_does_not_lock_the_owner_out(ww: Instance) -> 
 async def test_rlm_001_a_right_secret_is_served_from_the_same_address(ww: Instance) -> None:
     """RLM-001: behind one address stand the broken device and the whole fleet."""
     caller = credentials_of(await ww.application("caller", await ww.api("urn:ledger", "read"), "read"))
-    async with at(ww, "192.0.2.1") as shared:
+    async with at(ww, "127.0.0.3") as shared:
         told = [(await ask(shared, caller[0], "wrong")).status_code for _ in range(OF_ONE.burst + 1)]
         assert told[-1] == 429
         assert (await ask(shared, *caller)).status_code == 200
@@ -68,14 +67,14 @@ async def test_rlm_003_wrong_assertions_lock_nobody_out(ww: Instance) -> None:
 @pytest.mark.parametrize("endpoint", ["introspect", "revoke"])
 async def test_every_endpoint_counts(ww: Instance, endpoint: str) -> None:
     """Guessing would move to the endpoint that does not count."""
-    async with at(ww, "192.0.2.1") as attacker:
+    async with at(ww, "127.0.0.3") as attacker:
         told = [(await ask(attacker, "a", "wrong", endpoint)).status_code for _ in range(OF_ONE.burst + 1)]
     assert told == [401] * OF_ONE.burst + [429]
 
 
 async def test_refused_guesses_are_on_record(ww: Instance) -> None:
     """An attack that is slowed down would no longer be seen."""
-    async with at(ww, "192.0.2.1") as attacker:
+    async with at(ww, "127.0.0.3") as attacker:
         for _ in range(OF_ONE.burst + 5):
             await ask(attacker, "a", "wrong")
     kinds = {(event.what, event.count) for _, event in ww.services.refusals.take()}  # type: ignore[attr-defined]

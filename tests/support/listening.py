@@ -69,9 +69,13 @@ class Door(httpx.AsyncHTTPTransport):
     address that is connected to.
     """
 
-    def __init__(self, app: Any, port: int, ca: Path, witness: Witness) -> None:
+    def __init__(self, app: Any, port: int, ca: Path, witness: Witness, address: str = "127.0.0.1") -> None:
         self.app, self.port, self.ca, self.witness = app, port, ca, witness
-        super().__init__(verify=ssl.create_default_context(cafile=str(ca)))
+        super().__init__(verify=ssl.create_default_context(cafile=str(ca)), local_address=address)
+
+    def from_address(self, address: str) -> Door:
+        """For a caller who has another address of loopback."""
+        return Door(self.app, self.port, self.ca, self.witness, address)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self.witness.watch(self.app.services, request, self._passed)
