@@ -44,7 +44,8 @@ def draw(seconds: Sequence[Second], count: int, within: float, lasted: float, fi
     below.annotate("the half second that the door aims at", (0, 0.5), xytext=(2, -10), textcoords="offset points",
                    color=GREY, fontsize=8)  # fmt: skip
     below.set_yscale("log")
-    below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for axis in (below.yaxis.set_major_formatter, below.yaxis.set_minor_formatter):
+        axis(lambda value, _: f"{value:.2g}")
     below.set_ylabel("seconds to the token")
     below.set_xlabel("seconds since the power came back")
     below.legend(frameon=False, title="of those let in", loc="upper left", bbox_to_anchor=(1, 1))
