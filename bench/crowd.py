@@ -81,8 +81,8 @@ class Crowd:
         while self.served < len(self._devices) and self._now() < most:
             now = self._now()
             self._begin_due(now)
-            for number, event in self._poll.poll(0.002, 4_096):
-                self._go_on(self._tries[number], event)
+            for number, _ in self._poll.poll(0.002, 4_096):
+                self._go_on(self._tries[number])
             if now - swept > 0.5:
                 swept = now
                 self._give_up(now)
@@ -106,9 +106,9 @@ class Crowd:
         for _ in range(500):  # then the answers have their turn
             if not self._due or self._due[0][0] > now or len(self._tries) >= HELD:
                 return
-            self._begin(heapq.heappop(self._due)[2], now)
+            self._begin(heapq.heappop(self._due)[2])
 
-    def _begin(self, device: Device, now: float) -> None:
+    def _begin(self, device: Device) -> None:
         device.tries += 1
         if not device.every:
             self._second().came += 1
@@ -116,11 +116,16 @@ class Crowd:
         made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
         made.bind((SOURCES[self._order % len(SOURCES)], 0))
         made.connect_ex(("127.0.0.1", self._port))
-        self._tries[made.fileno()] = _Try(device, made, now)
-        self._poll.register(made.fileno(), select.EPOLLOUT)
+        one = self._tries[made.fileno()] = _Try(device, made, self._now())
+        try:
+            made.send(device.request)  # on loopback it is connected by now, unless the listener's queue is full
+            one.connected = True
+        except OSError:
+            pass
+        self._poll.register(made.fileno(), select.EPOLLIN if one.connected else select.EPOLLOUT)
         self.most_held = max(self.most_held, len(self._tries))
 
-    def _go_on(self, one: _Try, event: int) -> None:
+    def _go_on(self, one: _Try) -> None:
         try:
             if not one.connected:
                 one.socket.send(one.device.request)
@@ -134,10 +139,8 @@ class Crowd:
         self._judge(one, answer)
 
     def _end(self, one: _Try) -> None:
-        number = one.socket.fileno()
-        self._poll.unregister(number)
-        del self._tries[number]
-        one.socket.close()
+        del self._tries[one.socket.fileno()]
+        one.socket.close()  # which takes it out of the epoll
 
     def _judge(self, one: _Try, answer: bytes) -> None:
         device, now, second = one.device, self._now(), self._second()

@@ -132,6 +132,7 @@ def test_postgres_is_killed_restarted_and_frozen(tmp_path: Path, cluster: Postgr
 async def test_a_read_only_database(ww: Instance, postgres_dsn: str) -> None:
     """DBF-004: after a failover to a standby, nothing that must be recorded is handed out; what is read goes on."""
     headers = await ww.bearer()
+    ww.witness.faults = True
     name = postgres_dsn.rpartition("/")[2]
     drop = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     await execute(postgres_dsn, f"ALTER DATABASE {name} SET default_transaction_read_only = on", drop)
@@ -153,6 +154,7 @@ async def test_all_connections_are_taken(tmp_path: Path, postgres_dsn: str) -> N
     drop = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
     elsewhere, name = postgres_dsn.rpartition("/")[0] + "/postgres", postgres_dsn.rpartition("/")[2]
     async with instance(tmp_path, postgres_dsn) as ww:
+        ww.witness.faults = True
         taken: list[Any] = [await asyncpg.connect(elsewhere)]
         try:
             await taken[0].execute(drop, name)

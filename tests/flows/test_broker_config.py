@@ -11,6 +11,8 @@ from tests.flows.test_command_line import watchword
 ISSUER = "https://id.example/t/acme"
 DOVECOT = ("dovecot", "--api", "imap://mail.example", "--scope", "mail:read")
 
+POSTGRESQL = ("postgresql", "--validator", "a_validator", "--scope", "db:login")
+
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One command."""
@@ -22,6 +24,14 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ((*DOVECOT, "--keys", "k"), ["client_id = imap://mail.example", f"issuers = {ISSUER}", "scope = mail:read"]),
         (("rabbitmq",), ["auth_oauth2.resource_server_id = rabbitmq", "peer_verification = verify_peer", "ES256"]),
+        (
+            (*POSTGRESQL, "--role", "an-id=app"),
+            [
+                f'hostssl all all all oauth issuer="{ISSUER}" scope="db:login" validator="a_validator" map="watchword"',
+                'watchword "an-id" "app"',
+                "oauth_validator_libraries = 'a_validator'",
+            ],
+        ),
         (
             ("kafka", "--api", "urn:kafka"),
             ["BrokerJwtValidator", "expected.audience=urn:kafka", f"expected.issuer={ISSUER}", f"urls={ISSUER}/jwks"],
@@ -58,6 +68,11 @@ def test_written_with_a_secret(tmp_path: Path) -> None:
         (("kafka", "--api", "urn:kafka\nsuper.users=User:me"), 2, "cannot stand"),
         (("kafka", "--api", 'urn:"x'), 2, "cannot stand"),
         (("rabbitmq", "--api", ""), 2, "cannot stand"),
+        (POSTGRESQL, 2, "--role"),
+        ((*POSTGRESQL, "--role", "an-id"), 2, "cannot stand"),
+        ((*POSTGRESQL, "--role", "/.*=app"), 2, "one client id"),
+        ((*POSTGRESQL, "--role", "an-id=/.*"), 2, "one client id"),
+        (("postgresql", "--validator", 'a" trust', "--scope", "x", "--role", "a=b"), 2, "cannot stand"),
         (("mosquitto",), 2, "mosquitto"),
     ],
 )

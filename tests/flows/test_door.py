@@ -86,7 +86,7 @@ async def test_administrators_have_a_share_of_their_own() -> None:
 
 
 async def test_another_tenant_gets_in() -> None:
-    """RLM-008: tenant A at ten times its share, and tenant B is served as if A were not there."""
+    """Tenant A at ten times its share, and tenant B is served as if A were not there."""
     async with crowd(LIMIT, "/t/acme/token") as (inside, http, _):
         assert (await http.post("/t/acme/token")).status_code == 503
         waiting = [asyncio.create_task(http.post("/t/quiet/token")) for _ in range(LIMIT // 2)]

@@ -14,6 +14,8 @@ import pytest
 from tests.support.served import watchword
 
 from watchword.jose import Algorithm, KeySet, PrivateKey, Signer
+from watchword.jose.cose_signing import CwtSigner
+from watchword.jose.cwt import cwt_text
 
 KEY, STRANGER = PrivateKey.generate(Algorithm.ES256), PrivateKey.generate(Algorithm.ES256)
 API = "https://payments.example"
@@ -136,3 +138,31 @@ def test_wrong_use_is_2(tmp_path: Path) -> None:
     """A script could not tell a typing mistake from a refused token."""
     assert watchword(tmp_path, "inspect").returncode == 2
     assert watchword(tmp_path, "inspect", "x.y.z", "--audiense", "x").returncode == 2
+
+
+def cwt(issuer: str, *, key: PrivateKey = KEY, **changes: Any) -> str:
+    """A good CWT but for the changes."""
+    now = int(time.time())
+    whole = {
+        "iss": issuer,
+        "aud": API,
+        "exp": now + 300,
+        "jti": "ab" * 16,
+        "sub": "a",
+        "client_id": "a",
+        "scope": "a:read",
+    }
+    return cwt_text(CwtSigner(key).sign({**whole, **changes}))
+
+
+def test_a_cwt_is_explained(tmp_path: Path, issuer: str) -> None:
+    """Without it the token of a small device is a line of base64url to whoever has to find out why it is refused."""
+    code, found, _ = told(tmp_path, issuer, cwt(issuer), "--audience", API)
+    assert (code, found["accepted"]) == (0, True)
+    assert found["header"] == {"alg": "ES256", "kid": KEY.kid[:8], "typ": 61}
+    assert (found["claims"]["jti"], found["claims"]["scope"]) == ("ab" * 16, "a:read")
+    expired = cwt(issuer, exp=int(time.time()) - 5)
+    assert told(tmp_path, issuer, expired, "--audience", API)[1]["rule"] == "exp"
+    assert told(tmp_path, issuer, cwt(issuer, key=STRANGER), "--audience", API)[1]["rule"] == "kid"
+    assert told(tmp_path, issuer, cwt(issuer)[:-8] + "AAAAAAAA", "--audience", API)[1]["rule"] == "signature"
+    assert told(tmp_path, issuer, cwt(issuer), "--audience", "https://other.example")[1]["rule"] == "aud"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 from tests.support.assertions import Caller, refused
 from tests.support.instance import Instance, instance
@@ -297,7 +298,8 @@ async def test_loopback_for_development(tmp_path: Path) -> None:
     """Whoever tries jwks_uri on a laptop could not; and whoever leaves the switch on in production must not start."""
     server, key = KeyServer(), PrivateKey.generate(Algorithm.ES256)
     server.publish(key)
-    async with server.serving(None), instance(tmp_path, fetch_from_loopback=True) as ww:
+    real = {"network": httpcore.AnyIOBackend(), "resolve": fetch.system_resolver}
+    async with server.serving(None), instance(tmp_path, world_of=real, fetch_from_loopback=True) as ww:
         api = await ww.api("https://rs1.example/", "a:read")
         for host in ("127.0.0.1", "localhost"):
             caller = await Caller.register(ww, api, host, key, jwks_uri=f"http://{host}:{server.port}/jwks")

@@ -185,14 +185,23 @@ async def test_the_audience_rule_is_named_to_the_operator(w: World) -> None:
 
 
 async def test_another_application(w: World) -> None:
-    """PKJ-011 PKJ-012: one application's key would speak for another."""
+    """PKJ-011: one application's key would speak for another."""
     theirs = w.other.client_id
     refused(await w.pkj.token(iss=theirs, sub=theirs))
     refused(await w.pkj.token(iss=theirs, sub=theirs, header=w.pkj.header(kid=w.other.key.kid)))
     refused(await w.pkj.token(sub=theirs))
-    refused(await w.pkj.send(w.pkj.assertion(), client_id=theirs))
     nobody = str(uuid.uuid4())
     refused(await w.pkj.token(iss=nobody, sub=nobody))
+
+
+async def test_a_client_id_beside_the_assertion(w: World) -> None:
+    """PKJ-012: whoever reads the parameter and whoever reads the assertion would see two applications."""
+    right = w.pkj.assertion()
+    for other in (w.other.client_id, str(uuid.uuid4()), w.pkj.client_id.upper()):
+        refused(await w.pkj.send(right, client_id=other))
+    assert await issued(w.ww) == 0
+    assert await w.marks() == 0
+    assert (await w.pkj.send(right, client_id=w.pkj.client_id)).status_code == 200
 
 
 FORMS: list[tuple[str, dict[str, str]]] = [

@@ -57,7 +57,7 @@ async def status(ww: Instance, credentials: tuple[str, str]) -> int:
 
 
 async def test_both_secrets_work_until_the_overlap_ends(ww: Instance, app: dict[str, Any]) -> None:
-    """SEC-001 SEC-002 CAU-032 CLK-008: a rotation would be an outage, or the old secret would live for ever."""
+    """SEC-001 SEC-002 CAU-032: a rotation would be an outage, or the old secret would live for ever."""
     old, new = credentials_of(app), await rotate(ww, app, 3_600)
     assert (await status(ww, old), await status(ww, new)) == (200, 200)
     ww.clock.now += 3_599
@@ -171,7 +171,7 @@ async def test_a_cut_off_ends_earlier_tokens_only(ww: Instance, app: dict[str, A
 
 
 async def test_disabling_is_at_once(ww: Instance, app: dict[str, Any]) -> None:
-    """INT-009 RAC-001: a disabled application would get tokens, or its tokens would stay active."""
+    """INT-009: a disabled application would get tokens, or its tokens would stay active."""
     token = (await ww.token(credentials_of(app))).json()["access_token"]
     assert (await ww.call("PATCH", f"/applications/{app['client_id']}", {"enabled": False})).status_code == 200
     assert await status(ww, credentials_of(app)) == 401

@@ -205,7 +205,7 @@ class Rotation(TwoWorkers):
         assert states == ["active", "next"]
         for worker in self.workers:
             keys = self.run(self.published(worker))
-            assert not self.withdrawn & {key.kid for key in keys}
+            assert not self.withdrawn & set(keys)
             for token in self.tokens[-10:]:
                 if self.ww.clock.now < token.ends and token.kid not in self.withdrawn:
                     verify_signature(token.text, keys, algorithms={Algorithm.ES256}, typ=TYP)

@@ -231,6 +231,7 @@ async def test_without_the_database_there_is_no_list(tmp_path: Path) -> None:
         token = await airline.token()
         uri = place_of(token)["uri"]
         assert (await ww.http.get(uri)).status_code == 200
+        ww.witness.faults = True
         await ww.services.storage.reader.close()
         ww.clock.now += 2
         answer = await ww.http.get(uri)
@@ -264,6 +265,7 @@ async def test_the_bit_and_the_mark_are_one_commit(airline: Airline) -> None:
         await connection.execute(
             sa.insert(schema.status_entry).values(**taken, idx=place["idx"], expires_at=2_000_000_000)
         )
+    airline.ww.witness.faults = True
     answer = await airline.ww.http.post(f"{ISSUER}/revoke", data={"token": token}, auth=airline.caller)
     assert answer.status_code == 503
     async with airline.ww.services.storage.engine.connect() as connection:

@@ -13,9 +13,11 @@ from urllib.parse import quote_plus
 import httpx
 import pytest
 from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance
+from tests.support.tokens import claims_of
 
 FORM = "application/x-www-form-urlencoded"
 CC = "grant_type=client_credentials"
+TWO = ("https://rs1.example/", "https://rs2.example/")
 WEIRD_ID, WEIRD_SECRET = "https://cl.example/ü", "p%+:& =w"
 LONG_SECRET = "s" * 100
 
@@ -250,7 +252,7 @@ async def test_only_forms_are_read(w: World, media: str) -> None:
 
 
 async def test_resource_may_repeat(w: World) -> None:
-    """TEP-015 RES-008: one token for two APIs, and the default when none is named."""
+    """TEP-015: one token for two APIs."""
     answer = await w.send(f"{CC}&resource=https://rs1.example/&resource=https://rs2.example/", auth=w.basic)
     check(answer, 200)
     payload = answer.json()["access_token"].split(".")[1]
@@ -258,6 +260,36 @@ async def test_resource_may_repeat(w: World) -> None:
         "https://rs1.example/",
         "https://rs2.example/",
     ]
+
+
+async def test_the_audience_when_none_is_named(w: World) -> None:
+    """RES-008: a token for nobody in particular would be good everywhere, or one for the wrong API be given."""
+    rs1, rs2 = (one for one in (await w.ww.call("GET", "/apis")).json()["items"] if one["identifier"] in TWO)
+    assert claims_of(await w.send(CC, auth=w.basic))["aud"] == "https://rs1.example/"
+    changed = await w.ww.call("PATCH", f"/applications/{w.basic[0]}", {"default_api_id": rs2["api_id"]})
+    assert changed.status_code == 200, changed.text
+    assert claims_of(await w.send(CC, auth=w.basic))["aud"] == "https://rs2.example/"
+    grants = [{"api_id": rs1["api_id"], "scopes": ["a:read"]}, {"api_id": rs2["api_id"], "scopes": ["b:read"]}]
+    undecided = await w.ww.call("POST", "/applications", {"name": "two", "grants": grants})
+    check(await w.send(CC, auth=credentials_of(undecided.json())), 400, "invalid_target")
+    nothing = await w.ww.call("POST", "/applications", {"name": "none"})
+    check(await w.send(CC, auth=credentials_of(nothing.json())), 400, "invalid_target")
+
+
+async def test_no_token_proves_its_bearer(w: World) -> None:
+    """RES-009: a token for the issuer, meant so or not, would be a client assertion, or pass for an ID token."""
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    own = (await w.ww.call("POST", "/apis", {"identifier": ISSUER, "name": "x", "tokens": {"type": "JWT"}})).json()
+    odd = credentials_of(await w.ww.application("odd", own))
+    plain = await w.send(CC, auth=w.basic)
+    assert claims_of(plain)["aud"] not in (ISSUER, [ISSUER], "", [])
+    for (client_id, _), answer in ((w.basic, plain), (odd, await w.ww.token(odd, resource=ISSUER))):
+        token, claims = answer.json()["access_token"], claims_of(answer)
+        for client in ("", f"&client_id={client_id}"):
+            sent = f"{CC}&client_assertion={token}&client_assertion_type={kind}{client}"
+            check(await w.send(sent), 401, "invalid_client")
+        assert not {"nonce", "at_hash", "azp", "auth_time"} & claims.keys()
+    assert claims["aud"] == ISSUER  # the last of them is what the case is about
 
 
 @pytest.mark.parametrize(
@@ -333,7 +365,7 @@ async def test_unknown_and_wrong_take_the_same_path(w: World) -> None:
 
 
 async def test_introspection(w: World) -> None:
-    """INT-004 INT-005 INT-007 INT-011 INT-012 INT-014 RES-009: a stranger would learn about tokens, or an API nothing."""
+    """INT-004 INT-005 INT-007 INT-011 INT-012 INT-014: a stranger would learn about tokens, or an API nothing."""
     ww = w.ww
     token = (await w.send(CC, auth=w.basic)).json()["access_token"]
     assert await ww.introspect(w.basic, token) == {"active": False}  # its own application is not among the audience

@@ -7,6 +7,7 @@ import json
 from ipaddress import ip_address
 from typing import Any
 
+import cbor2
 from cryptography import x509
 from hypothesis import strategies as st
 from tests.fuzz.parsers import ISSUER, KEY, NOW, TARGET
@@ -147,8 +148,48 @@ def objects(draw: st.DrawFn, name: str) -> bytes:
     return draw(mutated(text)) if draw(st.integers(0, 3)) == 0 else text
 
 
+cbor_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 300) | st.floats() | st.text(max_size=8) | st.binary(max_size=8)
+    | st.sampled_from([NOW, int(NOW), int(NOW) + 9, ISSUER, "urn:m", KEY.kid.encode()[:8], -7, -8, 61]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.integers(-9, 70) | st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+CBOR: dict[str, dict[Any, Any]] = {
+    "header": {1: -7, 4: KEY.kid.encode()[:8], 16: 61},
+    "cwt": {1: ISSUER, 2: "c", 3: "urn:m", 4: int(NOW) + 60, 7: b"jti", 9: "m:w"},
+    "ace": {5: "urn:m", 9: b"m:w", 24: "c", 25: b"s", 33: 2, "client_assertion": "e30.e30.AAAA", "resource": "urn:m"},
+}
+
+
+@st.composite
+def changed_cbor(draw: st.DrawFn, name: str) -> bytes:
+    """A right map with members changed, taken away or added; then perhaps damaged."""
+    made = dict(CBOR[name])
+    for _ in range(draw(st.integers(0, 2))):
+        key = draw(st.sampled_from(list(CBOR[name])) | st.integers(-9, 70) | st.sampled_from(["iss", "scope", "x"]))
+        if draw(st.booleans()):
+            made[key] = draw(cbor_values)
+        else:
+            made.pop(key, None)
+    raw = cbor2.dumps(made, canonical=draw(st.integers(0, 9)) > 0)
+    return draw(mutated(raw)) if draw(st.integers(0, 3)) == 0 else raw
+
+
+@st.composite
+def cwts(draw: st.DrawFn) -> bytes:
+    """Signed by the right key, whatever it says; then perhaps damaged."""
+    protected, payload = draw(changed_cbor("header")), draw(changed_cbor("cwt"))
+    unprotected = {} if draw(st.integers(0, 5)) else {4: KEY.kid.encode()[:8]}
+    signature = KEY.sign(cbor2.dumps(["Signature1", protected, b"", payload]))
+    made = cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected, payload, signature]))
+    return draw(mutated(made)) if draw(st.integers(0, 3)) == 0 else made
+
+
 def inputs(name: str) -> st.SearchStrategy[bytes]:
     """For a parser."""
+    if name in ("cwt", "ace"):
+        return (cwts() if name == "cwt" else changed_cbor(name)) | st.binary(max_size=200)
     if name == "client_cert":
         return certificates() | st.sampled_from(SEEDS[name]).flatmap(mutated) | st.binary(max_size=200)
     if name in OBJECTS:

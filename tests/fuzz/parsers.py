@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from watchword.jose import Algorithm, JoseError, KeySet, PrivateKey
+from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, PrivateKey, check_claims
 from watchword.jose.certificate_header import HeaderKind, read_headers
 from watchword.jose.certificates import Certificate, UnacceptableCertificate
+from watchword.jose.cwt import cwt_text, verify_cwt
 from watchword.jose.dpop import ProofTarget, check_age, check_times, read_proof
 from watchword.jose.encoding import json_object
+from watchword.server.protocol.ace import read_ace
 from watchword.server.protocol.authorization_details import granted_details, read_details
 from watchword.server.protocol.client_auth import authenticate
 from watchword.server.protocol.client_auth.grounds import Grounds
@@ -28,6 +30,7 @@ from watchword.server.protocol.errors import (
     InvalidRedirectUri,
     InvalidRequest,
     InvalidSoftwareStatement,
+    OAuthError,
     UnapprovedSoftwareStatement,
 )
 from watchword.server.protocol.form import parse_form
@@ -153,6 +156,27 @@ def authorization_details(data: bytes) -> str:
     return "read"
 
 
+def cwt(data: bytes) -> str:
+    """A CWT, from its bytes to claims that were judged."""
+    try:
+        claims = verify_cwt(cwt_text(data), KeySet([KEY.public]), ACCESS_TOKEN_ALGORITHMS)
+        check_claims(claims, issuer=ISSUER, audience="urn:m", now=NOW, leeway=0)
+    except JoseError as error:
+        return f"{type(error).__name__}: {error.rule}"
+    assert claims["exp"] > NOW
+    return "proven"
+
+
+def ace(data: bytes) -> str:
+    """application/ace+cbor, from the datagram to a `TokenRequest`."""
+    try:
+        found = token_request(read_ace(data), None)
+    except OAuthError as error:
+        return f"{type(error).__name__}: {error.public}"
+    assert isinstance(found.scope, str)
+    return "read"
+
+
 DETAILS_SCHEMA = {
     "type": "object",
     "properties": {
@@ -167,6 +191,8 @@ PARSERS: dict[str, Callable[[bytes], str]] = {
     "registration": registration,
     "software_statement": software_statement,
     "authorization_details": authorization_details,
+    "cwt": cwt,
+    "ace": ace,
     "assertion": assertion,
     "proof": proof,
     "client_cert": client_cert,

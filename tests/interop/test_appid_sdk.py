@@ -61,6 +61,7 @@ async def told(sdk: Path, tmp_path: Path) -> Told:
         """The services are open already."""
 
     async with instance(tmp_path, public_url=base) as ww:
+        ww.witness.elsewhere = True
         ww.clock.now = time.time()
         appid = AppId(ww, base=base)
         payments = await appid.application("payments", "charge")

@@ -200,7 +200,7 @@ async def test_revoke_races_issue_on_another_node(pair: Pair) -> None:
 
 
 async def test_rac_010_a_revocation_ends_what_another_node_remembers(pair: Pair) -> None:
-    """RAC-010: a node that has said "active" would go on saying so after the token was revoked elsewhere."""
+    """RAC-010 without HTTP: "active" would stay after the token was revoked elsewhere."""
     a, b = pair
     asks = (await registered(a, "asks")).client_id
     wanted = NewApi(identifier="https://rs1.example/", name="an API", introspectors=(asks,))

@@ -69,9 +69,13 @@ class Door(httpx.AsyncHTTPTransport):
     address that is connected to.
     """
 
-    def __init__(self, app: Any, port: int, ca: Path, witness: Witness) -> None:
+    def __init__(self, app: Any, port: int, ca: Path, witness: Witness, address: str = "127.0.0.1") -> None:
         self.app, self.port, self.ca, self.witness = app, port, ca, witness
-        super().__init__(verify=ssl.create_default_context(cafile=str(ca)))
+        super().__init__(verify=ssl.create_default_context(cafile=str(ca)), local_address=address)
+
+    def from_address(self, address: str) -> Door:
+        """For a caller who has another address of loopback."""
+        return Door(self.app, self.port, self.ca, self.witness, address)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self.witness.watch(self.app.services, request, self._passed)
@@ -82,6 +86,19 @@ class Door(httpx.AsyncHTTPTransport):
             request.method, there, headers=request.headers, stream=request.stream, extensions=request.extensions
         )
         return await super().handle_async_request(passed)
+
+    async def as_written(self, path: str, *headers: tuple[str, str], body: bytes = b"") -> httpx.Response:
+        """A POST with headers that no HTTP library would send."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
+        lines = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        head, _, answered = (await reader.read()).partition(b"\r\n\r\n")
+        writer.transport.abort()
+        first, *fields = head.split(b"\r\n")
+        named = [(name, value.strip()) for name, _, value in (field.partition(b":") for field in fields)]
+        return httpx.Response(int(first.split(b" ")[1]), headers=named, content=answered)
 
 
 class Cursors(httpx.BaseTransport):

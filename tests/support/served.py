@@ -77,8 +77,8 @@ def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
 
 
 async def ready(base: str) -> None:
-    """Wait until the server answers; at most twenty seconds."""
-    async with asyncio.timeout(20), httpx.AsyncClient() as client:
+    """Wait until the server answers; at most a minute, for the machine may be busy."""
+    async with asyncio.timeout(60), httpx.AsyncClient() as client:
         while True:
             try:
                 if (await client.get(f"{base}/health/ready")).status_code == 200:

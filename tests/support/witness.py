@@ -59,11 +59,12 @@ class Nowhere(httpcore.AsyncNetworkBackend):
 
 
 class Witness:
-    """`faults`: a test breaks something that requests need, so 503 is a right answer and no state can be compared."""
+    """`faults`: a test breaks something that requests need, so 503 is a right answer and no state can be compared.
+    `elsewhere`: tokens are asked for by another way, too."""
 
     def __init__(self) -> None:
         self.outside = Nowhere()
-        self.faults = False
+        self.faults = self.elsewhere = False
         self.issued = 0
         self.lines: list[str] = []
         self._canaries: dict[str, str] = {}
@@ -135,7 +136,7 @@ class Witness:
         await services.housekeeping.write_sums()
         async with services.storage.engine.connect() as connection:
             rows = (await connection.execute(sa.select(schema.audit.c.payload))).scalars().all()
-        assert await self._issues(services) == self.issued
+        assert self.elsewhere or await self._issues(services) == self.issued
         kept = "\n".join([*self.lines, metrics.text, *(bytes(row).decode("latin-1") for row in rows)])
         assert not {name for canary, name in self._canaries.items() if canary in kept}, "a secret is on record"
 
@@ -157,7 +158,7 @@ def refused_in_form(answer: httpx.Response) -> None:
     assert told.keys() <= {"error", "error_description", "error_uri"}, told
     assert told["error"]
     assert answer.headers["content-type"] == "application/json"
-    assert "no-store" in answer.headers["cache-control"]
+    assert "no-store" in answer.headers.get("cache-control", "")
 
 
 async def _state(services: Services) -> Counter[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,13 +15,25 @@ import typer
 
 from . import profile, say
 
-broker_config = typer.Typer(no_args_is_help=True, help="Configuration of Dovecot, RabbitMQ, Kafka for this issuer.")
+broker_config = typer.Typer(
+    no_args_is_help=True, help="Configuration of Dovecot, RabbitMQ, Kafka, NATS, PostgreSQL for this issuer."
+)
 
 Api = Annotated[str, typer.Option(help="The API's identifier: the audience that tokens must have")]
 Issuer = Annotated[str | None, typer.Option(help="Whose tokens; else the profile's")]
 Ca = Annotated[Path | None, typer.Option(help="CA certificate of the issuer, if the system does not know it")]
 Out = Annotated[Path | None, typer.Option(help="Folder to write to; else the files are printed")]
 Files = dict[str, str]
+
+
+class Listener(StrEnum):
+    """How PostgreSQL is reached: by TLS, by TCP of any kind, by its Unix socket."""
+
+    hostssl = "hostssl"
+    host = "host"
+    local = "local"
+
+
 SECRETS: Final = frozenset({"watchword-oauth2.conf.ext"})
 """Files that may hold a client secret: nobody but their owner reads them."""
 
@@ -157,6 +170,41 @@ def _kafka_trust(ca: Path) -> str:
     """
     store = f'ssl.truststore.type="PEM" ssl.truststore.location="{_plain(str(ca.absolute()))}"'
     return f' unsecuredLoginStringClaim_sub="unused" {store}'
+
+
+@broker_config.command()
+def postgresql(
+    validator: Annotated[str, typer.Option(help="The validator module: a library's name, as in dynamic_library_path")],
+    scope: Annotated[
+        str, typer.Option(help="The scope that clients are told to ask for, and the validator must demand")
+    ],
+    role: Annotated[
+        list[str], typer.Option(help="CLIENT_ID=ROLE: who may log in as which database role; repeat it for each")
+    ],
+    listener: Annotated[Listener, typer.Option(help="The first word of the line in pg_hba.conf")] = Listener.hostssl,
+    issuer: Issuer = None,
+    out: Out = None,
+) -> None:
+    """OAuth logins for PostgreSQL 18. The validator module is not ours: it judges issuer, audience and scope."""
+    known = _plain(issuer or profile.load().issuer)
+    where = "all all" if listener is Listener.local else "all all all"
+    options = f'issuer="{known}" scope="{_plain(scope)}" validator="{_plain(validator)}" map="watchword"'
+    _deliver(
+        out,
+        {
+            "watchword_hba.conf": _text([f"{listener.value} {where} oauth {options}"]),
+            "watchword_ident.conf": _text([_postgresql_role(one) for one in role]),
+            "watchword.conf": _text([f"oauth_validator_libraries = '{_plain(validator)}'"]),
+        },
+    )
+
+
+def _postgresql_role(pair: str) -> str:
+    """To pg_ident.conf a leading slash is a regular expression, in quotes as well."""
+    client_id, _, role = pair.partition("=")
+    if client_id.startswith("/") or role.startswith("/"):
+        raise typer.BadParameter(f"{pair!r}: name one client id and one role")
+    return f'watchword "{_plain(client_id)}" "{_plain(role)}"'
 
 
 @broker_config.command()

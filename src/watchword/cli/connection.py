@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+import sys
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from watchword.server.http.door import WAITED
 
 HEAD_BYTES, HEAD_COUNT = 2_097_152, 1_000
 """Request line and headers together, and how many. Far above what the application takes (server/http/wire.py), so that
@@ -27,6 +31,9 @@ HEAD_SECONDS = 10.0
 """From the first byte of a request, or from the connection, to the end of its headers."""
 WATCH_SECONDS = 5.0
 """How often a connection is looked at: it outlives its limits by at most this."""
+_LAST_DATA_RECEIVED = 52
+"""Where `struct tcp_info` of Linux keeps the milliseconds since the last bytes came in; 4 bytes."""
+
 RESERVE = 100
 """Connections above the ceiling for those who ask whether we live: no answer would have us restarted in the storm."""
 SPREAD = (2, 12)
@@ -129,6 +136,8 @@ class Connection(HttpToolsProtocol):
     _deadline: float | None = None
     _head_size = 0
     _above = False
+    _waited: float | None = None
+    _read_before = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The handshake is over: the certificate is known for as long as the connection lives."""
@@ -164,6 +173,8 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             if self._above and not self._asks_for_health(data):
                 return self._turn_away()
+            if not self._read_before:
+                self._read_before, self._waited = True, _waited(self.transport)
             self._head_size += len(data)
             if self._head_size > HEAD_BYTES:
                 return self._refuse_head()
@@ -241,6 +252,9 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"] = self._root + path
         scope["path"] = self.root_path + _decoded(path)
         scope["query_string"] = query
+        if self._waited is not None:
+            scope[WAITED] = self._waited  # type: ignore[literal-required]
+            self._waited = None
 
     def on_response_complete(self) -> None:
         """Answered: the next request of this connection, or the wait for it."""
@@ -252,6 +266,18 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._deadline = self.loop.time() + self.timeout_keep_alive
+
+
+def _waited(transport: asyncio.Transport) -> float | None:
+    """Seconds that a new connection's first bytes lay in the kernel, or None where nobody says.
+
+    A loop that is busy accepts late (libuv: one connection a turn), and what waits there is in nobody's count.
+    """
+    own = transport.get_extra_info("socket") if sys.platform == "linux" else None
+    if own is None or own.family == socket.AF_UNIX:
+        return None
+    told = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
+    return int.from_bytes(told[_LAST_DATA_RECEIVED:], sys.byteorder) / 1_000
 
 
 def _decoded(path: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,17 +25,9 @@ NamePattern = Annotated[str | None, typer.Option(help="Such as sensor-{serial} [
 MaxDevices = Annotated[int | None, typer.Option(help="How many living devices it may have; 0: no limit")]
 ExpiresIn = Annotated[str | None, typer.Option(help="30d, 12h: from then on nobody enrols")]
 SecretLife = Annotated[str | None, typer.Option(help="How long their secrets live, such as 365d")]
-CertificateLife = Annotated[str | None, typer.Option(help="How long their certificates live [default: 90d]")]
 Bound = Annotated[bool | None, typer.Option("--require-bound/--no-require-bound", help="Only bound tokens for them")]
-Approval = Annotated[bool | None, typer.Option("--approval/--no-approval", help="Somebody says yes to each device")]
-WayIn = Annotated[list[str] | None, typer.Option("--way", help="code, initial_token, certificate or key; repeatable")]
-Expected = Annotated[
-    bool | None, typer.Option("--only-expected/--no-only-expected", help="Only serial numbers that were loaded")
-]
-Anchors = Annotated[Path | None, typer.Option(help="The manufacturer's authorities, PEM, for --way certificate")]
-SerialFrom = Annotated[
-    str | None,
-    typer.Option(help="Where its certificates name the device: subject_serial, common_name, san_dns or san_uri"),
+Codes = Annotated[
+    bool | None, typer.Option("--codes/--no-codes", help="Whether devices enrol themselves by code [default: yes]")
 ]
 
 
@@ -44,17 +35,14 @@ SerialFrom = Annotated[
 def create(
     name: str, grant: Grant = None, role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None,
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
-    secret_lifetime: SecretLife = None, certificate_lifetime: CertificateLife = None, require_bound: Bound = None,
-    approval: Approval = None, way: WayIn = None, only_expected: Expected = None, anchors: Anchors = None,
-    serial_from: SerialFrom = None, json: Json = False,
+    secret_lifetime: SecretLife = None, require_bound: Bound = None, codes: Codes = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
-        max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime,
-        certificate_lifetime=certificate_lifetime, require_bound=require_bound, approval=approval, way=way,
-        only_expected=only_expected, anchors=anchors, serial_from=serial_from,
+        max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
+        codes=codes,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -64,17 +52,14 @@ def update(
     group: str, rename: Annotated[str | None, typer.Option(help="Its new name")] = None, grant: Grant = None,
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
-    certificate_lifetime: CertificateLife = None, require_bound: Bound = None, approval: Approval = None,
-    way: WayIn = None, only_expected: Expected = None, anchors: Anchors = None, serial_from: SerialFrom = None,
-    json: Json = False,
+    require_bound: Bound = None, codes: Codes = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
-        max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime,
-        certificate_lifetime=certificate_lifetime, require_bound=require_bound, approval=approval, way=way,
-        only_expected=only_expected, anchors=anchors, serial_from=serial_from,
+        max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
+        codes=codes,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -108,6 +93,33 @@ def delete(group: str) -> None:
     say.done(f"deleted {group}")
 
 
+@enrolment.command("codes")
+def codes_(
+    group: str,
+    count: Annotated[int, typer.Option(help="How many codes")] = 1,
+    uses: Annotated[int, typer.Option(help="How many devices may enrol with each")] = 1,
+    expires_in: Annotated[int, typer.Option(help="Seconds until they expire")] = 7 * _DAY,
+    json: Json = False,
+) -> None:
+    """Make codes with which devices enrol; they are printed once."""
+    client = AdminClient()
+    body = {"count": count, "uses": uses, "expires_in": expires_in}
+    made = client.call("POST", f"/enrolment-groups/{group_id_of(client, group)}/codes", body)
+    if json:
+        say.data(made)
+        return
+    for code in made["codes"]:
+        say.out.print(code, markup=False)
+
+
+@enrolment.command("withdraw")
+def withdraw(group: str) -> None:
+    """Nobody enrols with any code of this group any more; devices that did stay."""
+    client = AdminClient()
+    client.call("DELETE", f"/enrolment-groups/{group_id_of(client, group)}/codes")
+    say.done(f"withdrew the codes of {group}")
+
+
 def group_id_of(client: AdminClient, group: str) -> str:
     """By name or id. Exits with 1 when there is none."""
     for known in client.items("/enrolment-groups"):
@@ -129,8 +141,7 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for option, member in (
         ("kind", "kind"), ("auth", "auth_methods"), ("role", "role_ids"), ("name_pattern", "name_pattern"),
-        ("require_bound", "require_bound"), ("approval", "approval"), ("way", "ways"),
-        ("only_expected", "only_expected"), ("serial_from", "serial_from"),
+        ("require_bound", "require_bound"),
     ):  # fmt: skip
         if given[option] is not None:
             body[member] = given[option]
@@ -142,19 +153,11 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
         body["max_devices"] = given["max_devices"] or None
     if given["expires"] is not None:
         body["expires_at"] = int(time.time()) + seconds(given["expires"], "--expires")
-    for life in ("secret_lifetime", "certificate_lifetime"):
-        if given[life] is not None:
-            body[life] = seconds(given[life], "--" + life.replace("_", "-"))
-    if given["anchors"] is not None:
-        body["anchors"] = _text_of(given["anchors"])
+    if given["secret_lifetime"] is not None:
+        body["secret_lifetime"] = seconds(given["secret_lifetime"], "--secret-lifetime")
+    if given["codes"] is not None:
+        body["ways"] = ["code"] if given["codes"] else []
     return body
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        say.fail(f"cannot read {path}", "name a file that holds certificates in PEM")
 
 
 def _pair(text: str) -> tuple[str, str]:

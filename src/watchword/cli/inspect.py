@@ -28,7 +28,7 @@ class Refusal(Struct, frozen=True):
 
 
 def inspect(
-    unverified_token: Annotated[str, typer.Argument(metavar="TOKEN", help="A JWT, or - for standard input")],
+    unverified_token: Annotated[str, typer.Argument(metavar="TOKEN", help="A JWT or a CWT, or - for standard input")],
     issuer: Annotated[str | None, typer.Option(help="Who must have issued it [default: yours]")] = None,
     audience: Annotated[str | None, typer.Option(help="Judge it as this API would [default: the token's own]")] = None,
     scope: Annotated[str | None, typer.Option(help="Scopes that the API needs, space-separated")] = None,
@@ -36,16 +36,14 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Decode, verify and explain a token; exit 1 when it would be refused, and by which rule."""
-    from watchword.jose import JoseError, decode_unverified
-    from watchword.jose.encoding import json_object
+    from watchword.jose import JoseError
 
     text = sys.stdin.read().strip() if unverified_token == "-" else unverified_token
     unverified_header: dict[str, Any] = {}
     unverified_claims: dict[str, Any] = {}
     wanted: dict[str, str] = {}
     try:
-        parts = decode_unverified(text)
-        unverified_header, unverified_claims = parts.unverified_header, json_object(parts.unverified_payload)
+        unverified_header, unverified_claims = _unverified_parts(text)
     except JoseError as error:
         refusal: Refusal | None = Refusal("shape", str(error), "an opaque token is judged by introspection")
     else:
@@ -65,6 +63,35 @@ def inspect(
     say.done("would be accepted")
 
 
+def _unverified_parts(unverified_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims; those of a CWT with the names that a JWT's have. Raises a `JoseError`."""
+    from watchword.jose import decode_unverified
+    from watchword.jose.cose import COSE_ALGORITHMS
+    from watchword.jose.cwt import looks_like_cwt, read_unverified_cwt
+    from watchword.jose.encoding import json_object
+
+    if not looks_like_cwt(unverified_token):
+        parts = decode_unverified(unverified_token)
+        return parts.unverified_header, json_object(parts.unverified_payload)
+    header, claims = read_unverified_cwt(unverified_token)
+    algorithm, kid = header.pop(1, None), header.pop(4, b"")
+    shown: dict[str, Any] = {"alg": COSE_ALGORITHMS.get(algorithm, algorithm), "kid": _shown(kid)}
+    shown |= {"typ" if key == 16 else str(key): _shown(value) for key, value in header.items()}
+    return shown, {name: _shown(value) for name, value in claims.items()}
+
+
+def _shown(value: object) -> Any:
+    """A value that JSON and a terminal can hold: bytes as text, or in hexadecimal where they are none."""
+    if isinstance(value, dict):
+        return {str(name): _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    if not isinstance(value, bytes):
+        return value
+    text = value.decode("ascii", "replace")
+    return text if text.isprintable() and text.isascii() else value.hex()
+
+
 def _wanted(issuer: str | None, audience: str | None, unverified_claims: dict[str, Any]) -> dict[str, str]:
     """What to judge by; where nobody says, the token's own words, which then prove nothing by themselves."""
     named, listed = unverified_claims.get("iss"), unverified_claims.get("aud")
@@ -82,7 +109,7 @@ def _judge(unverified_token: str, wanted: dict[str, str], scope: str | None, typ
         if not wanted[name]:
             return Refusal(claim, f"{claim} is missing or not a text", f"say what to expect with --{name}")
     try:
-        verifier = Verifier(wanted["issuer"], audience=wanted["audience"], typ={typ})
+        verifier = Verifier(wanted["issuer"], audience=wanted["audience"], typ={typ}, cwt=True)
     except ValueError as error:
         return Refusal("iss", f"{wanted['issuer']!r} cannot be an issuer: {error}", "name the issuer with --issuer")
     try:

@@ -13,12 +13,14 @@ from .api_names import api_id_of, details_types_of, grants_of
 from .certificates import read_certificates
 from .client_keys import keys, read_jwks
 from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
+from .limits import Rate, app_limit, read_rate
 from .say import members as _show
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
 app.add_typer(keys, name="keys")
 app.add_typer(identities, name="identities")
+app.command("limit")(app_limit)
 api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
@@ -78,6 +80,7 @@ def app_create(
     introspection_alg: Annotated[
         str | None, typer.Option(help="What signs introspection answers to it [default: RS256]")
     ] = None,
+    rate: Rate = None,
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
@@ -99,6 +102,8 @@ def app_create(
         body["introspection_signed_response_alg"] = introspection_alg
     if require_dpop:
         body["require_dpop"] = True
+    if rate is not None:
+        body["rate_limit"] = read_rate(rate)
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is not None:
@@ -196,7 +201,7 @@ def api_create(
     identifier: Annotated[str, typer.Argument(help="The audience, an absolute URI")],
     scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
     name: Annotated[str, typer.Option(help="For people")] = "",
-    format: Annotated[str, typer.Option(help="jwt or opaque")] = "jwt",
+    format: Annotated[str, typer.Option(help="jwt, opaque, or cwt for small devices")] = "jwt",
     algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
     type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
     lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,

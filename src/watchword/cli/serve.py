@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,6 +100,12 @@ def serve(
     ] = None,
     behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="TLS ends at a proxy before us")] = None,
     trusted_proxy: Annotated[list[str] | None, typer.Option(help="A proxy whose forwarded headers count")] = None,
+    coap: Annotated[
+        str | None, typer.Option(help="HOST:PORT for tokens over CoAP (RFC 9200), loopback; needs watchword[coap]")
+    ] = None,
+    coap_insecure: Annotated[
+        bool | None, typer.Option("--coap-insecure", help="--coap beyond loopback: readable there, secrets refused")
+    ] = None,
     debug: Annotated[bool | None, typer.Option("--debug", help="Log more; loopback only")] = None,
 ) -> None:
     """Run the server; an empty directory is initialised first."""
@@ -106,16 +113,20 @@ def serve(
         "host": host, "port": port, "workers": workers, "database_url": database, "public_url": public_url,
         "tls_cert": tls_cert, "tls_key": tls_key, "dev_tls": dev_tls, "behind_proxy": behind_proxy, "debug": debug,
         "client_ca": client_ca, "client_cert": client_cert, "client_cert_header": client_cert_header,
-        "mtls_url": mtls_url,
+        "mtls_url": mtls_url, "coap": coap, "coap_insecure": coap_insecure,
         "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
     }  # fmt: skip
     settings = _settings(flags)
+    if settings.coap and find_spec("aiocoap") is None:
+        say.fail("--coap needs aiocoap, which is not installed", "pip install 'watchword[server,coap]'")
     first = _initialise(settings)
     if first is not None:
         _show_admin(settings, first, False)
     if settings.dev_tls:
         settings = _with_development_ca(settings)
     say.done(f"serving {settings.base_url}/t/default with {settings.workers} worker(s)")
+    if settings.coap:
+        say.done(f"tokens over CoAP at coap://{settings.coap}/t/default/token")
     os.environ[INHERITED] = msgspec.json.encode(settings).decode()
     run(settings)
 

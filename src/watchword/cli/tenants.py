@@ -10,6 +10,7 @@ from . import say
 from .api_client import AdminClient
 from .certificates import anchors
 from .issuers import issuers
+from .limits import Rate, read_rate, shown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 tenant = typer.Typer(no_args_is_help=True, help="Tenants (from the default tenant).")
@@ -47,6 +48,7 @@ def tenant_update(
         str | None, typer.Option(help="The API that stands for the trust domain of transaction tokens")
     ] = None,
     transaction_lifetime: Annotated[int, typer.Option(help="Seconds that a transaction token lives")] = 120,
+    rate: Rate = None,
     json: Json = False,
 ) -> None:
     """Change a tenant. A profile is refused while applications would stop working under it, and each is named."""
@@ -59,10 +61,12 @@ def tenant_update(
         change["transaction_tokens"] = {
             "draft": transaction_tokens, "trust_domain": trust_domain, "lifetime": transaction_lifetime,
         }  # fmt: skip
+    if rate is not None:
+        change["rate_limit"] = read_rate(rate)
     changed = AdminClient().call("PATCH", f"/tenants/{slug}", change)
     if json:
         return say.data(changed)
-    say.done(f"{slug}: profile {changed['profile'] or 'none'}")
+    say.done(f"{slug}: profile {changed['profile'] or 'none'}, limit {shown(changed['rate_limit'])}")
     if (on := changed["transaction_tokens"]) is not None:
         say.done(f"{slug}: transaction tokens {on['draft']} for {on['trust_domain']}, {on['lifetime']} s")
 

@@ -16,6 +16,7 @@ from watchword.jose import (
     UnknownKey,
     check_claims,
 )
+from watchword.jose.cwt import looks_like_cwt, verify_cwt
 from watchword.resource.claims import Claims, read_claims
 from watchword.resource.errors import TokenInvalid
 from watchword.resource.introspection import Introspection, Introspector
@@ -43,6 +44,7 @@ class Issuer:
         metadata_keys: keys that came another way than over the network: only metadata that one of them signed
             (RFC 8414 section 2.1) says where keys and endpoints are.
         status_lists: look each JWT's revocation up in the list that it names.
+        cwt: take its CWTs (RFC 8392) as well as its JWTs: those of an API whose tokens are for small devices.
     """
 
     issuer: str
@@ -53,6 +55,7 @@ class Issuer:
     revocations: RevocationFeed | None = None
     metadata_keys: KeySet | None = None
     status_lists: StatusLists | None = None
+    cwt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,15 @@ class TrustedIssuer:
         self._gate = Gate(KeySet(()), algorithms=issuer.algorithms, typ=issuer.typ)
 
     def judge(self, unverified_token: str, keys: KeySet) -> Claims:
-        """Signature, then claims, of a JWT. Raises `TokenInvalid`, and `KeyMissing` of that kind."""
+        """Signature, then claims, of a JWT or a CWT. Raises `TokenInvalid`, and `KeyMissing` of that kind."""
         gate = self._gate
         if gate.keys is not keys:
             gate = self._gate = Gate(keys, algorithms=self.settings.algorithms, typ=self.settings.typ)
         try:
-            claims = gate.claims(unverified_token)
+            if self.settings.cwt and looks_like_cwt(unverified_token):
+                claims = verify_cwt(unverified_token, keys, self.settings.algorithms)
+            else:
+                claims = gate.claims(unverified_token)
         except UnknownKey as error:
             raise KeyMissing(error.rule) from None
         except JoseError as error:

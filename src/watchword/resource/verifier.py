@@ -6,10 +6,11 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, decode_unverified
 from watchword.jose.certificates import certificate_thumbprint
+from watchword.jose.cwt import looks_like_cwt, read_unverified_cwt
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
 from watchword.resource.dpop import Dpop, Possession, ShownProof
@@ -35,8 +36,9 @@ class Verifier:
         issuer: who may issue them: one, or a list of all that may. Each is a text, which is compared exactly
             with ``iss``, or an `Issuer` with settings of its own.
         audience: this API's name in ``aud``.
-        jwks_uri, algorithms, typ, introspection, revocations, status_lists: see `watchword.resource.issuer.Issuer`;
-            for the one issuer that is given as a text (``algorithms`` and ``typ``: for all that are).
+        jwks_uri, algorithms, typ, introspection, revocations, status_lists, cwt: see
+            `watchword.resource.issuer.Issuer`; for the one issuer that is given as a text (``algorithms``, ``typ``
+            and ``cwt``: for all that are).
         dpop: how tokens are taken that are bound to a key (RFC 9449): see `watchword.resource.dpop.Dpop`; None takes
             them with proofs for the audience's own address, and says so nowhere.
         require_bound: refuses bearer tokens: a token is bound to a DPoP key or to a certificate.
@@ -67,6 +69,7 @@ class Verifier:
         dpop: Dpop | None = None,
         require_bound: bool = False,
         status_lists: StatusLists | None = None,
+        cwt: bool = False,
         rules: Sequence[Rule] = (),
         leeway: float = 0,
         now: Callable[[], float] = time.time,
@@ -85,7 +88,7 @@ class Verifier:
             )
         listed = [
             one if isinstance(one, Issuer)
-            else Issuer(one, jwks_uri, algorithms, typ, introspection, revocations, status_lists=status_lists)
+            else Issuer(one, jwks_uri, algorithms, typ, introspection, revocations, status_lists=status_lists, cwt=cwt)
             for one in given
         ]  # fmt: skip
         around = Surroundings(audience, leeway, now, timeout, cool_down, outage, insecure_http, transport)
@@ -93,6 +96,8 @@ class Verifier:
         if not listed or len(self._trusted) != len(listed):
             raise ValueError("name each trusted issuer once, and at least one")
         asked = [one for one in self._trusted.values() if one.introspector is not None]
+        if asked and any(one.cwt for one in listed):
+            raise ValueError("a token without dots would be a CWT or opaque: give cwt or introspection, not both")
         if len(asked) > 1:
             raise ValueError("an opaque token names no issuer: only one of them can have introspection")
         feeds = [(one.issuer, one.revocations) for one in listed if one.revocations is not None]
@@ -198,7 +203,7 @@ class Verifier:
         if len(self._trusted) == 1:
             return self._trusted[self.issuer]
         try:
-            unverified_issuer = json_object(decode_unverified(unverified_token).unverified_payload).get("iss")
+            unverified_issuer = _unverified_claims(unverified_token).get("iss")
         except JoseError as error:
             raise TokenInvalid(error.rule) from None
         found = self._trusted.get(unverified_issuer) if isinstance(unverified_issuer, str) else None
@@ -263,6 +268,12 @@ class Verifier:
         for rule in self._rules:
             rule(claims)
         return claims
+
+
+def _unverified_claims(unverified_token: str) -> dict[str, Any]:
+    if looks_like_cwt(unverified_token):
+        return read_unverified_cwt(unverified_token)[1]
+    return json_object(decode_unverified(unverified_token).unverified_payload)
 
 
 def check_certificate(claims: Claims, certificate: bytes | None) -> None:

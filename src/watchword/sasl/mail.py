@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import imaplib
-import ipaddress
 import smtplib
 import socket
 import ssl
@@ -16,6 +15,7 @@ from watchword.sasl.client import MECHANISM, OAuthBearerClient
 from watchword.sasl.errors import SaslError
 from watchword.sasl.message import decode_line, encode_line
 from watchword.sasl.token import TokenSource
+from watchword.sasl.transport import is_local
 
 _CONTINUE = 334
 _SUCCEEDED = 235
@@ -71,10 +71,8 @@ def _line(client: OAuthBearerClient, unverified_challenge: bytes) -> str:
 
 
 def _check_tls(connected: socket.socket | None, insecure_plain: bool) -> None:
-    """RFC 7628 section 4: without TLS whoever listens has the token. Loopback has no listeners but root."""
+    """RFC 7628 section 4: without TLS whoever listens has the token."""
     if connected is None:
         raise ValueError("the connection is not open")
-    if insecure_plain or isinstance(connected, ssl.SSLSocket) or connected.family == socket.AF_UNIX:
-        return
-    if not ipaddress.ip_address(connected.getpeername()[0].partition("%")[0]).is_loopback:
+    if not (insecure_plain or isinstance(connected, ssl.SSLSocket) or is_local(connected)):
         raise ValueError("use TLS before logging in (IMAP4_SSL, SMTP_SSL or starttls): the token would travel in clear")

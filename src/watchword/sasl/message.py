@@ -84,9 +84,14 @@ def read_message(unverified: bytes) -> ClientMessage:
     return ClientMessage(authzid, scheme, token, texts.get("host"), texts.get("port"))
 
 
+def is_token(text: str) -> bool:
+    """Whether it has the characters of RFC 6750 section 2.1 only."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 def write_message(token: str, *, authzid: str = "", host: str | None = None, port: int | None = None) -> bytes:
     """The first message of a client. Raises ValueError for what cannot be said in it."""
-    if not _TOKEN.fullmatch(token):
+    if not is_token(token):
         raise ValueError("an access token has only the characters of RFC 6750 section 2.1")
     name = authzid.replace("=", "=3D").replace(",", "=2C")
     if authzid and not _SASLNAME.fullmatch(name.encode()):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
@@ -31,6 +32,7 @@ from .http.client_certificate import ClientCertificates
 from .http.door import Door, Shares
 from .http.dpop import Addresses
 from .http.front import Asgi, Front
+from .http.oauth.enrol import EnrolmentEndpoint
 from .http.oauth.forward_auth import ForwardAuthEndpoint
 from .http.oauth.introspect import TokenQuestions
 from .http.oauth.metadata import ClientCertificatePolicy, PublicDocuments
@@ -45,16 +47,20 @@ from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, FirstAdmin
 from .service.desk import Desk
 from .service.dry_run_identity import DryRunIdentity
+from .service.enrol_device import EnrolDevice
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
 from .service.prove_possession import ProvePossession
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
-from .services import STATUS_LISTS, Services, World, open_services
+from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused
 from .storage.transfer import Transfer
+
+if TYPE_CHECKING:
+    from .coap.listener import CoapListener
 
 
 def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
@@ -94,6 +100,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(),
+        *DeviceHandlers(desk, services.master.derive(BULK_SECRETS)).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {
@@ -112,6 +119,13 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         ForwardAuthEndpoint(ForwardAuth(services.view, services.tokens, services.world.clock), services.refusals),
         RegistrationEndpoint(
             services.view, desk, services.refusals, settings.body_timeout, settings.clock_tolerance, services.issuer_of
+        ),
+        EnrolmentEndpoint(
+            services.view,
+            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use, window),
+            services.refusals,
+            settings.body_timeout,
+            services.issuer_of,
         ),
         StatusListEndpoint(lists),
         mounted,
@@ -154,6 +168,23 @@ def appid(services: Services, desk: Desk, administration: Administration, base_p
     }
 
 
+async def listen_for_devices(services: Services) -> CoapListener | None:
+    """The CoAP endpoint, if there is to be one; aiocoap is imported then only. Raises `StartRefused`."""
+    address = services.settings.coap_address
+    if address is None:
+        return None
+    from .coap.listener import CoapListener
+    from .coap.token import TokenResource
+
+    resource = TokenResource(
+        services.view, services.issue, services.native, services.refusals, protected=services.settings.coap_protected
+    )
+    try:
+        return await CoapListener.start(resource, *address)
+    except OSError as error:
+        raise StartRefused(f"cannot listen for CoAP at {services.settings.coap}: {error}") from None
+
+
 class Application:
     """What uvicorn loads: opens the services when the server starts, lets go of them when it stops."""
 
@@ -186,10 +217,14 @@ class Application:
         self.services = await open_services(self._settings, self._world)
         self._front = build(self.services, self._lifespan)
         chores = asyncio.get_running_loop().create_task(self.services.housekeeping.run())
+        coap: CoapListener | None = None
         try:
+            coap = await listen_for_devices(self.services)
             yield self.services
         finally:
             chores.cancel()
+            if coap is not None:
+                await coap.close()
             await self.services.housekeeping.finish()
             await self.services.storage.close()
 

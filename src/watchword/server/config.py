@@ -79,6 +79,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Let `jwks_uri` name this machine, also over plain HTTP. For development, on loopback only."""
     fetch_ca_file: str = ""
     """Certificate authorities (PEM) to trust for `jwks_uri` in place of the system's."""
+    coap: str = ""
+    """HOST:PORT to give tokens at over CoAP (RFC 9200), on loopback or with `coap_insecure`; empty: not at all."""
+    coap_insecure: bool = False
+    """Let `coap` be on a network where others can read it, tokens too. Client secrets are refused there."""
     body_timeout: float = 10.0
     """Seconds that a request's body may take to arrive."""
     answer_within: float = 0.5
@@ -99,6 +103,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     def sqlite_path(self) -> Path | None:
         """The database file; None on PostgreSQL."""
         return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url.startswith("sqlite:") else None
+
+    @property
+    def coap_address(self) -> tuple[str, int] | None:
+        """Host and port of `coap`. Raises `SettingsError`."""
+        if not self.coap:
+            return None
+        host, _, port = self.coap.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+            raise SettingsError("WATCHWORD_COAP: use HOST:PORT, such as 127.0.0.1:5683 or [::1]:5683")
+        return host.strip("[]"), int(port)
+
+    @property
+    def coap_protected(self) -> bool:
+        """Whether nobody but this machine can read what passes."""
+        address = self.coap_address
+        return address is not None and address[0] in LOOPBACK
 
     def check(self) -> None:
         """Raises `SettingsError` for a combination that would not be safe or cannot work."""
@@ -130,6 +150,11 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "
                 "give --tls-cert and --tls-key, or --behind-proxy with --trusted-proxy"
+            )
+        if self.coap_address and not self.coap_protected and not self.coap_insecure:
+            raise SettingsError(
+                f"CoAP without DTLS or OSCORE is for loopback only, and {self.coap} is not: bind 127.0.0.1 behind a "
+                "DTLS proxy, or, on a network that is encrypted below, give --coap-insecure"
             )
         if self.audit_retention_days < 0:
             raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")

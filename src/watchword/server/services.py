@@ -23,6 +23,7 @@ from .service.client_keys import ClientKeys
 from .service.create_tenant import CreateTenant
 from .service.export_instance import ExportInstance
 from .service.group_commit import GroupCommit
+from .service.guesses import Guesses
 from .service.housekeeping import Housekeeping
 from .service.imported_secrets import ImportedSecrets
 from .service.introspect_token import IntrospectToken
@@ -31,6 +32,7 @@ from .service.issuer_keys import IssuerKeys
 from .service.key_schedule import KeySchedule
 from .service.prove_client import ProveClient
 from .service.prune_audit import PruneAudit
+from .service.rate_limits import RateLimits
 from .service.read_token import TokenReader
 from .service.refusals import Refusals
 from .service.revoke_token import RevokeToken
@@ -45,6 +47,7 @@ from .storage.open import Storage, check_master_key, open_storage
 from .storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
+BULK_SECRETS = b"watchword bulk secrets v1"
 NONCES = b"watchword dpop nonces v1"
 STATUS_LISTS = b"watchword status lists v1"
 
@@ -85,6 +88,7 @@ class Services(Struct, frozen=True, kw_only=True):
     export: ExportInstance
     housekeeping: Housekeeping
     pepper: bytes
+    uses: SecretUse
 
     def issuer_of(self, slug: str) -> str:
         """A tenant's issuer identifier."""
@@ -118,7 +122,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
-    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex())
+    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), Guesses(world.random_bytes(16)))
     uses = SecretUse(storage.store.save_secret_use)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
@@ -152,6 +156,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
     )
     statuses = StatusIndexes(master.derive(STATUS_LISTS), issuer_of, world.random_bytes)
+    limits = RateLimits(lambda: int.from_bytes(world.random_bytes(2)) / 65_536)
     return Services(
         settings=settings,
         world=world,
@@ -161,7 +166,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         commits=commits,
         refusals=refusals,
         proofs=proofs,
-        issue=IssueToken(view, commits, uses, prove, proofs, tokens, world.clock, world.random_bytes),
+        issue=IssueToken(view, commits, uses, prove, proofs, tokens, world.clock, world.random_bytes, limits),
         native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes, statuses)),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,
@@ -189,4 +194,5 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
             world.clock,
         ),
         pepper=pepper,
+        uses=uses,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from watchword.cli.connection import HEAD_BYTES, HEAD_COUNT, HEAD_SECONDS, WATCH_SECONDS, Connection
+from watchword.server.http.door import WAITED
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -31,7 +33,12 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
+        self.socket: socket.socket | None = None
         self.closed = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """A socket, where there is one."""
+        return self.socket if name == "socket" else default
 
     def write(self, data: Any) -> None:
         """Kept."""
@@ -361,3 +368,25 @@ async def test_health_above_the_ceiling() -> None:
 async def test_below_the_ceiling() -> None:
     """A ceiling of one would refuse the one."""
     assert await crowded(1).send(GET) == [ANSWER]
+
+
+async def test_how_long_a_connection_waited() -> None:
+    """A queue in the kernel is invisible to the door, which would let in everybody who is too late already."""
+    told: list[float | None] = []
+
+    async def app(scope: Message, receive: Any, send: Send) -> None:
+        told.append(scope.get(WAITED))
+        await answering(START, BODY)(scope, receive, send)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as calling,
+        listener.accept()[0] as accepted,
+    ):
+        calling.sendall(GET)
+        caller = Caller(app)
+        caller.wire.socket = accepted
+        await caller.send(GET, GET)
+    assert told[0] is not None
+    assert 0 <= told[0] < 60
+    assert told[1] is None

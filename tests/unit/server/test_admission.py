@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watchword.server.protocol.admission import FIRST, FLOOR, Admission
+from watchword.server.protocol.admission import A_QUEUE, FIRST, FLOOR, Admission
 
 WITHIN = 0.5
 
@@ -50,7 +50,7 @@ def test_leisure_does_not_count() -> None:
 
 
 def test_one_group_does_not_keep_out_another() -> None:
-    """RLM-008: one tenant's broken fleet would be every tenant's outage."""
+    """One tenant's broken fleet would be every tenant's outage."""
     share = Admission(WITHIN, first=90)
     assert fill(share, "noisy", 1_000) == 90
     assert fill(share, "quiet", 40) == 40
@@ -86,3 +86,28 @@ def test_those_who_are_refused_come_one_after_another() -> None:
     assert turns == sorted(turns)
     assert turns[-1] == pytest.approx(2.0)
     assert share.refused == 400
+
+
+def test_a_queue_before_the_door_is_refused_and_a_hiccup_is_not() -> None:
+    """What waits in the kernel is in no count: without this, all would be let in, and all be late."""
+    share = Admission(WITHIN)
+    assert [share.late(0.6) for _ in range(A_QUEUE)] == [False] * A_QUEUE
+    assert [share.late(0.6) for _ in range(3 * A_QUEUE)].count(True) == 3 * A_QUEUE // 2
+    assert not any(share.late(0.1) for _ in range(2 * A_QUEUE))
+    assert not share.late(5.0)
+
+
+def test_of_two_that_are_late_one_is_served() -> None:
+    """While more come than can even be refused, a hundred thousand devices were refused for minutes and few served."""
+    share = Admission(WITHIN)
+    refused = [share.late(9.0) for _ in range(10 * A_QUEUE)][A_QUEUE:]
+    assert refused[::2] != refused[1::2]
+    assert refused.count(True) == len(refused) // 2
+
+
+def test_what_is_spent_on_refusals_does_not_lower_the_limit() -> None:
+    """A second of nothing but refusals would leave the door closed after the queue has gone."""
+    share = Admission(WITHIN)
+    share.measure(100.0, full=False)
+    share.measure(100.5, full=False)
+    assert (share.limit, share.rate) == (FIRST, FIRST / WITHIN / 2)

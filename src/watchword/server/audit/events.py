@@ -333,6 +333,31 @@ class EnrolmentGroupUpdated(Event, frozen=True, kw_only=True):
     fields: tuple[str, ...]
 
 
+class EnrolmentCodesCreated(Event, frozen=True, kw_only=True):
+    """`count` codes were handed out, each for `uses` devices."""
+
+    group_id: str
+    count: int
+    uses: int
+    expires_at: int
+
+
+class EnrolmentCodesWithdrawn(Event, frozen=True, kw_only=True):
+    """Nobody enrols with any of these codes any more."""
+
+    group_id: str
+    count: int
+
+
+class DeviceEnrolled(Event, frozen=True, kw_only=True):
+    """A device enrolled itself; `ApplicationCreated` stands beside this."""
+
+    client_id: str
+    group_id: str
+    way: str
+    serial: str | None = None
+
+
 class EnrolmentGroupDeleted(Event, frozen=True, kw_only=True):
     """Nobody enrols through this group any more."""
 
@@ -345,6 +370,7 @@ AnyEvent = (
     | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
     | ApplicationQuarantined | ApplicationReleased
     | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
+    | EnrolmentCodesCreated | EnrolmentCodesWithdrawn | DeviceEnrolled
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
     | ClientKeyAdded | ClientKeyRemoved
     | IssuerTrusted | TrustedIssuerUpdated | IssuerDistrusted | IdentityRuleAdded | IdentityRuleRemoved

@@ -16,7 +16,7 @@ from ..service.view import TenantView, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Request, Route
 from .administrator import Administrators
-from .wire import MAX_BODY, Header, Headers, Receive, Scope, read_body
+from .wire import Header, Headers, Receive, Scope, read_body
 
 
 class Administration:
@@ -45,7 +45,7 @@ class Administration:
         )
 
     async def _body(self, headers: Headers, receive: Receive, route: Route) -> object:
-        raw = await read_body(receive, headers.content_length, MAX_BODY, self._timeout)
+        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
         if route.body is None:
             return None
         media = (headers.content_type or b"").partition(b";")[0].strip().lower()

@@ -17,6 +17,8 @@ from .wire import JSON, NO_STORE, Receive, Scope, Send, bodies_awaited, encode_j
 
 ADMIN_FIRST, ADMIN_FLOOR = 64, 16
 BUSY = "more is asked than can be answered in time; ask again after the seconds in Retry-After"
+WAITED = "watchword.waited"
+"""In the scope of a connection's first request: the seconds that it waited before we read it (`cli/connection.py`)."""
 _BODY = encode_json({"error": Unavailable.error, "error_description": BUSY})
 _HEADERS = [JSON, (b"content-length", b"%d" % len(_BODY)), *NO_STORE, (b"connection", b"close")]
 
@@ -74,6 +76,10 @@ class Door:
         if share is None:
             return await self._inside(scope, receive, send)
         if share.full(group) and self._still_full(share, group):
+            return await self._refuse(share, send)
+        waited = scope.get(WAITED)
+        if waited is not None and share.late(waited):
+            share.measure(self._monotonic(), full=False)
             return await self._refuse(share, send)
         share.enter(group)
         try:

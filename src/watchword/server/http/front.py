@@ -14,6 +14,7 @@ from ..protocol.errors import OAuthError, Unavailable
 from ..protocol.status_list import PATH as STATUS_LISTS
 from ..service.ports import StorageUnavailable
 from ..service.view import TenantView, View
+from .oauth.enrol import EnrolmentEndpoint
 from .oauth.forward_auth import ForwardAuthEndpoint
 from .oauth.introspect import TokenQuestions
 from .oauth.metadata import PublicDocuments
@@ -44,6 +45,7 @@ class Front:
         documents: PublicDocuments,
         forward_auth: ForwardAuthEndpoint,
         registration: RegistrationEndpoint,
+        enrolment: EnrolmentEndpoint,
         status_list: StatusListEndpoint,
         mounted: Mapping[str, Asgi],
         lifespan: Callable[[Receive, Send], Awaitable[None]],
@@ -53,13 +55,14 @@ class Front:
         self._posts: dict[str, Post] = {
             "token": token, "introspect": questions.introspect, "revoke": questions.revoke,
             "revocations": questions.revocations, "register": registration.register,
+            "enrol": enrolment,
         }  # fmt: skip
 
         async def metadata(tenant: TenantView, scope: Scope, send: Send) -> None:
             await documents.metadata(tenant, issuer_of(tenant.tenant.slug), scope, send)
 
         self._gets: dict[str, Get] = {
-            "jwks": documents.jwks, "forward-auth": forward_auth,
+            "jwks": documents.jwks, "cose-keys": documents.cose_keys, "forward-auth": forward_auth,
             _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
         }  # fmt: skip
         self._metadata, self._registration, self._status_list = metadata, registration, status_list

@@ -15,6 +15,8 @@ FLOOR, FIRST = 64, 1_024
 """Let in whatever was measured (a slow disk must not talk us down to nothing), and let in before anything was."""
 SHORTEST, LONGEST = 0.25, 1.0
 """Seconds of one measurement; an older one has idle time in it and is begun anew."""
+A_QUEUE = 32
+"""So many that came late one after another are a queue before the door; fewer are a hiccup, and are served."""
 
 
 class Admission:
@@ -24,13 +26,13 @@ class Admission:
     refuse others on their account would let anybody close the door with a few hundred half requests.
     """
 
-    __slots__ = ("_begun", "_done", "_floor", "_groups", "_idle", "_queue", "_within",
+    __slots__ = ("_begun", "_done", "_floor", "_groups", "_idle", "_late", "_queue", "_within",
                  "admitted", "in_flight", "limit", "rate", "refused")  # fmt: skip
 
     def __init__(self, within: float, *, first: int = FIRST, floor: int = FLOOR, idle: Callable[[], int] = int) -> None:
         self._within, self._floor, self._idle = within, floor, idle
         self._groups: dict[str, int] = {}
-        self._begun, self._done, self._queue = float("-inf"), 0, 0.0
+        self._begun, self._done, self._queue, self._late = float("-inf"), 0, 0.0, 0
         self.limit, self.rate = first, first / within
         self.in_flight = self.admitted = self.refused = 0
 
@@ -46,14 +48,32 @@ class Admission:
         own = groups.get(group, 0)
         return own >= max(1, self.limit // (len(groups) + (not own)))
 
-    def measure(self, now: float) -> None:
-        """To be called when it is full, and only then: what is answered at leisure says nothing of what could be."""
+    def late(self, waited: float) -> bool:
+        """Whether one has to be refused who waited so many seconds before he was seen at all.
+
+        What waits before the door is not in flight: the kernel keeps it for as long as we are busy with others. Of two
+        that are late one is let in all the same. To refuse a new connection costs half of what a token does, so who
+        refuses everybody while more come than he can refuse serves nobody.
+        """
+        if waited <= self._within:
+            self._late -= self._late > 0
+            return False
+        self._late += 1 if self._late < 2 * A_QUEUE else -1
+        return self._late > A_QUEUE and self._late % 2 == 0
+
+    def measure(self, now: float, *, full: bool = True) -> None:
+        """To be called when one has to be refused: what is answered at leisure says nothing of what could be.
+
+        Only who is full learns a limit. Who refuses what came late spends on refusals what he would answer with.
+        """
         past = now - self._begun
         if past < SHORTEST:
             return
         if past <= LONGEST:
-            self.rate = (self.admitted - self.in_flight - self._done) / past
-            self.limit = max(self._floor, int(self.rate * self._within))
+            found = (self.admitted - self.in_flight - self._done) / past
+            self.rate = found if full else (self.rate + found) / 2
+            if full:
+                self.limit = max(self._floor, int(found * self._within))
         self._begun, self._done = now, self.admitted - self.in_flight
 
     def enter(self, group: str) -> None:

@@ -8,6 +8,8 @@ OAuthError
 ├── InvalidScope            400 invalid_scope
 ├── InvalidTarget           400 invalid_target             (RFC 8707)
 ├── InvalidAuthorizationDetails  400 invalid_authorization_details  (RFC 9396)
+├── InvalidGrant            400 invalid_grant              (RFC 6749)
+├── EnrolmentRefused        409 enrolment_refused          (ours)
 ├── InvalidDpopProof        400 invalid_dpop_proof         (RFC 9449)
 │   └── UseDpopNonce        400 use_dpop_nonce, DPoP-Nonce
 ├── InvalidClientMetadata   400 invalid_client_metadata    (RFC 7591)
@@ -84,6 +86,27 @@ class InvalidAuthorizationDetails(OAuthError):
     """RFC 9396 section 5."""
 
     error = "invalid_authorization_details"
+
+
+class InvalidGrant(OAuthError):
+    """RFC 6749 section 5.2. One and the same text for unknown, used up, expired and withdrawn."""
+
+    error = "invalid_grant"
+
+    def __init__(
+        self,
+        public: str = "the code is not valid, or not any more: ask for a new one where you got it",
+        *,
+        detail: str = "",
+        rule: str = "code",
+    ) -> None:
+        super().__init__(public, detail=detail, rule=rule)
+
+
+class EnrolmentRefused(OAuthError):
+    """The code counts, and the group's policy does not let this device in."""
+
+    status, error = 409, "enrolment_refused"
 
 
 class InvalidDpopProof(OAuthError):

@@ -13,14 +13,14 @@ from ..registry.rate_limit import RateLimit
 
 LONGEST_WAIT = 24.0
 """Seconds. With its jitter it stays below what our own callers are patient for (`client/flow.py`, LONGEST_PAUSE)."""
-_ROUNDING = 1e-6
-"""Seconds: what sums of floats near the present differ by, and no request is refused for."""
+_ROUNDING = 1e-3
+"""Seconds: what long sums of floats near the present differ by, and no request is refused for. At most half a turn."""
 
 
 def wait(until: float, now: float, limit: RateLimit) -> float:
     """Seconds until one more fits within the limit; 0.0: it fits now."""
     over = until - now - (limit.burst - 1) / limit.per_second
-    return over if over > _ROUNDING else 0.0
+    return over if over > min(_ROUNDING, 0.5 / limit.per_second) else 0.0
 
 
 def spent(until: float, now: float, limit: RateLimit, count: int = 1) -> float:

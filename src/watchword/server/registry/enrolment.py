@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from msgspec import Struct
 
 from . import rules
 from .errors import Invalid
-from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, TrustAnchor
+from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
 
-Way = Literal["code", "initial_token", "certificate", "key"]
-"""A code printed on it, an initial access token (RFC 7591), its manufacturer's certificate, a key that is expected."""
-SerialSource = Literal["subject_serial", "common_name", "san_dns", "san_uri"]
-"""Where a manufacturer's certificate says which device it is."""
+Way = Literal["code"]
+"""A code that was printed on it, or that a batch of devices shares."""
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
     "client_secret_post",
     "client_secret_jwt",
     "private_key_jwt",
-    "tls_client_auth",
 )
-"""What a device can be given, or can bring: a secret, its own key, a certificate of the tenant's device CA."""
+"""What a device can be given, or can bring: a secret, or its own key."""
 MAX_DEVICES = 10_000_000
+MAX_CODES = 10_000
+"""Of one request."""
+MAX_USES = 1_000_000
+MAX_CODE_LIFE = 366 * 86_400
+REPEAT_WITHIN = 600
+"""Seconds in which a device that got no answer may ask for its secret again."""
 MAX_LIFE = 10 * 366 * 86_400
 MIN_LIFE = 60
 PLACEHOLDERS = ("{serial}", "{id}")
@@ -47,16 +50,9 @@ class EnrolmentGroup(Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
     """From then on nobody enrols; who did stays."""
     secret_lifetime: int | None = None
-    certificate_lifetime: int = 90 * 86_400
     require_bound: bool = False
-    approval: bool = False
-    """Whether an administrator says yes to each."""
     ways: tuple[Way, ...] = ("code",)
-    only_expected: bool = False
-    """Whether only serial numbers enrol that were loaded before: no way in of its own, for they are no secret."""
-    anchors: tuple[TrustAnchor, ...] = ()
-    """The manufacturer's authorities, for the way `certificate`."""
-    serial_from: SerialSource = "subject_serial"
+    """None: nobody enrols by itself, administrators put applications into it."""
     created_at: int
     version: int = 1
 
@@ -69,6 +65,32 @@ class EnrolmentGroup(Struct, frozen=True, kw_only=True):
         if "{serial}" in self.name_pattern and serial is None:
             raise Invalid("this group names its devices by serial number: send it", field="serial")
         return self.name_pattern.replace("{id}", client_id[:8]).replace("{serial}", serial or "")
+
+
+class EnrolmentCode(Struct, frozen=True, kw_only=True):
+    """Lets `uses_left` devices more into a group, each once. Times are seconds since the epoch."""
+
+    tenant_id: str
+    digest: str
+    """The code's HMAC: whoever has the database cannot make the code."""
+    group_id: str
+    uses_left: int
+    expires_at: int
+
+    def live(self, now: float) -> bool:
+        """Whether a device may still enrol with it."""
+        return self.uses_left > 0 and now < self.expires_at
+
+
+def check_codes(count: int, uses: int, expires_in: int) -> None:
+    """What may be asked for at once. Raises `Invalid`."""
+    for name, value, most in (
+        ("count", count, MAX_CODES),
+        ("uses", uses, MAX_USES),
+        ("expires_in", expires_in, MAX_CODE_LIFE),
+    ):
+        if not 1 <= value <= most:
+            raise Invalid(f"use 1 to {most}", field=name)
 
 
 def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) -> None:
@@ -87,8 +109,6 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) ->
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
     _check_lives(group)
-    if not group.ways:
-        raise Invalid(f"name one or more of {', '.join(get_args(Way))}", field="ways")
     rules.check_unique(group.ways, "ways")
 
 
@@ -99,8 +119,6 @@ def _check_methods(group: EnrolmentGroup) -> None:
 
 
 def _check_lives(group: EnrolmentGroup) -> None:
-    if not MIN_LIFE <= group.certificate_lifetime <= MAX_LIFE:
-        raise Invalid(f"use {MIN_LIFE} to {MAX_LIFE} seconds", field="certificate_lifetime")
     if group.secret_lifetime is None:
         return
     if not MIN_LIFE <= group.secret_lifetime <= MAX_LIFE:

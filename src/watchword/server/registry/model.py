@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from .rate_limit import RateLimit
 from .trusted_issuer import IdentityRule
 
 Kind = Literal["service", "job", "device"]
@@ -26,7 +27,8 @@ AuthMethod = Literal[
     "spiffe_jwt",
     "spiffe_x509",
 ]
-TokenFormat = Literal["jwt", "opaque"]
+TokenFormat = Literal["jwt", "opaque", "cwt"]
+"""A CWT (RFC 8392) is for small devices: binary, a third of a JWT's size."""
 SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 TokenType = Literal["at+jwt", "JWT"]
 ProfileName = Literal["", "fapi2"]
@@ -212,6 +214,8 @@ class Application(Struct, frozen=True, kw_only=True):
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
     labels: dict[str, str] = {}
+    rate_limit: RateLimit | None = None
+    """How many tokens it may be given; None: as many as it asks for."""
     registration: Registration | None = None
     """None for one that an administrator registered."""
     not_before_ms: int = 0
@@ -327,6 +331,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """What it refuses beyond what everybody does; see `registry/profiles.py`."""
     transaction_tokens: TransactionTokens | None = None
     """None: it knows nothing of them, and nobody can tell that this software does."""
+    rate_limit: RateLimit | None = None
+    """How many tokens its applications may be given together."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

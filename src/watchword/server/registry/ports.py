@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
+from .enrolment import EnrolmentCode
 from .model import Application
 
 T = TypeVar("T", bound=Struct)
@@ -72,3 +73,23 @@ class Fleet(FleetShelf, Protocol):
 
     async def replace(self, changes: Sequence[tuple[Application, Application]]) -> None:
         """Before and after, of what this transaction has found and locked."""
+
+
+class CodeShelf(Protocol):
+    """The codes with which devices enrol, to look at."""
+
+    async def get(self, tenant_id: str, digest: str) -> EnrolmentCode | None:
+        """By its HMAC, also one that is used up or expired; None when there is none, or when it was withdrawn."""
+
+
+class Codes(CodeShelf, Protocol):
+    """The codes with which devices enrol, to look at and to change."""
+
+    async def add(self, codes: Sequence[EnrolmentCode]) -> None:
+        """Insert."""
+
+    async def use(self, tenant_id: str, digest: str, now: int) -> bool:
+        """One use less; False when none is left or it has expired. One statement decides and counts."""
+
+    async def withdraw(self, tenant_id: str, group_id: str) -> int:
+        """All that there are of a group are gone; how many."""

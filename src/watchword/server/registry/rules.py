@@ -26,6 +26,8 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 KNOWN_GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+CWT_ALGORITHMS = ("ES256", "EdDSA")
+"""Decision 0048."""
 
 
 def check_slug(slug: str) -> None:
@@ -82,8 +84,10 @@ def check_token_settings(settings: TokenSettings) -> None:
     """Lifetime bounds; formats and algorithms are closed lists already."""
     if not MIN_LIFETIME <= settings.lifetime <= MAX_LIFETIME:
         raise Invalid(f"use {MIN_LIFETIME} to {MAX_LIFETIME} seconds", field="tokens.lifetime")
-    if settings.status_list and settings.format != "jwt":
-        raise Invalid("an opaque token is asked about; a status list is for JWTs", field="tokens.status_list")
+    if settings.status_list and settings.format == "opaque":
+        raise Invalid("an opaque token is asked about; a status list is for the others", field="tokens.status_list")
+    if settings.format == "cwt" and settings.algorithm not in CWT_ALGORITHMS:
+        raise Invalid(f"a CWT is signed with {' or '.join(CWT_ALGORITHMS)}", field="tokens.algorithm")
 
 
 def check_transaction_tokens(wanted: TransactionTokens) -> None:

@@ -11,6 +11,7 @@ from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
 from ..registry.client_keys import read_keys
 from ..registry.errors import Conflict
 from ..registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind, SigningAlgorithm
+from ..registry.rate_limit import RateLimit
 from ..registry.revocation import of_application
 from .client_key_changes import record_keys
 from .create_application import check_application
@@ -60,6 +61,7 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     require_dpop: bool | UnsetType = UNSET
     group_id: str | UnsetType | None = UNSET
     serial: str | UnsetType | None = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
 
 
 def given(change: Struct) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ..audit.events import TenantUpdated
 from ..registry.errors import Conflict
 from ..registry.model import Application, ProfileName, Tenant, TransactionTokens
 from ..registry.profiles import PROFILES, Profile, api_gap, application_gap
+from ..registry.rate_limit import RateLimit, check_rate_limit
 from ..registry.rules import check_transaction_tokens
 from .change_application import given
 from .desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
@@ -26,6 +27,7 @@ class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     profile: ProfileName | UnsetType = UNSET
     transaction_tokens: TransactionTokens | UnsetType | None = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
 
 
 async def update_tenant(
@@ -45,6 +47,7 @@ async def update_tenant(
         fields = changed_fields(before, after)
         if not fields:
             return before
+        check_rate_limit(after.rate_limit, "rate_limit")
         if "profile" in fields:
             await _check_profile(tx, after)
         if after.transaction_tokens is not None and "transaction_tokens" in fields:

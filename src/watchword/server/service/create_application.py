@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationCreated, SecretCreated
-from ..registry import client_keys, identity_rules, rules
-from ..registry.errors import Conflict, Invalid
+from ..registry import application_rules, client_keys
+from ..registry.errors import Invalid
 from ..registry.model import (
     CLIENT_CREDENTIALS,
     SECRET_METHODS,
@@ -20,12 +20,11 @@ from ..registry.model import (
     Kind,
     Secret,
     SigningAlgorithm,
-    Tenant,
 )
-from ..registry.profiles import PROFILES, application_gap
+from ..registry.rate_limit import RateLimit
 from ..registry.secret_text import digest
 from .client_key_changes import record_keys
-from .desk import EVERYTHING, Caller, Desk, apis_of, found, issuers_of, roles_of
+from .desk import Caller, Desk, surroundings_of
 from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .imported_secrets import check_imported_digest
 from .membership import settle
@@ -65,6 +64,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     may_act: str | None = None
     group_id: str | None = None
     serial: str | None = None
+    rate_limit: RateLimit | None = None
 
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
@@ -93,6 +93,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         may_act=wanted.may_act,
         group_id=wanted.group_id,
         serial=wanted.serial,
+        rate_limit=wanted.rate_limit,
         grants=wanted.grants,
         role_ids=wanted.role_ids,
         default_api_id=wanted.default_api_id,
@@ -160,42 +161,5 @@ def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tup
 
 
 async def check_application(tx: Transaction, application: Application) -> None:
-    """Every rule on the final state, whatever verb led to it."""
-    rules.check_name(application.name)
-    rules.check_text(application.description, "description")
-    rules.check_client_id(application.client_id)
-    rules.check_grant_types(application.grant_types)
-    client_keys.check_credentials(application)
-    if application.identities:
-        trusted = await issuers_of(tx, application.tenant_id)
-        identity_rules.check_rules(application.identities, trusted, application.auth_method)
-    rules.check_labels(application.labels, "labels")
-    apis = await apis_of(tx, application.tenant_id)
-    rules.check_grants(application.grants, apis, "grants")
-    rules.check_exchange(application, apis)
-    if application.default_api_id is not None and application.default_api_id not in apis:
-        raise Invalid("there is no such API", field="default_api_id")
-    rules.check_unique(application.role_ids, "role_ids")
-    known = await roles_of(tx, application.tenant_id)
-    for role_id in application.role_ids:
-        if role_id not in known:
-            raise Invalid(f"there is no role {role_id!r}", field="role_ids")
-    await _check_signed_answers(tx, application)
-    if len({secret.id for secret in application.secrets}) != len(application.secrets):
-        raise Conflict("two secrets have one id")
-    tenant: Tenant = found(await tx.tenants.get("", application.tenant_id), "tenant")
-    gap = application_gap(PROFILES[tenant.profile], application) if application.enabled else ""
-    if gap:
-        raise Invalid(f"the profile {tenant.profile} of this tenant refuses {gap}", field="auth_method")
-
-
-async def _check_signed_answers(tx: Transaction, application: Application) -> None:
-    algorithm = application.introspection_signed_response_alg
-    if algorithm is None:
-        return
-    keys = await tx.keys.page(application.tenant_id, None, EVERYTHING)
-    if not any(key.algorithm == algorithm and key.state == "active" for key in keys):
-        raise Invalid(
-            f"no {algorithm} key is in use here: an API whose tokens are signed with it brings one",
-            field="introspection_signed_response_alg",
-        )
+    """Every rule on the final state, whatever verb led to it. Raises `Invalid`, `Conflict`."""
+    application_rules.check_application(application, await surroundings_of(tx, application.tenant_id))

@@ -6,17 +6,16 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
 from ..audit.events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
-from ..registry.certificates import MAX_ANCHORS, read_anchors
-from ..registry.enrolment import METHODS, EnrolmentGroup, SerialSource, Way, check_group
-from ..registry.errors import Conflict, Invalid
-from ..registry.model import AuthMethod, Grant, Kind, TrustAnchor
+from ..registry.enrolment import METHODS, EnrolmentGroup, Way, check_group
+from ..registry.errors import Conflict
+from ..registry.model import AuthMethod, Grant, Kind
 from .change_application import given
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
 from .ports import Transaction
 
 
 class NewEnrolmentGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said of one; `anchors` is PEM, all other members are those of `EnrolmentGroup`."""
+    """What may be said of one; see `EnrolmentGroup`."""
 
     name: str
     kind: Kind = "device"
@@ -28,13 +27,8 @@ class NewEnrolmentGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_devices: int | None = None
     expires_at: int | None = None
     secret_lifetime: int | None = None
-    certificate_lifetime: int = 90 * 86_400
     require_bound: bool = False
-    approval: bool = False
     ways: tuple[Way, ...] = ("code",)
-    only_expected: bool = False
-    anchors: str = ""
-    serial_from: SerialSource = "subject_serial"
 
 
 class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,20 +44,14 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_devices: int | UnsetType | None = UNSET
     expires_at: int | UnsetType | None = UNSET
     secret_lifetime: int | UnsetType | None = UNSET
-    certificate_lifetime: int | UnsetType = UNSET
     require_bound: bool | UnsetType = UNSET
-    approval: bool | UnsetType = UNSET
     ways: tuple[Way, ...] | UnsetType = UNSET
-    only_expected: bool | UnsetType = UNSET
-    anchors: str | UnsetType = UNSET
-    serial_from: SerialSource | UnsetType = UNSET
 
 
 async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmentGroup) -> EnrolmentGroup:
     """Raises `Invalid`, and `Conflict` where the name is taken."""
     now = int(desk.clock())
-    fields = {**asdict(wanted), "anchors": _anchors(wanted.anchors, now)}
-    group = EnrolmentGroup(tenant_id=caller.tenant_id, group_id=desk.new_id(), created_at=now, **fields)
+    group = EnrolmentGroup(tenant_id=caller.tenant_id, group_id=desk.new_id(), created_at=now, **asdict(wanted))
     async with desk.store.transaction() as tx:
         await _check(tx, group)
         await tx.enrolment_groups.add(group)
@@ -77,8 +65,6 @@ async def update_enrolment_group(
 ) -> EnrolmentGroup:
     """Judged on its final state, for whoever enrols from now on. Raises a `RegistryError`."""
     fields = given(change)
-    if "anchors" in fields:
-        fields["anchors"] = _anchors(fields["anchors"], int(desk.clock()))
     async with desk.store.transaction() as tx:
         before: EnrolmentGroup = found(await tx.enrolment_groups.get(caller.tenant_id, group_id), "enrolment group")
         check_version(before, expected)
@@ -104,18 +90,10 @@ async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expe
                 f"{devices[group_id]} devices are in it: move them to another group or delete them; "
                 "or set expires_at, so that nobody enrols any more"
             )
+        await tx.codes.withdraw(caller.tenant_id, group_id)
         await tx.enrolment_groups.remove(replace(before, version=before.version + 1))
         tx.record(caller.tenant_id, EnrolmentGroupDeleted(group_id=group_id, **desk.said(caller)))
 
 
 async def _check(tx: Transaction, group: EnrolmentGroup) -> None:
     check_group(group, await apis_of(tx, group.tenant_id), set(await roles_of(tx, group.tenant_id)))
-
-
-def _anchors(pem: str, now: int) -> tuple[TrustAnchor, ...]:
-    if not pem:
-        return ()
-    anchors = read_anchors(pem, now)
-    if len(anchors) > MAX_ANCHORS:
-        raise Invalid(f"a group has at most {MAX_ANCHORS} authorities", field="anchors")
-    return anchors

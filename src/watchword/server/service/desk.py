@@ -9,8 +9,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
-from ..registry.model import Api, Application, Role, Secret
+from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.secret_text import digest, generate
 from ..registry.trusted_issuer import TrustedIssuer
 from .client_keys import sealed_place
@@ -51,9 +52,9 @@ class Desk(Struct, frozen=True):
             "request_id": caller.request_id,
         }
 
-    def new_secret(self, expires_at: int | None = None) -> tuple[Secret, str]:
-        """A secret to keep and its text, which is shown once."""
-        text = generate(self.random_bytes(32))
+    def new_secret(self, expires_at: int | None = None, made_of: bytes | None = None) -> tuple[Secret, str]:
+        """A secret to keep and its text, which is shown once. `made_of`: 32 bytes that nobody else can know."""
+        text = generate(self.random_bytes(32) if made_of is None else made_of)
         kept = Secret(
             id=self.new_id(),
             digest=digest(self.pepper, text.encode()),
@@ -80,9 +81,19 @@ async def issuers_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Tr
     return {issuer.issuer_id: issuer for issuer in await tx.issuers.page(tenant_id, None, EVERYTHING)}
 
 
-async def roles_of(tx: Transaction, tenant_id: str) -> dict[str, Role]:
+async def roles_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Role]:
     """All roles of a tenant by id."""
     return {role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)}
+
+
+async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroundings:
+    """What applications of a tenant are judged by."""
+    tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
+    keys = await tx.keys.page(tenant_id, None, EVERYTHING)
+    signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")
+    return Surroundings(
+        tenant, await apis_of(tx, tenant_id), await roles_of(tx, tenant_id), await issuers_of(tx, tenant_id), signs
+    )
 
 
 def found(record: Any, what: str) -> Any:

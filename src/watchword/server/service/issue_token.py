@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from ...jose import Signer
+from ...jose import PrivateKey, Signer
+from ...jose.cose_signing import CwtSigner
+from ...jose.cwt import cwt_text
 from ..audit.events import TokenIssued
 from ..protocol import access as rules
 from ..protocol.access import Access, Transaction
@@ -26,6 +28,7 @@ from .authenticate_client import used_before
 from .group_commit import GroupCommit
 from .ports import OpaqueRow, Replayed, StorageUnavailable
 from .prove_client import Client, ProveClient
+from .rate_limits import RateLimits
 from .read_token import TokenReader
 from .secret_use import SecretUse
 from .status_indexes import StatusIndexes
@@ -103,28 +106,31 @@ class IssueToken:
         tokens: TokenReader,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        limits: RateLimits,
     ) -> None:
         self._view, self._commits, self._uses, self._prove, self._proofs = view, commits, uses, prove, proofs
-        self._tokens, self._clock, self._random = tokens, clock, random_bytes
+        self._tokens, self._clock, self._random, self._limits = tokens, clock, random_bytes, limits
 
     async def __call__(self, slug: str, request: TokenRequest, surface: Surface) -> Issued:
         """The token, recorded durably. Raises `OAuthError`; `Unavailable` when the database is away."""
         try:
-            for _ in range(_ATTEMPTS):
-                issued = await self._attempt(slug, request, surface)
+            for attempt in range(_ATTEMPTS):
+                issued = await self._attempt(slug, request, surface, attempt == 0)
                 if issued is not None:
                     return issued
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
         raise Unavailable("the registry is changing too fast; try again")
 
-    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface) -> Issued | None:
+    async def _attempt(self, slug: str, request: TokenRequest, surface: Surface, first: bool) -> Issued | None:
         now = self._clock()
         tenant = await self._view.tenant(slug)
         if tenant is None:
             raise Unavailable("the tenant was deleted meanwhile")
         client = await self._prove(tenant, request.unverified_credentials, now)
         standing = client.standing
+        if first and (standing.application.rate_limit is not None or tenant.tenant.rate_limit is not None):
+            self._limits.spend(tenant.tenant, standing.application, now)
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
         if surface.grant is not None and (request.exchange is not None or request.details):
@@ -231,7 +237,7 @@ class Surface(Struct, frozen=True):
 def rfc9068_mint(
     issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes], statuses: StatusIndexes
 ) -> Mint:
-    """The native form: a JWT as RFC 9068 has it, or an opaque token, as the API wants; or a transaction token."""
+    """The native form: a JWT as RFC 9068 has it, a CWT or an opaque token, as the API wants; or a transaction token."""
 
     def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
         if access.transaction is not None:
@@ -239,6 +245,9 @@ def rfc9068_mint(
         settings = access.settings
         status = statuses.next(tenant, settings.algorithm, now) if settings.status_list else None
         claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti, status)
+        if settings.format == "cwt":
+            raw = cwt_signer(tenant, settings.algorithm).sign(to_builtins(claims))
+            return Minted(cwt_text(raw), jti, access.audience, claims.scope, claims.exp)
         payload = encode(claims)
         if settings.format == "jwt":
             token, row = (
@@ -266,12 +275,26 @@ def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Si
     name = f"signer {algorithm} {typ} {header}" if header else f"signer {algorithm} {typ}"
     found = tenant.derived.get(name)
     if found is None:
-        key = tenant.signing.get(algorithm)
-        if key is None:
-            raise Unavailable(
-                "no signing key is active",
-                detail=f"tenant {tenant.tenant.slug} has no {algorithm} key",
-            )
-        found = tenant.derived[name] = Signer(key, typ=typ, header=header)
+        found = tenant.derived[name] = Signer(_active_key(tenant, algorithm), typ=typ, header=header)
     assert isinstance(found, Signer)
     return found
+
+
+def cwt_signer(tenant: TenantView, algorithm: str) -> CwtSigner:
+    """The same for CWTs."""
+    name = f"signer {algorithm} cwt"
+    found = tenant.derived.get(name)
+    if found is None:
+        found = tenant.derived[name] = CwtSigner(_active_key(tenant, algorithm))
+    assert isinstance(found, CwtSigner)
+    return found
+
+
+def _active_key(tenant: TenantView, algorithm: str) -> PrivateKey:
+    key = tenant.signing.get(algorithm)
+    if key is None:
+        raise Unavailable(
+            "no signing key is active",
+            detail=f"tenant {tenant.tenant.slug} has no {algorithm} key",
+        )
+    return key

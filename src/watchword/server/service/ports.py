@@ -14,7 +14,7 @@ from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Collection, Fleet, FleetShelf, Shelf
+from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -168,6 +168,10 @@ class Transaction(Protocol):
         """Records of one kind."""
 
     @property
+    def codes(self) -> Codes:
+        """With which devices enrol."""
+
+    @property
     def fleet(self) -> Fleet:
         """Applications by the thousand."""
 
@@ -180,8 +184,10 @@ class Transaction(Protocol):
     async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
         """Whose claim it is: the client id, None when nobody has it."""
 
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
-        """One place more in an enrolment group; False when `limit` are taken. One statement counts and compares."""
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
+        """So many places more in an enrolment group; False, and none taken, when that would be more than `limit`.
+
+        One statement counts and compares."""
 
     async def leave_place(self, tenant_id: str, group_id: str) -> None:
         """Give one back."""
@@ -241,6 +247,10 @@ class Snapshot(Protocol):
 
     async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
         """How many applications are in each of these enrolment groups; empty ones are absent."""
+
+    @property
+    def codes(self) -> CodeShelf:
+        """With which devices enrol."""
 
     @property
     def fleet(self) -> FleetShelf:

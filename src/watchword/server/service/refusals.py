@@ -13,7 +13,8 @@ import structlog
 from msgspec import Struct
 
 from ..audit.events import Event, RequestsRefused
-from ..protocol.errors import OAuthError
+from ..protocol.errors import InvalidClient, OAuthError, SlowDown
+from .guesses import Guesses
 
 _MAX_KINDS = 1_000
 _log: Any = structlog.get_logger("watchword.refusals")
@@ -28,8 +29,8 @@ class _Sum(Struct):
 class Refusals:
     """One object per worker."""
 
-    def __init__(self, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
-        self._clock, self._new_id = clock, new_id
+    def __init__(self, clock: Callable[[], float], new_id: Callable[[], str], guesses: Guesses) -> None:
+        self._clock, self._new_id, self._guesses = clock, new_id, guesses
         self._sums: dict[tuple[str, str, str], _Sum] = {}
         self.total = 0
 
@@ -40,11 +41,18 @@ class Refusals:
         peer: tuple[str, int] | None,
         unverified_client_id: str,
         request_id: str,
-    ) -> str:
-        """Count one refusal and write one log line; the id that joins it with the answer, new if none was sent."""
+    ) -> tuple[OAuthError, str]:
+        """Count one refusal and write one log line.
+
+        Returns what to answer, which for a source that keeps failing is `SlowDown`, and the id that joins the line
+        with the answer, new if none was sent.
+        """
         request_id = request_id or self._new_id()
         source = peer[0] if peer else "unknown"
         now = self._clock()
+        if isinstance(error, InvalidClient):
+            seconds = self._guesses.failed(unverified_client_id, source, now)
+            error = SlowDown(seconds, rule="wrong credentials") if seconds else error
         self.total += 1
         what = f"{error.error} ({error.rule})" if error.rule else error.error
         key = (slug, what, source)
@@ -59,7 +67,7 @@ class Refusals:
             "request refused", tenant=slug, error=error.error, status=error.status, why=error.detail or error.public,
             source=source, unverified_client_id=printable(unverified_client_id), request_id=request_id,
         )  # fmt: skip
-        return request_id
+        return error, request_id
 
     def take(self) -> list[tuple[str, Event]]:
         """The sums since the last call, as events by tenant slug."""

@@ -102,8 +102,8 @@ class View:
 
     async def start(self) -> None:
         """Begin at the feed's present end."""
-        self.seq = await self._reader.newest_change()
         self._fresh_at = self._monotonic()
+        self.seq = await self._reader.newest_change()
 
     def knows(self, unverified_slug: str) -> bool:
         """Whether a tenant of that slug was met and has not changed since. Nobody is asked."""
@@ -179,13 +179,27 @@ class View:
                 del self._tenants[slug]
 
     async def refresh(self) -> None:
-        """Read the feed; after a long silence forget everything, for the feed itself is pruned."""
-        if self._monotonic() - self._fresh_at > FORGET_AFTER:
-            self._tenants.clear()
-            self.seq = await self._reader.newest_change()
+        """Read the feed to its end, which a reading of bounded length may not reach at once.
+
+        After a long silence, or where the feed has a gap, everything is forgotten, for the feed itself is pruned. What
+        is read is as old as the beginning of the reading.
+        """
+        began = self._monotonic()
+        if began - self._fresh_at > FORGET_AFTER:
+            await self._begin_anew()
         else:
-            self.heed(await self._reader.changes(self.seq))
-        self._fresh_at = self._monotonic()
+            while changes := await self._reader.changes(self.seq):
+                if changes[0].seq > self.seq + 1:
+                    await self._begin_anew()
+                else:
+                    self.heed(changes)
+        self._fresh_at = began
+
+    async def _begin_anew(self) -> None:
+        """The place in the feed first: what is loaded after it cannot be older."""
+        self.seq = await self._reader.newest_change()
+        self._forgotten += 1
+        self._tenants.clear()
 
     async def must_be_fresh(self) -> None:
         """Raises `StorageUnavailable` unless the feed was read within the last second."""

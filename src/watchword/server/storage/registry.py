@@ -23,13 +23,14 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
-from ..registry.enrolment import EnrolmentGroup
+from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup
 from ..registry.errors import Conflict
 from ..registry.model import Api, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change, StorageUnavailable
 from . import schema
+from .codes import Codes
 from .failures import PATIENCE, told_apart
 from .fleet import Applications, Fleet
 from .table import Table
@@ -52,6 +53,7 @@ class RegistryTransaction:
         self.tenants = Table(self, schema.tenant, Tenant, lambda r: ("", r.tenant_id, r.slug))
         self.applications = Applications(self)
         self.fleet = Fleet(self)
+        self.codes = Codes(self)
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(
@@ -125,15 +127,17 @@ class RegistryTransaction:
         rows = await self.run(query)
         return str(rows[0][0]) if rows else None
 
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None) -> bool:
+    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
         """One atomic statement counts and compares."""
+        if limit is not None and count > limit:
+            return False
         insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
         t = schema.place
-        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=1)
+        statement = insert(t).values(tenant_id=tenant_id, group_id=group_id, taken=count)
         statement = statement.on_conflict_do_update(
             index_elements=["tenant_id", "group_id"],
-            set_={"taken": t.c.taken + 1},
-            where=t.c.taken < limit if limit is not None else None,
+            set_={"taken": t.c.taken + count},
+            where=t.c.taken + count <= limit if limit is not None else None,
         )
         return bool(await self.count(statement))
 
@@ -189,17 +193,19 @@ class RegistryTransaction:
 
 def _together(feed: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """The entries of one transaction, its applications by the hundred: a fleet's change is read in one go."""
-    entries: list[tuple[str, str, str]] = []
     applications: dict[str, list[str]] = {}
+    others: list[tuple[str, str, str]] = []
     for tenant_id, kind, ref in feed:
         if kind == "application":
             applications.setdefault(tenant_id, []).append(ref)
         else:
-            entries.append((tenant_id, kind, ref))
-    for tenant_id, refs in applications.items():
-        for start in range(0, len(refs), _IDS_AN_ENTRY):
-            entries.append((tenant_id, "application", "\n".join(refs[start : start + _IDS_AN_ENTRY])))
-    return entries
+            others.append((tenant_id, kind, ref))
+    many = [
+        (tenant_id, "application", "\n".join(refs[start : start + _IDS_AN_ENTRY]))
+        for tenant_id, refs in applications.items()
+        for start in range(0, len(refs), _IDS_AN_ENTRY)
+    ]
+    return [*many, *others]
 
 
 class RegistryStore:
@@ -301,6 +307,7 @@ class RegistryStore:
             sa.delete(schema.status_entry).where(schema.status_entry.c.expires_at < int(now)),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
+            sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

@@ -68,6 +68,17 @@ place = sa.Table(
     sa.Column("taken", sa.Integer, nullable=False),
 )
 """How many living applications are in an enrolment group."""
+enrolment_code = sa.Table(
+    "enrolment_code",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("group_id", sa.Text, nullable=False),
+    sa.Column("uses_left", sa.Integer, nullable=False),
+    sa.Column("expires_at", _big, nullable=False, index=True),
+    sa.Index("enrolment_code_by_group", "tenant_id", "group_id"),
+)
+"""What lets devices into an enrolment group, by its HMAC."""
 application_tag = sa.Table(
     "application_tag",
     metadata,

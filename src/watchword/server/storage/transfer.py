@@ -30,6 +30,7 @@ MOVES = (
     schema.claim,
     schema.enrolment_group,
     schema.place,
+    schema.enrolment_code,
     schema.application_tag,
     schema.trusted_issuer,
     schema.secret_use,

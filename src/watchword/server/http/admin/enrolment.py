@@ -14,6 +14,7 @@ from ...service.define_enrolment_group import (
     update_enrolment_group,
 )
 from ...service.desk import Desk, found
+from ...service.enrolment_codes import NewEnrolmentCodes, create_enrolment_codes, withdraw_enrolment_codes
 from . import shapes
 from .pages import LIST, Pages
 from .routes import Reply, Request, Route
@@ -36,15 +37,18 @@ class EnrolmentGroupShape(Struct, frozen=True, kw_only=True):
     devices: int
     expires_at: int | None
     secret_lifetime: int | None
-    certificate_lifetime: int
     require_bound: bool
-    approval: bool
     ways: tuple[str, ...]
-    only_expected: bool
-    anchors: list[shapes.AnchorShape]
-    serial_from: str
     created_at: int
     version: int
+
+
+class NewCodesShape(Struct, frozen=True, kw_only=True):
+    """Codes with which devices enrol, each `uses` times until `expires_at`; shown once."""
+
+    codes: list[str]
+    uses: int
+    expires_at: int
 
 
 def group_shape(g: EnrolmentGroup, devices: int) -> EnrolmentGroupShape:
@@ -52,9 +56,7 @@ def group_shape(g: EnrolmentGroup, devices: int) -> EnrolmentGroupShape:
     return EnrolmentGroupShape(
         group_id=g.group_id, name=g.name, kind=g.kind, auth_methods=g.auth_methods, grants=g.grants,
         role_ids=g.role_ids, labels=g.labels, name_pattern=g.name_pattern, max_devices=g.max_devices, devices=devices,
-        expires_at=g.expires_at, secret_lifetime=g.secret_lifetime, certificate_lifetime=g.certificate_lifetime,
-        require_bound=g.require_bound, approval=g.approval, ways=g.ways, only_expected=g.only_expected,
-        anchors=[shapes.anchor_shape(anchor) for anchor in g.anchors], serial_from=g.serial_from,
+        expires_at=g.expires_at, secret_lifetime=g.secret_lifetime, require_bound=g.require_bound, ways=g.ways,
         created_at=g.created_at, version=g.version,
     )  # fmt: skip
 
@@ -74,6 +76,8 @@ class EnrolmentHandlers:
             Route(method="GET", path=one, scope="applications:read", summary="Show an enrolment group", handler=self.show_group, reply=EnrolmentGroupShape),
             Route(method="PATCH", path=one, scope="applications:write", summary="Change an enrolment group", handler=self.update_group, body=EnrolmentGroupChange, reply=EnrolmentGroupShape),
             Route(method="DELETE", path=one, scope="applications:write", summary="Delete an enrolment group that has no devices", handler=self.delete_group, status=204),
+            Route(method="POST", path=f"{one}/codes", scope="applications:write", summary="Make codes with which devices enrol; they are shown once", handler=self.create_codes, body=NewEnrolmentCodes, reply=NewCodesShape, status=201),
+            Route(method="DELETE", path=f"{one}/codes", scope="applications:write", summary="Withdraw all codes of an enrolment group", handler=self.withdraw_codes, status=204),
         ]  # fmt: skip
 
     async def list_groups(self, request: Request) -> Reply:
@@ -103,6 +107,18 @@ class EnrolmentHandlers:
     async def delete_group(self, request: Request) -> Reply:
         """204."""
         await delete_enrolment_group(self._desk, request.caller, request.path["group_id"], request.expected)
+        return Reply(status=204)
+
+    async def create_codes(self, request: Request) -> Reply:
+        """201 with the codes."""
+        codes, expires_at = await create_enrolment_codes(
+            self._desk, request.caller, request.path["group_id"], request.body
+        )
+        return Reply(NewCodesShape(codes=codes, uses=request.body.uses, expires_at=expires_at), 201)
+
+    async def withdraw_codes(self, request: Request) -> Reply:
+        """204."""
+        await withdraw_enrolment_codes(self._desk, request.caller, request.path["group_id"])
         return Reply(status=204)
 
     async def _shown(self, request: Request, g: EnrolmentGroup) -> Reply:

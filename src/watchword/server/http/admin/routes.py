@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from ...service.desk import Caller
+from ..wire import MAX_BODY
 from .problems import Problem
 
 
@@ -47,6 +48,7 @@ class Route(Struct, frozen=True, kw_only=True):
     status: int = 200
     query: tuple[str, ...] = ()
     default_tenant_only: bool = False
+    max_body: int = MAX_BODY
 
 
 class Table:

@@ -25,6 +25,7 @@ from ...registry.model import (
     TrustAnchor,
 )
 from ...registry.model import Secret as KeptSecret
+from ...registry.rate_limit import RateLimit
 from ...registry.trusted_issuer import IdentityRule, TrustedIssuer
 
 
@@ -71,6 +72,7 @@ class ApplicationShape(Struct, frozen=True, kw_only=True):
     details_types: tuple[str, ...]
     exchange_from: tuple[str, ...]
     may_act: str | None
+    rate_limit: RateLimit | None
     created_at: int
     version: int
 
@@ -138,6 +140,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     enabled: bool
     profile: str
     transaction_tokens: TransactionTokens | None
+    rate_limit: RateLimit | None
     created_at: int
     version: int
 
@@ -224,6 +227,7 @@ def application_fields(a: Application, used: Mapping[str, int]) -> dict[str, obj
         "identities": a.identities,
         "introspection_signed_response_alg": a.introspection_signed_response_alg,
         "details_types": a.details_types, "exchange_from": a.exchange_from, "may_act": a.may_act,
+        "rate_limit": a.rate_limit,
         "created_at": a.created_at, "version": a.version,
     }  # fmt: skip
 
@@ -271,6 +275,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "enabled": t.enabled,
         "profile": t.profile,
         "transaction_tokens": t.transaction_tokens,
+        "rate_limit": t.rate_limit,
         "created_at": t.created_at,
         "version": t.version,
     }

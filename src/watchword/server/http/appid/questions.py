@@ -54,8 +54,8 @@ class AppIdQuestions:
             caller = await self._who(tenant, read_credentials(headers, form))
             payload = await work(tenant, caller, form, request_id)
         except OAuthError as error:
-            self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)
+            told, _ = self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)
             used = authorization is not None
-            await answer_error(send, error, used_authorization=used, request_id=request_id)
+            await answer_error(send, told, used_authorization=used, request_id=request_id)
             return
         await answer(send, 200, payload)

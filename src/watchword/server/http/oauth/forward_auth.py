@@ -54,7 +54,7 @@ class ForwardAuthEndpoint:
         except (InvalidToken, InsufficientScope) as error:
             request_id = headers.request_id
             if not isinstance(error, TokenMissing):
-                request_id = self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)
+                _, request_id = self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)
             await _refuse(send, error, wanted, request_id)
             return
         fields: tuple[Header, ...] = (

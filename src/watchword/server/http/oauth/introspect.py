@@ -172,10 +172,10 @@ class TokenQuestions:
             reply = await work(tenant, asked)
         except OAuthError as error:
             mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
-            request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
+            told, request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
             await answer_error(
                 send,
-                mended,
+                told,
                 used_authorization=authorization is not None,
                 request_id=request_id,
             )

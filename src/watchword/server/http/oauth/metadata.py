@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ....jose import Signer
+from ....jose.cose_signing import cose_key_set
 from ....jose.dpop import PROOF_ALGORITHMS
 from ...protocol.client_auth import METHODS, SIGNING_ALGORITHMS
 from ...protocol.grants import GRANTS
@@ -25,6 +26,7 @@ class ClientCertificatePolicy(Struct, frozen=True):
     issuer_of: Callable[[str], str] | None = None
 
 
+COSE_KEY_SET: Header = (b"content-type", b"application/cose-key-set")
 SIGNED_WITH = "ES256"
 """Every tenant has a key for it, and every client that verifies JWTs knows it."""
 TRANSACTION_TOKENS = "watchword_transaction_tokens"
@@ -64,6 +66,7 @@ def metadata(
         "token_endpoint": f"{issuer}/token",
         "jwks_uri": f"{issuer}/jwks",
         "registration_endpoint": f"{issuer}/register",
+        "enrolment_endpoint": f"{issuer}/enrol",
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
         "response_types_supported": [],
@@ -126,6 +129,14 @@ class PublicDocuments:
         assert isinstance(found, bytes)
         await self.answer(scope, send, found)
 
+    async def cose_keys(self, tenant: TenantView, scope: Scope, send: Send) -> None:
+        """The keys that verify CWTs, for APIs that read CBOR and no JSON (RFC 9052 section 7)."""
+        found = tenant.derived.get("cose keys")
+        if found is None:
+            found = tenant.derived["cose keys"] = cose_key_set(tenant.published)
+        assert isinstance(found, bytes)
+        await self.answer(scope, send, found, content=COSE_KEY_SET)
+
     async def metadata(self, tenant: TenantView, issuer: str, scope: Scope, send: Send) -> None:
         """RFC 8414 section 3; signed once for each view of the tenant, so anew when its keys change."""
         found = tenant.derived.get("metadata")
@@ -140,11 +151,11 @@ class PublicDocuments:
         assert isinstance(found, Document)
         await self.answer(scope, send, found.body, found.etag)
 
-    async def answer(self, scope: Scope, send: Send, body: bytes, etag: bytes = b"") -> None:
+    async def answer(self, scope: Scope, send: Send, body: bytes, etag: bytes = b"", content: Header = JSON) -> None:
         """With an ETag, so that a poll costs 304 and no body; HEAD has no body either."""
         etag = etag or _strong(body)
         headers: tuple[Header, ...] = (
-            JSON,
+            content,
             (b"cache-control", b"public, max-age=%d" % self._max_age),
             (b"etag", etag),
             *SECURITY,

@@ -98,7 +98,7 @@ class RegistrationEndpoint:
         self, slug: str, scope: Scope, send: Send, error: OAuthError, request_id: str, used: bool
     ) -> None:
         mended = InvalidClientMetadata(error.public) if isinstance(error, TooLarge) else error
-        request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
+        _, request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
         if not isinstance(mended, InvalidToken):
             await answer_error(send, mended, used_authorization=False, request_id=request_id)
             return

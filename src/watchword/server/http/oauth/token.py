@@ -77,10 +77,10 @@ class TokenEndpoint:
                 request = replace(request, proof=proof_of(headers, scope, self._addresses))
             issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:
-            request_id = self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
+            told, request_id = self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
             await answer_error(
                 send,
-                error,
+                told,
                 used_authorization=authorization is not None,
                 request_id=request_id,
             )

@@ -36,7 +36,7 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
         raise InvalidTarget("nobody administers Watchword for somebody else")
     settings = shared_settings(targets)
     if exchange.requested_token_type == JWT and settings.format != "jwt":
-        raise InvalidRequest("this API's tokens are opaque: ask for requested_token_type access_token")
+        raise InvalidRequest("this API's tokens are not JWTs: ask for requested_token_type access_token")
     act = acting(application, subject)
     available: frozenset[str] = frozenset().union(*(standing.granted[api.api_id] for api in targets))
     return Access(

@@ -1,0 +1,152 @@
+"""A device enrols itself: what it may say, and what its group makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from ...jose import Algorithm, JoseError, check_claims, verify_signature
+from ..registry.client_keys import ALGORITHMS, key_set, read_keys
+from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
+from ..registry.model import SECRET_METHODS, Application, AuthMethod
+from .errors import EnrolmentRefused, InvalidRequest
+from .proof_jwt import Window, check_life
+
+_MEMBERS: Final = frozenset({"code", "enrolment_id", "serial", "jwks", "proof"})
+_MAX_CODE: Final = 128
+_MAX_ID: Final = 128
+_MAX_SERIAL: Final = 64
+_MAX_PROOF: Final = 12_288
+PROOF: Final = "enrolment+jwt"
+"""The `typ` of the JWT by which a device shows that its key is its own."""
+_ALGORITHMS: Final = [Algorithm(name) for name in ALGORITHMS]
+
+
+class EnrolmentRequest(Struct, frozen=True, kw_only=True):
+    """After reading; whether the code counts is another question. A proof comes with `jwks`, and only with it."""
+
+    unverified_code: str
+    enrolment_id: str
+    """By which the device's repeats are known: of its own choice, and best a random one that nobody sees."""
+    serial: str | None = None
+    jwks: dict[str, Any] | None = None
+    unverified_proof: str = ""
+
+    def __repr__(self) -> str:
+        return f"EnrolmentRequest(serial={self.serial!r})"
+
+
+def read_enrolment(unverified: Mapping[str, Any]) -> EnrolmentRequest:
+    """Raises `InvalidRequest`; unknown members too, so that nobody believes to have got what nobody read."""
+    if unknown := sorted(unverified.keys() - _MEMBERS):
+        raise InvalidRequest(f"{unknown[0][:40]!r} is none of {', '.join(sorted(_MEMBERS))}: leave it out")
+    jwks = unverified.get("jwks")
+    if "jwks" in unverified and not isinstance(jwks, dict):
+        raise InvalidRequest('jwks is a JWK set with the one public key of the device: {"keys": [...]}')
+    if ("jwks" in unverified) != ("proof" in unverified):
+        raise InvalidRequest(f"jwks and proof go together: a JWT of typ {PROOF}, signed with that key")
+    return EnrolmentRequest(
+        unverified_code=_text(unverified, "code", _MAX_CODE),
+        enrolment_id=_text(unverified, "enrolment_id", _MAX_ID),
+        serial=_text(unverified, "serial", _MAX_SERIAL) if "serial" in unverified else None,
+        jwks=jwks,
+        unverified_proof=_text(unverified, "proof", _MAX_PROOF) if "proof" in unverified else "",
+    )
+
+
+def _text(unverified: Mapping[str, Any], name: str, limit: int) -> str:
+    value = unverified.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= limit or not value.isprintable():
+        raise InvalidRequest(f"send {name}, a text of 1 to {limit} printable characters")
+    return value
+
+
+def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: Window) -> None:
+    """The key that a device brings is its own: it signed its enrolment id, for this issuer, just now.
+
+    No mark makes the proof good for one use only: again, with the code, it is a repeat, and gets what is public.
+    Raises `InvalidRequest`; `Invalid` for the key itself.
+    """
+    if wanted.jwks is None:
+        return
+    keys = key_set(read_keys(wanted.jwks, 0))
+    try:
+        verified = verify_signature(
+            wanted.unverified_proof, keys, algorithms=_ALGORITHMS, typ={PROOF}, kid_required=False, max_size=_MAX_PROOF
+        )
+        check_claims(verified.claims, issuer=wanted.enrolment_id, audience=issuer, now=now, leeway=window.leeway)
+        check_life(verified.claims, now, window)
+    except JoseError as error:
+        raise InvalidRequest(
+            f"the proof is refused: {error.rule}; it has typ {PROOF}, iss the enrolment_id, aud {issuer}, and exp",
+            rule="proof",
+        ) from None
+
+
+def check_open(group: EnrolmentGroup | None, way: Way, now: float) -> EnrolmentGroup:
+    """The group, while devices enrol through it in this way. Raises `EnrolmentRefused`."""
+    if group is None or not group.open(now) or way not in group.ways:
+        raise EnrolmentRefused("nobody enrols in this group any more: ask its administrator", rule="closed")
+    return group
+
+
+def admitted(group: EnrolmentGroup, wanted: EnrolmentRequest, client_id: str, now: int) -> Application:
+    """What the device becomes, all of it by the group's policy; a secret is still to be made.
+
+    Raises `EnrolmentRefused` for a key where secrets are given and the other way round; `Invalid` for the key itself.
+    """
+    keys = read_keys(wanted.jwks, now) if wanted.jwks is not None else ()
+    if len(keys) > 1:
+        raise InvalidRequest("jwks has the one public key of the device, no more")
+    return Application(
+        tenant_id=group.tenant_id,
+        client_id=client_id,
+        name=group.device_name(wanted.serial, client_id),
+        kind=group.kind,
+        auth_method=_method(group, wanted),
+        keys=keys,
+        require_bound=group.require_bound,
+        grants=group.grants,
+        role_ids=group.role_ids,
+        labels=group.labels,
+        group_id=group.group_id,
+        serial=wanted.serial,
+        created_at=now,
+    )
+
+
+def _method(group: EnrolmentGroup, wanted: EnrolmentRequest) -> AuthMethod:
+    if wanted.jwks is not None:
+        if "private_key_jwt" not in group.auth_methods:
+            raise EnrolmentRefused("devices of this group bring no key: leave out jwks", rule="method")
+        return "private_key_jwt"
+    for method in group.auth_methods:
+        if method in SECRET_METHODS:
+            return method
+    raise EnrolmentRefused("devices of this group bring a key of their own: send jwks", rule="method")
+
+
+def check_repeat(before: Application, wanted: EnrolmentRequest, now: float, *, secret_was_used: bool) -> None:
+    """Whether a device that enrolled may be answered again: the same device, and nothing that it could have used.
+
+    Raises `EnrolmentRefused`.
+    """
+    if not before.active:
+        raise EnrolmentRefused("this device was disabled: ask its administrator", rule="disabled")
+    if wanted.serial != before.serial:
+        raise EnrolmentRefused("it enrolled with another serial number: send the same request again", rule="repeat")
+    if wanted.jwks is not None:
+        brought = read_keys(wanted.jwks, 0)
+        if [key.jwk for key in brought] != [key.jwk for key in before.keys]:
+            raise EnrolmentRefused("it enrolled with another key: keys are changed by an administrator", rule="repeat")
+        return
+    if before.auth_method not in SECRET_METHODS:
+        raise EnrolmentRefused("it enrolled with a key of its own: send the same request again", rule="repeat")
+    if secret_was_used or len(before.secrets) != 1 or now >= before.created_at + REPEAT_WITHIN:
+        raise EnrolmentRefused(
+            f"its secret is given again only unused and within {REPEAT_WITHIN} s: an administrator rotates it, "
+            "or deletes the device and gives it a new code",
+            rule="repeat",
+        )
