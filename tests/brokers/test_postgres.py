@@ -331,7 +331,8 @@ def test_a_stranger_gets_nothing(wrong: str, postgres: Postgres, issuer: Issuer)
         return AccessToken(issuer.token(postgres.app), 0)
 
     use_tokens(source, issuer=issuer.url, client_id=postgres.app.client_id)
-    other = {"issuer": {"oauth_issuer": "https://id.example/t/acme"}, "client_id": {"oauth_client_id": "unknown"}}
+    known = {"oauth_issuer": "https://id.example/t/acme/.well-known/openid-configuration"}
+    other = {"issuer": known, "client_id": {"oauth_client_id": "unknown"}}
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(**postgres.options(postgres.app) | other[wrong])
     assert not asked

@@ -132,3 +132,18 @@ async def test_a_disabled_device(tmp_path: Path) -> None:
         await running.call("PATCH", f"/applications/{members[24]}", {"enabled": False})
         answer = await endpoint(running).render(message(members))
         assert str(answer.code).startswith("4.01")
+
+
+async def test_limits_hold_over_coap_too(tmp_path: Path) -> None:
+    """A limit that ends where HTTP ends is none: 4.29 (RFC 8516) with Max-Age, for tokens and for wrong guesses."""
+    async with instance(tmp_path) as running:
+        members = await device(running)
+        limit = {"rate_limit": {"per_second": 1.0, "burst": 2}}
+        changed = await running.call("PATCH", f"/applications/{members[24]}", limit)
+        assert changed.status_code == 200, changed.text
+        resource = endpoint(running)
+        answers = [await resource.render(message(members)) for _ in range(4)]
+        assert {str(answer.code)[:4] for answer in answers} == {"2.01", "4.29"}
+        assert answers[-1].opt.max_age >= 1
+        wrong = [await resource.render(message({**members, 25: b"wrong"})) for _ in range(40)]
+        assert [str(wrong[n].code)[:4] for n in (0, -1)] == ["4.01", "4.29"]

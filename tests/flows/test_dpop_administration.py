@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import httpx
 import pytest
 from tests.support.instance import ADMIN_API, BASE, ISSUER, Instance, credentials_of, instance, node
 from tests.support.proofs import proof_of
+from tests.support.served import serving, watchword
 
 from watchword.client import ClientCredentials, DpopKey
 from watchword.jose import Algorithm, PrivateKey
@@ -202,3 +205,30 @@ async def test_our_own_client(tmp_path: Path) -> None:
         )  # fmt: skip
         for _ in range(2):
             assert (await ww.http.get(APIS, auth=auth)).status_code == 200
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """An operator whose application has to be bound would have no command line; a wrong key would be a traceback."""
+    key = tmp_path / "operator.key"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)], check=True)
+    key.chmod(0o600)
+    with serving(tmp_path, WATCHWORD_DPOP_NONCE="true") as base:
+        made = watchword(
+            tmp_path, "app", "create", "operator", "--require-dpop", "--grant", f"{ADMIN_API}=apis:read", "--json"
+        )
+        assert made.returncode == 0, made.stderr
+        app = json.loads(made.stdout)
+        known = {
+            "WATCHWORD_ISSUER": f"{base}/t/default", "WATCHWORD_CLIENT_ID": app["client_id"],
+            "WATCHWORD_CLIENT_SECRET": app["client_secret"],
+        }  # fmt: skip
+        bound = {**known, "WATCHWORD_DPOP_KEY_FILE": str(key)}
+        assert watchword(tmp_path, "api", "list", **known).returncode == 1
+        listed = watchword(tmp_path, "api", "list", "--json", **bound)
+        assert listed.returncode == 0, listed.stderr
+        assert ADMIN_API in listed.stdout
+        for wrong in ("nothing.key", "profile.toml"):
+            said = watchword(tmp_path, "api", "list", **{**bound, "WATCHWORD_DPOP_KEY_FILE": str(tmp_path / wrong)})
+            assert said.returncode == 1
+            assert "no DPoP key" in said.stderr
+            assert "Traceback" not in said.stderr

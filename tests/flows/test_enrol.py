@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 from tests.support.instance import ISSUER, Instance, credentials_of, instance
 
-from watchword.jose import Algorithm, PrivateKey
+from watchword.jose import Algorithm, PrivateKey, Signer
+from watchword.server.protocol.enrolment import PROOF
 from watchword.server.registry.secret_text import ENROLMENT_PREFIX, well_formed
 from watchword.server.storage import schema
 
@@ -147,23 +149,45 @@ async def test_a_secret_is_not_given_again_later(ww: Instance) -> None:
     assert (await ww.token(credentials_of(first))).status_code == 200
 
 
+def keyed(ww: Instance, key: PrivateKey, typ: str = PROOF, **claims: Any) -> dict[str, Any]:
+    """What a device sends that brings a key."""
+    said = {"iss": "device-1", "aud": ISSUER, "iat": int(ww.clock.now), "exp": int(ww.clock.now) + 60, **claims}
+    return {"jwks": {"keys": [key.public.to_jwk()]}, "proof": Signer(key, typ).sign(json.dumps(said).encode())}
+
+
 async def test_a_device_with_a_key_gets_no_secret(ww: Instance) -> None:
     """Its key would not be the only thing that proves it, or another device's key would take its place."""
     key = PrivateKey.generate(Algorithm.ES256)
-    jwks = {"keys": [key.public.to_jwk()]}
     (code,) = await codes(ww, await group(ww, auth_methods=["private_key_jwt"]))
     assert (await enrol(ww, code)).status_code == 409
-    assert (await enrol(ww, code, jwks={"keys": [key.public.to_jwk()] * 2})).status_code == 400
-    made = await enrol(ww, code, jwks=jwks)
+    made = await enrol(ww, code, **keyed(ww, key))
     assert made.status_code == 201, made.text
     assert "client_secret" not in made.json()
     assert made.json()["token_endpoint_auth_method"] == "private_key_jwt"
     ww.clock.now += 100_000
-    again = await enrol(ww, code, jwks=jwks)
+    again = await enrol(ww, code, **keyed(ww, key))
     assert (again.status_code, again.json()["client_id"]) == (200, made.json()["client_id"])
-    other = {"keys": [PrivateKey.generate(Algorithm.ES256).public.to_jwk()]}
-    assert (await enrol(ww, code, jwks=other)).status_code == 409
+    assert (await enrol(ww, code, **keyed(ww, PrivateKey.generate(Algorithm.ES256)))).status_code == 409
     assert (await enrol(ww, code)).status_code == 409
+    secrets_only = await group(ww, name="other", grants=[], auth_methods=["client_secret_post"])
+    assert (await enrol(ww, (await codes(ww, secrets_only))[0], **keyed(ww, key))).status_code == 409
+
+
+async def test_a_key_is_only_taken_from_who_has_it(tmp_path: Path) -> None:
+    """A device would be known by a key that somebody else holds, and its requests be answered for that one."""
+    async with instance(tmp_path) as ww:
+        key, other = PrivateKey.generate(Algorithm.ES256), PrivateKey.generate(Algorithm.ES256)
+        (code,) = await codes(ww, await group(ww))
+        good, now = keyed(ww, key), int(ww.clock.now)
+        for wrong in (
+            keyed(ww, key, typ="JWT"), keyed(ww, key, iss="device-2"), keyed(ww, key, aud="https://elsewhere.example"),
+            keyed(ww, key, exp=now - 100), keyed(ww, key, exp=now + 100_000), {**keyed(ww, other), "jwks": good["jwks"]},
+            {"jwks": good["jwks"]}, {"proof": good["proof"]}, {**good, "proof": "x.y.z"},
+            {**good, "jwks": {"keys": [key.public.to_jwk(), other.public.to_jwk()]}},
+        ):  # fmt: skip
+            assert (await enrol(ww, code, **wrong)).json()["error"] == "invalid_request"
+        assert await uses_left(ww) == [1]
+        assert (await enrol(ww, code, **good)).status_code == 201
 
 
 async def test_codes_end(ww: Instance) -> None:
@@ -221,7 +245,7 @@ async def test_what_is_no_key_uses_nothing_up(tmp_path: Path, jwks: Any) -> None
     """A device whose key is broken would use up the code of the one that replaces it."""
     async with instance(tmp_path) as ww:
         (code,) = await codes(ww, await group(ww))
-        assert (await enrol(ww, code, jwks=jwks)).status_code == 400
+        assert (await enrol(ww, code, jwks=jwks, proof="x.y.z")).status_code == 400
         assert await uses_left(ww) == [1]
 
 

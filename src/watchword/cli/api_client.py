@@ -17,13 +17,15 @@ ADMIN_API = "urn:watchword:admin"
 class AdminClient:
     """Calls `/api/v1` of the profile's issuer."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float = 10) -> None:
         known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
         certificate = known.certificate()
-        auth = ClientCredentials(known.issuer, known.client_id, certificate or known.secret(), resource=ADMIN_API)
+        auth = ClientCredentials(
+            known.issuer, known.client_id, certificate or known.secret(), resource=ADMIN_API, dpop=known.dpop()
+        )
         trust = certificate.ssl_context() if certificate is not None else True
-        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=10, verify=trust)
+        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         """The answer's JSON. Exits with 1 and the problem's own words."""

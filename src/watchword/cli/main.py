@@ -9,6 +9,7 @@ from .audit import audit
 from .broker_auth import broker_auth
 from .broker_config import broker_config
 from .demo import demo
+from .devices import device
 from .doctor import doctor
 from .enrolment import enrolment
 from .export import key_export
@@ -51,6 +52,7 @@ for name, group in (
     ("profile", profiles),
     ("registration", registration),
     ("enrolment", enrolment),
+    ("device", device),
 ):
     cli.add_typer(group, name=name)
 

@@ -12,7 +12,8 @@ One file, mode 0600. What `init` writes at its top is the profile ``default``; o
     client_id = "..."
     client_secret_file = "/run/secrets/nightly"
 
-In place of a secret, `client_certificate_file` and `client_key_file` (PEM) prove it by mutual TLS.
+In place of a secret, `client_certificate_file` and `client_key_file` (PEM) prove it by mutual TLS;
+`dpop_key_file` (PEM) binds the tokens of administrative verbs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watchword.client import ClientCertificate, Secret, SecretMissing, from_file
+from watchword.client import ClientCertificate, DpopKey, Secret, SecretMissing, from_file
 from watchword.client.sources import SYSTEMD_NAME, SecretSource
 
 from .say import fail, misuse
@@ -34,6 +35,7 @@ from .say import fail, misuse
 DEFAULT = "default"
 _FIELDS = (
     "issuer", "client_id", "client_secret", "client_secret_file", "client_certificate_file", "client_key_file",
+    "dpop_key_file",
 )  # fmt: skip
 
 
@@ -46,6 +48,7 @@ class Profile(Struct, frozen=True):
     client_secret_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
+    dpop_key_file: str = ""
 
     def __repr__(self) -> str:
         return f"Profile({self.issuer!r}, {self.client_id!r}, ...)"
@@ -62,6 +65,17 @@ class Profile(Struct, frozen=True):
         if not self.client_certificate_file:
             return None
         return ClientCertificate(self.client_certificate_file, self.client_key_file or self.client_certificate_file)
+
+    def dpop(self) -> DpopKey | None:
+        """The key that tokens are bound to, where there is one. Exits with 1 when the file holds none."""
+        if not self.dpop_key_file:
+            return None
+        from watchword.jose import JoseError
+
+        try:
+            return DpopKey.from_pem(from_file(self.dpop_key_file)().reveal().encode())
+        except (SecretMissing, JoseError) as error:
+            fail(f"no DPoP key: {error}", "WATCHWORD_DPOP_KEY_FILE names a private key: ES256, EdDSA or PS256, PEM")
 
 
 class Profiles(Struct, frozen=True):
@@ -151,6 +165,7 @@ def _with_environment(found: Profile) -> Profile:
         found,
         issuer=os.environ.get("WATCHWORD_ISSUER") or found.issuer,
         client_id=os.environ.get("WATCHWORD_CLIENT_ID") or found.client_id,
+        dpop_key_file=os.environ.get("WATCHWORD_DPOP_KEY_FILE") or found.dpop_key_file,
     )
     if place := os.environ.get("WATCHWORD_CLIENT_CERTIFICATE_FILE"):
         key = os.environ.get("WATCHWORD_CLIENT_KEY_FILE", "")

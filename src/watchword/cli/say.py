@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 FAILED, WRONG_USE, TRY_LATER = 1, 2, 75
@@ -65,10 +65,12 @@ def done(text: str) -> None:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int], None]]:
+def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """How far long work has come, when a person looks on; call it with each step's number."""
-    with Progress(TextColumn("{task.completed} " + what), TimeElapsedColumn(), console=err, transient=True) as shown:
-        task = shown.add_task(what, total=None)
+    bar = (BarColumn(), TimeRemainingColumn()) if total is not None else ()
+    columns = (TextColumn("{task.completed} " + what), *bar, TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as shown:
+        task = shown.add_task(what, total=total)
         yield lambda count: shown.advance(task, count)
 
 

@@ -21,12 +21,16 @@ from watchword.resource.errors import (
     TokenInvalid,
     TokenMissing,
     TooManyProofs,
+    TransactionForbidden,
+    TransactionInvalid,
+    TransactionMissing,
     Unavailable,
 )
 from watchword.resource.introspection import Introspection
 from watchword.resource.issuer import Issuer
 from watchword.resource.refusal import Answer, challenge, refusal
 from watchword.resource.status_list import StatusLists
+from watchword.resource.transaction_tokens import Transaction, TransactionTokens
 from watchword.resource.verifier import Verifier
 
 __all__ = [
@@ -53,6 +57,11 @@ __all__ = [
     "TokenInvalid",
     "TokenMissing",
     "TooManyProofs",
+    "Transaction",
+    "TransactionForbidden",
+    "TransactionInvalid",
+    "TransactionMissing",
+    "TransactionTokens",
     "TrustedProxy",
     "Unavailable",
     "Verifier",

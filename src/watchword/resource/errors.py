@@ -10,6 +10,9 @@
      |   +- NonceNeeded               401 use_dpop_nonce, with the nonce to put into the next proof
      +- Forbidden           403 insufficient_scope: a good token, and not for this; an API's own rules raise it
      |   +- InsufficientScope         with the scope that is needed
+     +- TransactionInvalid  403 invalid_txn_token: every fault of a transaction token, in the same public words
+     |   +- TransactionMissing        there is none
+     |   +- TransactionForbidden      403 insufficient_scope: a good one, and not for this
      +- Unavailable         503: nothing is known about the token, and its holder keeps it
          +- KeysUnavailable           the issuer's keys cannot be had
          +- IntrospectionUnavailable  the issuer does not say whether an opaque token is good
@@ -32,6 +35,8 @@ class AccessRefused(Exception):
     public = ""
     scheme = "Bearer"
     """With which the token was shown, ``Bearer`` or ``DPoP``: the challenge is in its words."""
+    challenged = True
+    """Whether ``WWW-Authenticate`` says how to do better."""
 
     def __init__(self, rule: str) -> None:
         super().__init__(rule)
@@ -113,10 +118,45 @@ class InsufficientScope(Forbidden):
         return self._needed
 
 
+class TransactionInvalid(AccessRefused):
+    """The transaction token is malformed, forged, expired, or of another trust domain: one and the same for the caller.
+
+    403 and no challenge: a 401 would have to name a scheme by which the caller could do better (RFC 9110 section
+    15.5.2), and none brings a transaction token. draft-10 has no word for it; this one is ours.
+    """
+
+    status = 403
+    error = "invalid_txn_token"
+    public = "The transaction token is not valid here"
+    challenged = False
+
+
+class TransactionMissing(TransactionInvalid):
+    """The request carried no transaction token."""
+
+    public = "A transaction token is required (Txn-Token)"
+
+
+class TransactionForbidden(TransactionInvalid):
+    """The transaction is for something else; ``needed`` is the scope that it lacks."""
+
+    error = "insufficient_scope"
+    public = "The transaction does not have the scope that is needed"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"the scope {needed} is needed")
+        self._needed = needed
+
+    @property
+    def needed(self) -> str | None:
+        return self._needed
+
+
 class Unavailable(AccessRefused):
     """Whoever could say whether the token is good does not answer. Never raised itself."""
 
     status = 503
+    challenged = False
     error = "temporarily_unavailable"
     public = "Tokens cannot be verified at the moment"
 

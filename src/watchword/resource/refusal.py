@@ -57,9 +57,9 @@ def refusal(
     """
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     value = challenge(refused, realm, resource_metadata, schemes)
-    if value is None:
+    if isinstance(refused, Unavailable):
         headers["Retry-After"] = str(RETRY_AFTER)
-    else:
+    if value is not None:
         headers["WWW-Authenticate"] = value
     if isinstance(refused, NonceNeeded):
         headers["DPoP-Nonce"] = refused.nonce
@@ -75,12 +75,13 @@ def challenge(
     resource_metadata: str | None = None,
     schemes: Schemes = Schemes(),
 ) -> str | None:
-    """The value of ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9449 section 7.1), or None for a 503.
+    """The value of ``WWW-Authenticate`` (RFC 6750 section 3, RFC 9449 section 7.1), or None for a 503 and a
+    transaction token.
 
     ``realm`` is the API's own text; characters that a quoted-string cannot hold are left out.
     ``resource_metadata`` is the address of its metadata (RFC 9728 section 5.1).
     """
-    if isinstance(refused, Unavailable):
+    if not refused.challenged:
         return None
     parts = [
         ("realm", realm),

@@ -122,7 +122,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         ),
         EnrolmentEndpoint(
             services.view,
-            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use),
+            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use, window),
             services.refusals,
             settings.body_timeout,
             services.issuer_of,

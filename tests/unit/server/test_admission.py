@@ -92,11 +92,17 @@ def test_a_queue_before_the_door_is_refused_and_a_hiccup_is_not() -> None:
     """What waits in the kernel is in no count: without this, all would be let in, and all be late."""
     share = Admission(WITHIN)
     assert [share.late(0.6) for _ in range(A_QUEUE)] == [False] * A_QUEUE
-    assert [share.late(0.6) for _ in range(3 * A_QUEUE)] == [True] * 3 * A_QUEUE
-    assert not share.late(0.4)
-    assert share.late(0.6)
+    assert [share.late(0.6) for _ in range(3 * A_QUEUE)].count(True) == 3 * A_QUEUE // 2
     assert not any(share.late(0.1) for _ in range(2 * A_QUEUE))
     assert not share.late(5.0)
+
+
+def test_of_two_that_are_late_one_is_served() -> None:
+    """While more come than can even be refused, a hundred thousand devices were refused for minutes and few served."""
+    share = Admission(WITHIN)
+    refused = [share.late(9.0) for _ in range(10 * A_QUEUE)][A_QUEUE:]
+    assert refused[::2] != refused[1::2]
+    assert refused.count(True) == len(refused) // 2
 
 
 def test_what_is_spent_on_refusals_does_not_lower_the_limit() -> None:

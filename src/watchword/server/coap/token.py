@@ -15,6 +15,7 @@ from aiocoap import (
     POST,
     REQUEST_ENTITY_TOO_LARGE,
     SERVICE_UNAVAILABLE,
+    TOO_MANY_REQUESTS,
     UNAUTHORIZED,
     UNSUPPORTED_CONTENT_FORMAT,
     Message,
@@ -25,7 +26,7 @@ from aiocoap.resource import Resource
 from ...jose.cose_signing import encode_cbor
 from ...jose.cwt import cwt_bytes, looks_like_cwt
 from ..protocol.ace import CONTENT_FORMAT, MAX_REQUEST, answer_members, error_members, read_ace
-from ..protocol.errors import InvalidClient, InvalidRequest, OAuthError, TooLarge, Unavailable
+from ..protocol.errors import InvalidClient, InvalidRequest, OAuthError, SlowDown, TooLarge, Unavailable
 from ..protocol.request import TokenRequest, token_request
 from ..service.issue_token import IssueToken, Surface
 from ..service.ports import StorageUnavailable
@@ -104,19 +105,21 @@ class TokenResource(Resource):  # type: ignore[misc]
         return token_request(form, None)
 
     def _refused(self, slug: str, request: Message, error: OAuthError, client_id: str) -> Message:
-        self._refusals.note(slug, error, _peer(request), client_id, "")
-        answer = Message(code=_code(error), content_format=CONTENT_FORMAT, payload=encode_cbor(error_members(error)))
-        if error.retry_after is not None:
-            answer.opt.max_age = error.retry_after
+        told, _ = self._refusals.note(slug, error, _peer(request), client_id, "")
+        answer = Message(code=_code(told), content_format=CONTENT_FORMAT, payload=encode_cbor(error_members(told)))
+        if told.retry_after is not None:
+            answer.opt.max_age = told.retry_after
         return answer
 
 
 def _code(error: OAuthError) -> Code:
-    """RFC 9200 section 5.8.3: 4.00, and 4.01 for a client that is not known."""
+    """RFC 9200 section 5.8.3: 4.00, and 4.01 for a client that is not known; RFC 8516 for one that asks too often."""
     if isinstance(error, InvalidClient):
         return UNAUTHORIZED
     if isinstance(error, TooLarge):
         return REQUEST_ENTITY_TOO_LARGE
+    if isinstance(error, SlowDown):
+        return TOO_MANY_REQUESTS
     return SERVICE_UNAVAILABLE if isinstance(error, Unavailable) else BAD_REQUEST
 
 

@@ -68,7 +68,7 @@ def read_ace(unverified_raw: bytes) -> Form:
         form[name] = [text] if name in REPEATABLE else text
     if "client_assertion" in form:
         form.setdefault("client_assertion_type", ASSERTION_TYPE)
-    form.setdefault("grant_type", CLIENT_CREDENTIALS)  # section 5.8.1: "MAY be omitted, client_credentials then"
+    form.setdefault("grant_type", CLIENT_CREDENTIALS)  # RFC 9200 section 5.8: the default
     return form
 
 

@@ -51,13 +51,15 @@ class Admission:
     def late(self, waited: float) -> bool:
         """Whether one has to be refused who waited so many seconds before he was seen at all.
 
-        What waits before the door is not in flight: the kernel keeps it for as long as we are busy with others.
+        What waits before the door is not in flight: the kernel keeps it for as long as we are busy with others. Of two
+        that are late one is let in all the same. To refuse a new connection costs half of what a token does, so who
+        refuses everybody while more come than he can refuse serves nobody.
         """
         if waited <= self._within:
             self._late -= self._late > 0
             return False
-        self._late += self._late < 2 * A_QUEUE
-        return self._late > A_QUEUE
+        self._late += 1 if self._late < 2 * A_QUEUE else -1
+        return self._late > A_QUEUE and self._late % 2 == 0
 
     def measure(self, now: float, *, full: bool = True) -> None:
         """To be called when one has to be refused: what is answered at leisure says nothing of what could be.

@@ -7,25 +7,32 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from ..registry.client_keys import read_keys
+from ...jose import Algorithm, JoseError, check_claims, verify_signature
+from ..registry.client_keys import ALGORITHMS, key_set, read_keys
 from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
 from ..registry.model import SECRET_METHODS, Application, AuthMethod
 from .errors import EnrolmentRefused, InvalidRequest
+from .proof_jwt import Window, check_life
 
-_MEMBERS: Final = frozenset({"code", "enrolment_id", "serial", "jwks"})
+_MEMBERS: Final = frozenset({"code", "enrolment_id", "serial", "jwks", "proof"})
 _MAX_CODE: Final = 128
 _MAX_ID: Final = 128
 _MAX_SERIAL: Final = 64
+_MAX_PROOF: Final = 12_288
+PROOF: Final = "enrolment+jwt"
+"""The `typ` of the JWT by which a device shows that its key is its own."""
+_ALGORITHMS: Final = [Algorithm(name) for name in ALGORITHMS]
 
 
 class EnrolmentRequest(Struct, frozen=True, kw_only=True):
-    """After reading; whether the code counts is another question. `serial` and `jwks`: None where not sent."""
+    """After reading; whether the code counts is another question. A proof comes with `jwks`, and only with it."""
 
     unverified_code: str
     enrolment_id: str
     """By which the device's repeats are known: of its own choice, and best a random one that nobody sees."""
     serial: str | None = None
     jwks: dict[str, Any] | None = None
+    unverified_proof: str = ""
 
     def __repr__(self) -> str:
         return f"EnrolmentRequest(serial={self.serial!r})"
@@ -38,11 +45,14 @@ def read_enrolment(unverified: Mapping[str, Any]) -> EnrolmentRequest:
     jwks = unverified.get("jwks")
     if "jwks" in unverified and not isinstance(jwks, dict):
         raise InvalidRequest('jwks is a JWK set with the one public key of the device: {"keys": [...]}')
+    if ("jwks" in unverified) != ("proof" in unverified):
+        raise InvalidRequest(f"jwks and proof go together: a JWT of typ {PROOF}, signed with that key")
     return EnrolmentRequest(
         unverified_code=_text(unverified, "code", _MAX_CODE),
         enrolment_id=_text(unverified, "enrolment_id", _MAX_ID),
         serial=_text(unverified, "serial", _MAX_SERIAL) if "serial" in unverified else None,
         jwks=jwks,
+        unverified_proof=_text(unverified, "proof", _MAX_PROOF) if "proof" in unverified else "",
     )
 
 
@@ -51,6 +61,28 @@ def _text(unverified: Mapping[str, Any], name: str, limit: int) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= limit or not value.isprintable():
         raise InvalidRequest(f"send {name}, a text of 1 to {limit} printable characters")
     return value
+
+
+def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: Window) -> None:
+    """The key that a device brings is its own: it signed its enrolment id, for this issuer, just now.
+
+    No mark makes the proof good for one use only: again, with the code, it is a repeat, and gets what is public.
+    Raises `InvalidRequest`; `Invalid` for the key itself.
+    """
+    if wanted.jwks is None:
+        return
+    keys = key_set(read_keys(wanted.jwks, 0))
+    try:
+        verified = verify_signature(
+            wanted.unverified_proof, keys, algorithms=_ALGORITHMS, typ={PROOF}, kid_required=False, max_size=_MAX_PROOF
+        )
+        check_claims(verified.claims, issuer=wanted.enrolment_id, audience=issuer, now=now, leeway=window.leeway)
+        check_life(verified.claims, now, window)
+    except JoseError as error:
+        raise InvalidRequest(
+            f"the proof is refused: {error.rule}; it has typ {PROOF}, iss the enrolment_id, aud {issuer}, and exp",
+            rule="proof",
+        ) from None
 
 
 def check_open(group: EnrolmentGroup | None, way: Way, now: float) -> EnrolmentGroup:

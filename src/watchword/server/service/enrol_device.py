@@ -11,8 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationCreated, DeviceEnrolled, SecretCreated, SecretRotated
-from ..protocol.enrolment import EnrolmentRequest, admitted, check_open, check_repeat
+from ..protocol.enrolment import EnrolmentRequest, admitted, check_open, check_possession, check_repeat
 from ..protocol.errors import InvalidGrant
+from ..protocol.proof_jwt import Window
 from ..registry.enrolment import EnrolmentCode, Way
 from ..registry.errors import Conflict
 from ..registry.model import SECRET_METHODS, Application
@@ -46,14 +47,16 @@ class EnrolDevice:
         desk: Desk,
         save_uses: Callable[[], Awaitable[None]],
         used: Callable[[str, Sequence[str]], Awaitable[dict[str, int]]],
+        window: Window,
     ) -> None:
-        self._desk, self._save_uses, self._used = desk, save_uses, used
+        self._desk, self._save_uses, self._used, self._window = desk, save_uses, used, window
 
-    async def __call__(self, tenant_id: str, wanted: EnrolmentRequest, request_id: str = "") -> Enrolled:
+    async def __call__(self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, request_id: str = "") -> Enrolled:
         """The device's application, one for each enrolment id of a code.
 
         Raises:
-            InvalidGrant: the code is unknown, used up or expired: one and the same. `EnrolmentRefused`: see its text.
+            InvalidGrant: the code is unknown, used up or expired: one and the same.
+            EnrolmentRefused: the group does not let it in. `InvalidRequest`: a proof is wrong.
             RegistryError: the group is full, the serial number taken, or the group's policy makes no application.
             Contention: another request of this device came first; do it again, and it is answered.
         """
@@ -65,10 +68,11 @@ class EnrolDevice:
             before = await seen.applications.get(tenant_id, holder) if code is not None and holder else None
         if code is None:
             raise InvalidGrant
+        if before is None and not code.live(self._desk.clock()):
+            raise InvalidGrant
+        check_possession(wanted, issuer, self._desk.clock(), self._window)
         if before is not None:
             return await self._repeated(before, wanted, request_id)
-        if not code.live(self._desk.clock()):
-            raise InvalidGrant
         return await self._first(code, mark, wanted, request_id)
 
     async def _first(self, code: EnrolmentCode, mark: str, wanted: EnrolmentRequest, request_id: str) -> Enrolled:

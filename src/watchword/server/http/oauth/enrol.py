@@ -56,7 +56,7 @@ class EnrolmentEndpoint:
         if tenant is None or not tenant.tenant.enabled:
             raise InvalidGrant(detail="the tenant was disabled or deleted")
         try:
-            return await self._enrol(tenant.tenant.tenant_id, wanted, request_id)
+            return await self._enrol(tenant.tenant.tenant_id, self._issuer_of(slug), wanted, request_id)
         except Conflict as error:
             raise EnrolmentRefused(error.public, rule=error.field or "conflict") from None
         except RegistryError as error:

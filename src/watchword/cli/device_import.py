@@ -1,0 +1,156 @@
+"""`watchword device import`: a list of devices, checked as a whole, then registered batch by batch."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from . import say
+from .api_client import AdminClient
+from .bundle import Bundle, begin
+from .device_list import BadLine, Checked, Row, check_file, read_rows
+
+BATCH: Final = 500
+"""Rows a request: half a second of a slow server."""
+IN_FLIGHT: Final = 3
+_PATIENCE: Final = 120.0
+_SHOWN: Final = 10
+OUTCOMES: Final = ("created", "exists", "differs", "refused")
+
+Answer = list[dict[str, Any]]
+Reporter = Callable[[Row, str], None]
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV: serial, name, group, grants, roles, auth_method, jwk, label:NAME")],
+    bundle: Annotated[Path | None, typer.Option(help="A folder for the secrets, encrypted with age")] = None,
+    recipient: Annotated[list[str] | None, typer.Option(help="Who can open it: age1...; repeatable")] = None,
+    report: Annotated[Path | None, typer.Option(help="A file for the rows that were refused, with the reason")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge every row and change nothing")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Register many devices. Run it again after any failure: what is there already stays as it is."""
+    checked = _checked(file)
+    if checked.needing_secrets and bundle is None and not dry_run:
+        say.misuse(
+            f"{checked.needing_secrets} devices need a secret, the first in line {checked.first_needing}",
+            "say --bundle FOLDER --recipient age1..., or give their public keys in the column jwk",
+        )
+    client = AdminClient(_PATIENCE)
+    kept = begin(bundle, recipient or [], checked.sha256) if bundle is not None and not dry_run else None
+    counted: Counter[str] = Counter()
+    with _reporting(report, checked.header) as refuse, say.counting("devices", checked.rows) as step:
+        asking = {"dry_run": dry_run, "bundle_key": kept.key if kept is not None else _passing() if dry_run else None}
+        for number, rows, results in _answers(client, file, asking):
+            if kept is not None:
+                kept.write(number, _secrets(results))
+            for row, result in zip(rows, results, strict=True):
+                counted[result["outcome"]] += 1
+                if result["outcome"] in ("differs", "refused"):
+                    refuse(row, f"{result['field']}: {result['reason']}" if result.get("field") else result["reason"])
+            step(len(rows))
+    if kept is not None:
+        kept.finish()
+    _tell(counted, kept, report, dry_run, json)
+
+
+def _checked(file: Path) -> Checked:
+    try:
+        checked = check_file(file)
+    except (OSError, BadLine) as error:
+        say.fail(f"cannot read {file}: {error}", "nothing was registered")
+    for mistake in checked.mistakes:
+        say.warn(mistake)
+    if checked.mistakes:
+        say.fail(f"{file} has mistakes", "nothing was registered: mend the file and run this again")
+    return checked
+
+
+def _passing() -> str:
+    """A dry run keeps no secret; the server has to see a key to judge as it would."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
+
+
+def _answers(client: AdminClient, file: Path, asking: dict[str, Any]) -> Iterator[tuple[int, list[Row], Answer]]:
+    """Batch after batch, in the file's order; the next ones are on their way meanwhile."""
+    _, rows = read_rows(file, _ids(client, "apis", "identifier", "api_id"), _ids(client, "roles", "name", "role_id"))
+    whole = (row for row in rows if isinstance(row, Row))
+    waiting: deque[tuple[int, list[Row], Future[Answer]]] = deque()
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        try:
+            for number, batch in enumerate(iter(lambda: list(islice(whole, BATCH)), []), 1):
+                body = {"rows": [row.body for row in batch], **asking}
+                waiting.append((number, batch, pool.submit(_ask, client, body)))
+                if len(waiting) == IN_FLIGHT:
+                    first, sent, answer = waiting.popleft()
+                    yield first, sent, answer.result()
+            for first, sent, answer in waiting:
+                yield first, sent, answer.result()
+        except typer.Exit:
+            pool.shutdown(wait=False, cancel_futures=True)
+            say.warn("the import stopped: run the same command again, and it goes on")
+            raise
+
+
+def _ask(client: AdminClient, body: dict[str, Any]) -> Answer:
+    return list(client.call("POST", "/devices/import", body)["rows"])
+
+
+def _ids(client: AdminClient, kind: str, name: str, id: str) -> dict[str, str]:
+    return {each[name]: each[id] for each in client.items(f"/{kind}", {"limit": 500})}
+
+
+def _secrets(results: Answer) -> Iterator[tuple[str, str, str]]:
+    for result in results:
+        if result.get("client_secret"):
+            yield result["serial"], result["client_id"], result["client_secret"]
+
+
+@contextmanager
+def _reporting(report: Path | None, header: list[str]) -> Iterator[Reporter]:
+    """Rows that were refused: all of them to the file, the first ones to the person when there is none."""
+    columns = [number for number, name in enumerate(header) if name != "reason"]
+    if report is None:
+        told = 0
+
+        def show(row: Row, reason: str) -> None:
+            nonlocal told
+            told += 1
+            if told <= _SHOWN:
+                say.warn(f"line {row.line}: {reason}")
+            if told == _SHOWN:
+                say.warn("and maybe more: say --report FILE for all of them")
+
+        yield show
+        return
+    try:
+        file = report.open("w", newline="", encoding="utf-8")
+    except OSError as error:
+        say.fail(f"cannot write {report}: {error.strerror}", "name a file that you may write to")
+    with file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*(header[number] for number in columns), "reason"])
+        yield lambda row, reason: writer.writerow([*(row.cells[number] for number in columns), reason])
+
+
+def _tell(counted: Counter[str], kept: Bundle | None, report: Path | None, dry_run: bool, json: bool) -> None:
+    if json:
+        said: dict[str, Any] = {outcome: counted[outcome] for outcome in OUTCOMES}
+        said["bundle"] = str(kept.folder) if kept is not None else None
+        say.data(said)
+    else:
+        say.done(", ".join(f"{counted[outcome]} {outcome}" for outcome in OUTCOMES) + (" (dry run)" if dry_run else ""))
+    if counted["refused"] or counted["differs"]:
+        if report is not None:
+            say.warn(f"{report} has the rows that were not registered, with the reason: mend them and import it")
+        raise typer.Exit(say.FAILED)

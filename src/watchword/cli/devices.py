@@ -1,0 +1,31 @@
+"""`watchword device`: devices by the thousand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import say
+from .bundle import HEADER, incomplete, opened
+from .device_import import import_
+
+device = typer.Typer(no_args_is_help=True, help="Devices by the thousand: import a list, open its bundle of secrets.")
+bundle = typer.Typer(no_args_is_help=True, help="Bundles of secrets, encrypted for whoever brings them to the devices.")
+device.add_typer(bundle, name="bundle")
+device.command("import")(import_)
+
+
+@bundle.command("open")
+def open_(
+    folder: Path,
+    identity: Annotated[Path, typer.Option(help="A file with the AGE-SECRET-KEY, as age-keygen writes it")],
+) -> None:
+    """Print the secrets of a bundle as CSV."""
+    if incomplete(folder):
+        say.warn("the import into this bundle is not complete: run it again first, or some devices are missing here")
+    sys.stdout.write(",".join(HEADER) + "\n")
+    for line in opened(folder, identity):
+        sys.stdout.write(line + "\n")
