@@ -147,7 +147,18 @@ async def test_two_proofs(w: World, how: str) -> None:
     await nothing_happened(w)
 
 
-TEXTS = ["abc", "", "a.b.c", "..", "bnVsbA.bnVsbA.bnVsbA", "a" * 100_000, "." * 20_000, "\x7f", "ü.ü.ü"]
+TEXTS = ["abc", "", "a.b.c", "..", "bnVsbA.bnVsbA.bnVsbA", "a" * 100_000, "." * 20_000, "ü.ü.ü"]
+
+
+async def test_no_header(w: World) -> None:
+    """DPO-006: what HTTP does not allow in a header would reach the application, or be answered with a page."""
+    credentials = base64.b64encode(":".join(w.basic).encode()).decode()
+    form = ("content-type", "application/x-www-form-urlencoded")
+    for text in ("\x7f", "a\0b", "a\x01b", "a\rb"):
+        headers = [form, ("authorization", f"Basic {credentials}"), ("dpop", text)]
+        answer = await w.ww.door.as_written("/t/default/token", *headers, body=b"grant_type=client_credentials")
+        refused(answer, "invalid_request", 400)
+    await nothing_happened(w)
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda t: f"DPO-006 {t[:10]!r} {len(t)}")

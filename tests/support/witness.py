@@ -95,7 +95,7 @@ class Witness:
         elif oauth is not None and answer.status_code not in (404, 405):
             refused_in_form(answer)
             if alone and self._begun == first:
-                told = [line for line in self.lines[said:] if "request refused" in line]
+                told = [line for line in self.lines[said:] if "request refused" in line or "Invalid HTTP" in line]
                 assert len(told) == 1, told
                 assert await _state(services) - before == Counter(), "a refused request changed what is kept"
         return answer
@@ -206,6 +206,7 @@ def _hear(_: Any, __: str, event: Any) -> Any:
 
 
 logging.getLogger().addHandler(_Listener(logging.DEBUG))
+logging.getLogger("uvicorn.error").setLevel(logging.INFO)
 structlog.configure(
     processors=[structlog.processors.format_exc_info, _hear, structlog.dev.ConsoleRenderer(colors=False)]
 )

@@ -40,6 +40,11 @@ SPREAD = (2, 12)
 """Seconds after which those above the ceiling are to come again, by chance."""
 _BUSY = b'{"error":"temporarily_unavailable","error_description":"too many connections; ask again after Retry-After"}'
 
+_SAID = b'{"error":"invalid_request","error_description":"this is no HTTP/1.1 request (RFC 9112)"}'
+_NO_HTTP = STATUS_LINE[400] + (
+    b"content-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+) % (len(_SAID), _SAID)
+
 Message = dict[str, Any]
 
 
@@ -166,7 +171,7 @@ class Connection(HttpToolsProtocol):
         self._watch = self.loop.call_later(WATCH_SECONDS, self._look)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a caller. What is no HTTP is refused by uvicorn's words, what never ends by ours.
+        """Bytes of a caller. What is no HTTP is refused, and what never ends.
 
         Bytes are counted here: the parser keeps a header to itself until it is whole.
         """
@@ -199,6 +204,12 @@ class Connection(HttpToolsProtocol):
         head = b"content-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n" % len(_BUSY)
         again = b"retry-after: %d\r\nconnection: close\r\n\r\n" % random.randint(*SPREAD)
         self.transport.write(STATUS_LINE[503] + head + again + _BUSY)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is refused as every other request is: in JSON, and not to be kept."""
+        self.logger.info(msg)
+        self.transport.write(_NO_HTTP)
         self.transport.close()
 
     def _refuse_head(self) -> None:

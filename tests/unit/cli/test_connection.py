@@ -6,6 +6,7 @@ The protocol runs over a transport that keeps what was written and a clock that 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import Awaitable, Callable
@@ -287,7 +288,11 @@ async def test_no_http() -> None:
     """A port scan would leave a trace in the log of errors, or a connection open."""
     caller = Caller(answering(START, BODY))
     written = await caller.send(b"\x16\x03\x01 hello\r\n\r\n")
-    assert written[0].startswith(b"HTTP/1.1 400 ")
+    head, _, body = written[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"cache-control: no-store" in head
+    assert b"content-length: %d" % len(body) in head
+    assert json.loads(body)["error"] == "invalid_request"
     assert caller.wire.closed
 
 
