@@ -78,7 +78,7 @@ def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
         for serial in ("SN-00000", "SN-00499", f"SN-{DEVICES - 1:05}"):
             pair = known[serial]["client_id"], known[serial]["client_secret"]
             form = {"grant_type": "client_credentials"}
-            assert httpx.post(f"{base}/t/default/token", data=form, auth=pair).json()["error"] == "invalid_scope"
+            assert httpx.post(f"{base}/t/default/token", data=form, auth=pair).json()["error"] == "invalid_target"
     assert not (tmp_path / "bundle" / "import.json").exists()
     assert watchword(tmp_path, "audit", "verify").returncode == 0
 
