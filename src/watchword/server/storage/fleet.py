@@ -80,12 +80,20 @@ class Fleet:
         return await self._bodies(query.order_by(t.c.id))
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
-        """Who claimed these values; what nobody claimed is absent."""
+        """Who claimed these values; what nobody claimed is absent.
+
+        Two look-ups by key. As one join, PostgreSQL reads both tables whole while it has no statistics of them.
+        """
         t, c = schema.application, schema.claim
-        who = sa.and_(t.c.tenant_id == c.c.tenant_id, t.c.id == c.c.holder)
-        query = sa.select(c.c.value, t.c.body).join(t, who).where(c.c.tenant_id == tenant_id, c.c.kind == kind)
-        rows: Sequence[Any] = await self._tx.run(query.where(c.c.value.in_(values), ~t.c.deleted))
-        return {row[0]: _decode(row[1]) for row in rows}
+        query = sa.select(c.c.holder, c.c.value).where(c.c.tenant_id == tenant_id, c.c.kind == kind)
+        held: Sequence[Any] = await self._tx.run(query.where(c.c.value.in_(values)))
+        if not held:
+            return {}
+        ids = sorted({row[0] for row in held})
+        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, t.c.id.in_(ids), ~t.c.deleted)
+        rows: Sequence[Any] = await self._tx.run(found)
+        living = {row[0]: _decode(row[1]) for row in rows}
+        return {value: living[holder] for holder, value in held if holder in living}
 
     async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
         """Claim each value for its holder; those that somebody else has, also at the same moment."""
