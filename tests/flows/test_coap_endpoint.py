@@ -34,6 +34,7 @@ def message(members: dict[Any, Any]) -> Message:
 
 
 async def device(running: Instance) -> dict[Any, Any]:
+    running.witness.elsewhere = True  # by CoAP
     api = await running.api("urn:meters", "m:w", format="cwt")
     client_id, secret = credentials_of(await running.application("m", api, "m:w", auth_method="client_secret_post"))
     return {24: client_id, 25: secret.encode()}
@@ -47,6 +48,7 @@ async def events(running: Instance) -> list[Any]:
 
 async def test_the_same_event_and_the_same_refusal_as_over_http(tmp_path: Path) -> None:
     """A token that is in no audit log, or a stranger who is not counted, because they came by radio."""
+    ww.witness.elsewhere = True
     async with instance(tmp_path) as running:
         members = await device(running)
         resource = endpoint(running)
