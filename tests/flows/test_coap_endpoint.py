@@ -48,7 +48,6 @@ async def events(running: Instance) -> list[Any]:
 
 async def test_the_same_event_and_the_same_refusal_as_over_http(tmp_path: Path) -> None:
     """A token that is in no audit log, or a stranger who is not counted, because they came by radio."""
-    ww.witness.elsewhere = True
     async with instance(tmp_path) as running:
         members = await device(running)
         resource = endpoint(running)
