@@ -67,6 +67,8 @@ class Crowd:
         self.seconds: list[Second] = []
         self.served = 0
         self.most_held = 0
+        self.arrived = 0.0
+        """Seconds until every device had come once: later than was asked for, where this process cannot keep up."""
 
     def run(self, arrive_within: float, most: float) -> float:
         """Seconds until the last was served."""
@@ -110,6 +112,8 @@ class Crowd:
 
     def _begin(self, device: Device) -> None:
         device.tries += 1
+        if device.tries == 1:
+            self.arrived = self._now()
         if not device.every:
             self._second().came += 1
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

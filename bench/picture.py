@@ -19,10 +19,10 @@ def draw(seconds: Sequence[Second], count: int, within: float, lasted: float, fi
 
     time = [second + 0.5 for second in range(len(seconds))]
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 5.6), height_ratios=(3, 2))
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(9.2, 5.4), height_ratios=(3, 2))
     served, refused = [each.served for each in seconds], [each.refused for each in seconds]
     above.bar(time, served, width=0.9, color=BLUE, label="token issued")
-    above.bar(time, refused, width=0.9, bottom=served, color=ORANGE, label="503, with a time to come again")
+    above.bar(time, refused, width=0.9, bottom=served, color=ORANGE, label="503: come again later")
     if any(each.failed for each in seconds):
         bottom = [a + b for a, b in zip(served, refused, strict=True)]
         above.bar(time, [each.failed for each in seconds], 0.9, bottom, color=RED, label="no answer")
@@ -33,19 +33,22 @@ def draw(seconds: Sequence[Second], count: int, within: float, lasted: float, fi
                    textcoords="offset points", color=GREY, fontsize=8)  # fmt: skip
     above.set_ylabel("a second")
     above.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    above.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.92))
-    above.set_title(f"{count:,} devices come back within {within:.0f} s: all served after {lasted:.0f} s, none lost",
+    above.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    lost = count - sum(served)
+    above.set_title(f"{count:,} devices come back within {within:.0f} s; after {lasted:.0f} s "
+                    + (f"{lost:,} have no token" if lost else "each has its token, none is lost"),
                     loc="left", fontsize=11)  # fmt: skip
     for part, color, style, name in ((0.99, BLUE, "-", "99 of 100"), (0.5, BLUE, "--", "half")):
         below.plot(time, [_part(each.latencies, part) for each in seconds], style, color=color, lw=1.4, label=name)
     below.axhline(0.5, color=GREY, lw=0.8, ls=":")
-    below.annotate("the half second that the door aims at", (0, 0.5), xytext=(2, 3), textcoords="offset points",
+    below.annotate("the half second that the door aims at", (0, 0.5), xytext=(2, -10), textcoords="offset points",
                    color=GREY, fontsize=8)  # fmt: skip
     below.set_yscale("log")
-    below.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    below.set_ylabel("seconds from connection to token")
+    for axis in (below.yaxis.set_major_formatter, below.yaxis.set_minor_formatter):
+        axis(lambda value, _: f"{value:.2g}")
+    below.set_ylabel("seconds to the token")
     below.set_xlabel("seconds since the power came back")
-    below.legend(frameon=False, title="of those let in", loc="lower right")
+    below.legend(frameon=False, title="of those let in", loc="upper left", bbox_to_anchor=(1, 1))
     below.set_xlim(0, len(seconds))
     figure.tight_layout()
     figure.savefig(file, dpi=110)

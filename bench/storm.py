@@ -68,7 +68,7 @@ def storm(folder: Path, count: int, seconds: float, picture: Path | None) -> int
     if picture is not None:
         from .picture import draw
 
-        draw(crowd.seconds, count, seconds, lasted, picture)
+        draw(crowd.seconds, count, crowd.arrived, lasted, picture)
     return bool(lost or unrecorded)
 
 
@@ -117,6 +117,7 @@ def tell(crowd: Crowd, devices: list[Device], hammerers: dict[str, list[Device]]
     waited = sorted(each.served_at - each.due for each in devices if each.tokens)
     latencies = sorted(latency for second in crowd.seconds for latency in second.latencies)
     _say(f"{len(devices):,} devices, {crowd.served:,} served in {lasted:.1f} s; most connections {crowd.most_held:,}")
+    _say(f"the last of them came after {crowd.arrived:.1f} s")
     _say(f"refused {_sum(crowd, 'refused'):,} times, no answer {_sum(crowd, 'failed'):,} times")
     _say(f"tries of a device: median {statistics.median(tries):.0f}, most {tries[-1]}")
     _say(f"answer to those let in: p50 {_part(latencies, 0.5):.3f} s, p99 {_part(latencies, 0.99):.3f} s")

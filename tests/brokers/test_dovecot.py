@@ -13,6 +13,7 @@ import smtplib
 import socketserver
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from watchword.sasl.mail import imap_login, smtp_login
 pytestmark = pytest.mark.xdist_group("mail")  # one worker starts it
 API, OTHER = "imap://mail.example", "imap://other.example"
 SCOPE = "mail:read"
+SHORT = 3
+"""Seconds; long enough to log in with."""
 WAYS = ["keys", "introspection"]
 CONFIG = """
 base_dir = {folder}/run
@@ -255,6 +258,26 @@ def test_revoked(way: str, servers: dict[str, Dovecot], issuer: Issuer, app: Reg
         assert refusal(servers[way], app, token) == "invalid_token"
     else:
         servers[way].log_in(holding(token), app.client_id).logout()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_live_connection_goes_on(way: str, servers: dict[str, Dovecot], issuer: Issuer, app: Registered) -> None:
+    """What docs/brokers.md says: a login is judged once. Who relies on it ending would leave a thief connected."""
+    token = issuer.token(app, lives=SHORT)
+    mail = servers[way].log_in(holding(token), app.client_id)
+    issuer.revoke(app, token)
+    patience = time.monotonic() + 20
+    while time.monotonic() < patience:
+        try:
+            servers[way].log_in(holding(token), app.client_id).logout()
+        except Refused as refused:
+            assert refused.status == "invalid_token"
+            break
+    else:
+        raise AssertionError("the token logs in long after its end")
+    assert mail.noop()[0] == "OK"
+    assert mail.select("INBOX")[0] == "OK"
+    mail.logout()
 
 
 def test_disabled(servers: dict[str, Dovecot], issuer: Issuer) -> None:

@@ -314,6 +314,20 @@ async def test_mqtt_expired(broker: RabbitMq, issuer: Issuer) -> None:
         assert one.refused
 
 
+async def test_mqtt_revoked(broker: RabbitMq, issuer: Issuer) -> None:
+    """What docs/brokers.md says: RabbitMQ asks nobody, and a revoked token connects until it expires."""
+    app = registered(issuer, "dev-2")
+    token = issuer.token(app, lives=2 * SHORT)
+    issuer.revoke(app, token)
+    async with device(broker, lambda: AccessToken(token, 0), "dev-2") as one:
+        assert not one.refused
+    async with asyncio.timeout(20):
+        while True:
+            async with device(broker, lambda: AccessToken(token, 0), "dev-2") as one:
+                if one.refused:
+                    return
+
+
 async def test_mqtt_comes_back_with_a_new_token(broker: RabbitMq, issuer: Issuer) -> None:
     """paho repeats its first password: after an hour no device would come back by itself.
 

@@ -254,3 +254,8 @@ def test_addresses_that_are_none(address: str, tmp_path: Path) -> None:
     """A wrong setting is told at the start, with what would be right."""
     with pytest.raises(SettingsError, match="HOST:PORT"):
         load({"coap": address, "coap_insecure": True}, {}, tmp_path / "none.toml")
+
+
+async def test_what_is_not_known_is_ignored(served: Served) -> None:
+    """RFC 6749 section 3.2: a parameter of tomorrow, of whatever type, must not lock today's device out."""
+    assert TOKEN in cbor2.loads((await ask(served, {**request(served), 200: [1], "tomorrow": {1: 2}})).payload)

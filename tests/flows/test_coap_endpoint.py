@@ -33,6 +33,13 @@ def message(members: dict[Any, Any]) -> Message:
     return made
 
 
+async def ask(running: Instance, resource: TokenResource, members: dict[Any, Any]) -> Message:
+    """The answer; a token counts for the witness of this instance (N5) like one that HTTP gave."""
+    answer = await resource.render(message(members))
+    running.witness.issued += str(answer.code).startswith("2.01")
+    return answer
+
+
 async def device(running: Instance) -> dict[Any, Any]:
     running.witness.elsewhere = True  # by CoAP
     api = await running.api("urn:meters", "m:w", format="cwt")
@@ -51,8 +58,8 @@ async def test_the_same_event_and_the_same_refusal_as_over_http(tmp_path: Path) 
     async with instance(tmp_path) as running:
         members = await device(running)
         resource = endpoint(running)
-        assert str((await resource.render(message(members))).code).startswith("2.01")
-        assert str((await resource.render(message({**members, 25: b"wrong"}))).code).startswith("4.01")
+        assert str((await ask(running, resource, members)).code).startswith("2.01")
+        assert str((await ask(running, resource, {**members, 25: b"wrong"})).code).startswith("4.01")
         text = str(await events(running))
         assert "TokenIssued" in text
         assert "RequestsRefused" in text
@@ -63,7 +70,7 @@ async def test_no_secret_passes_where_others_can_read_it(tmp_path: Path) -> None
     """On a network without encryption a secret that once passed is everybody's; the device is told to rotate it."""
     async with instance(tmp_path) as running:
         members = await device(running)
-        answer = await endpoint(running, protected=False).render(message(members))
+        answer = await ask(running, endpoint(running, protected=False), members)
         told = cbor2.loads(answer.payload)
         assert (str(answer.code)[:4], told[30]) == ("4.00", 1)
         assert "rotate this secret" in told[31]
@@ -82,7 +89,7 @@ async def test_the_database_is_away(tmp_path: Path) -> None:
     async with instance(tmp_path) as running:
         members = await device(running)
         for resource in (endpoint(running, issue=fails), endpoint(running, view=Away())):
-            answer = await resource.render(message(members))
+            answer = await ask(running, resource, members)
             assert str(answer.code).startswith("5.03")
             assert answer.opt.max_age == 1
 
@@ -104,14 +111,14 @@ async def test_a_crowd_waits_outside(tmp_path: Path) -> None:
 
         resource = endpoint(running, issue=slow)
         waiting: list[Awaitable[Message]] = [
-            asyncio.ensure_future(resource.render(message(members))) for _ in range(MAX_AT_ONCE)
+            asyncio.ensure_future(ask(running, resource, members)) for _ in range(MAX_AT_ONCE)
         ]
         await everybody.wait()
-        turned_away = await resource.render(message(members))
+        turned_away = await ask(running, resource, members)
         assert (str(turned_away.code)[:4], turned_away.opt.max_age) == ("5.03", 1)
         gate.set()
         assert {str(answer.code)[:4] for answer in await asyncio.gather(*waiting)} == {"2.01"}
-        assert str((await resource.render(message(members))).code).startswith("2.01")
+        assert str((await ask(running, resource, members)).code).startswith("2.01")
 
 
 async def test_what_nobody_foresaw(tmp_path: Path) -> None:
@@ -121,7 +128,7 @@ async def test_what_nobody_foresaw(tmp_path: Path) -> None:
         raise ZeroDivisionError("secret inside")
 
     async with instance(tmp_path) as running:
-        answer = await endpoint(running, issue=broken).render(message(await device(running)))
+        answer = await ask(running, endpoint(running, issue=broken), await device(running))
         assert str(answer.code).startswith("5.00")
         assert answer.payload == b""
 
@@ -131,7 +138,7 @@ async def test_a_disabled_device(tmp_path: Path) -> None:
     async with instance(tmp_path) as running:
         members = await device(running)
         await running.call("PATCH", f"/applications/{members[24]}", {"enabled": False})
-        answer = await endpoint(running).render(message(members))
+        answer = await ask(running, endpoint(running), members)
         assert str(answer.code).startswith("4.01")
 
 
@@ -143,8 +150,8 @@ async def test_limits_hold_over_coap_too(tmp_path: Path) -> None:
         changed = await running.call("PATCH", f"/applications/{members[24]}", limit)
         assert changed.status_code == 200, changed.text
         resource = endpoint(running)
-        answers = [await resource.render(message(members)) for _ in range(4)]
+        answers = [await ask(running, resource, members) for _ in range(4)]
         assert {str(answer.code)[:4] for answer in answers} == {"2.01", "4.29"}
         assert answers[-1].opt.max_age >= 1
-        wrong = [await resource.render(message({**members, 25: b"wrong"})) for _ in range(40)]
+        wrong = [await ask(running, resource, {**members, 25: b"wrong"}) for _ in range(40)]
         assert [str(wrong[n].code)[:4] for n in (0, -1)] == ["4.01", "4.29"]

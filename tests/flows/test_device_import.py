@@ -154,3 +154,15 @@ async def test_a_dry_run_and_bad_batches_change_nothing(ww: Instance) -> None:
     huge = {"rows": [{"serial": "1", "name": "x" * 4_200_000}]}
     assert (await ww.call("POST", "/devices/import", huge)).status_code == 413
     assert (await ww.call("GET", "/applications?name=1")).json()["items"] == []
+
+
+async def test_devices_are_found_by_label(ww: Instance) -> None:
+    """A fleet would have to be read as a whole to find a part of it; or a page of one label go on in another one."""
+    await sent(ww, *({"serial": str(n), "labels": {"site": "eu" if n % 2 else "us"}} for n in range(7)))
+    first = (await ww.call("GET", "/devices?label=site%3Deu&limit=2")).json()
+    rest = (await ww.call("GET", f"/devices?label=site%3Deu&limit=2&cursor={first['next']}")).json()
+    assert sorted(one["serial"] for one in first["items"] + rest["items"]) == ["1", "3", "5"]
+    assert rest["next"] is None
+    assert (await ww.call("GET", f"/devices?label=site%3Dus&cursor={first['next']}")).status_code == 400
+    assert (await ww.call("GET", "/devices?label=site")).status_code == 400
+    assert (await ww.call("GET", "/devices?label=site%3Dasia")).json()["items"] == []

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from tests.support.instance import ISSUER, Instance, credentials_of, instance
+from tests.support.instance import ISSUER, Instance, credentials_of, instance, node
 
 from watchword.jose import Algorithm, PrivateKey, Signer
 from watchword.server.protocol.enrolment import PROOF
@@ -108,6 +108,23 @@ async def test_one_device_that_asks_many_times_is_one(ww: Instance) -> None:
         assert Counter(living) == {200: 1, 401: 7}
     others = [(await enrol(ww, code, f"other-{n}")).status_code for n in range(3)]
     assert others == [201, 201, 400]  # of three uses, one had been used
+
+
+async def test_two_nodes_agree_on_who_was_first(ww: Instance) -> None:
+    """Within one worker transactions take turns anyway: only the database can decide between two."""
+    async with node(ww.services.settings, ww.clock, ww.admin) as other:
+        group_id = await group(ww, max_devices=3)
+        (once,) = await codes(ww, group_id)
+        (batch,) = await codes(ww, group_id, uses=10)
+        nodes = ww, other
+        answers = await asyncio.gather(*(enrol(nodes[n % 2], once, f"d{n}") for n in range(10)))
+        assert Counter(answer.status_code for answer in answers) == {201: 1, 400: 9}
+        answers = await asyncio.gather(*(enrol(nodes[n % 2], batch, "the-same") for n in range(4)))
+        assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 3}
+        assert len({answer.json()["client_id"] for answer in answers}) == 1
+        answers = await asyncio.gather(*(enrol(nodes[n % 2], batch, f"e{n}") for n in range(10)))
+        assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 9}
+        assert sorted(await uses_left(ww)) == [0, 8]
 
 
 async def test_a_group_takes_no_more_than_it_may(ww: Instance) -> None:

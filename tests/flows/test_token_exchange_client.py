@@ -14,6 +14,7 @@ from tests.support.tokens import claims_in
 
 from watchword.client import ClientCredentials, DpopKey, TokenExchange, TokenRefused, Transactions
 from watchword.jose import decode_unverified
+from watchword.resource import TransactionInvalid, TransactionTokens
 
 
 @pytest.fixture
@@ -72,3 +73,8 @@ async def test_transactions(w: Domain) -> None:
     first = claims_in(text)
     assert (later["txn"], later["tctx"], later["rctx"]) == (first["txn"], DETAILS, {"req_ip": "::1"})
     assert (later["scope"], later["req_wl"]) == ("a:read", w.back[0])
+    workload = TransactionTokens(ISSUER, trust_domain=DOMAIN, now=lambda: clock.now, transport=w.ww.door)
+    found = await workload.averify([text], "a:write")
+    assert (found.subject, found.requester, dict(found.details)) == (w.caller[0], w.front[0], DETAILS)
+    with pytest.raises(TransactionInvalid):
+        await workload.averify([await w.called()])

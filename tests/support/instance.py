@@ -139,8 +139,8 @@ async def behind_tls(application: Application) -> AsyncIterator[httpx.AsyncClien
     settings, bound = application.services.settings, free_socket()
     with witness_of(settings.database_url) as witness:
         door = Door(application, bound.getsockname()[1], Path(settings.tls_cert).with_name("ca.pem"), witness)
-    async with (
-        listening(application, bound, settings.tls_cert, settings.tls_key),
-        httpx.AsyncClient(transport=door) as http,
-    ):
-        yield http
+        async with (
+            listening(application, bound, settings.tls_cert, settings.tls_key),
+            httpx.AsyncClient(transport=door) as http,
+        ):
+            yield http

@@ -22,7 +22,7 @@ from .device_list import BadLine, Checked, Row, check_file, read_rows
 
 BATCH: Final = 500
 """Rows a request: half a second of a slow server."""
-IN_FLIGHT: Final = 3
+IN_FLIGHT: Final = 2
 _PATIENCE: Final = 120.0
 _SHOWN: Final = 10
 OUTCOMES: Final = ("created", "exists", "differs", "refused")

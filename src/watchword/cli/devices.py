@@ -9,13 +9,31 @@ from typing import Annotated
 import typer
 
 from . import say
+from .api_client import AdminClient
 from .bundle import HEADER, incomplete, opened
 from .device_import import import_
+from .registry import state
 
-device = typer.Typer(no_args_is_help=True, help="Devices by the thousand: import a list, open its bundle of secrets.")
+device = typer.Typer(
+    no_args_is_help=True, help="Devices by the thousand: import a list, open its bundle, find them by label."
+)
 bundle = typer.Typer(no_args_is_help=True, help="Bundles of secrets, encrypted for whoever brings them to the devices.")
 device.add_typer(bundle, name="bundle")
 device.command("import")(import_)
+
+
+@device.command("list")
+def list_(
+    label: Annotated[str | None, typer.Option(help="NAME=VALUE that they have")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """List devices, all or those with a label."""
+    query = {"limit": 500, **({"label": label} if label is not None else {})}
+    found = [one for one in AdminClient().items("/devices", query) if one["kind"] == "device"]
+    if json:
+        say.data(found)
+    else:
+        say.rows([{**one, "state": state(one)} for one in found], ["client_id", "serial", "name", "state"])
 
 
 @bundle.command("open")

@@ -26,7 +26,8 @@ role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
 key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
 
 
-def _state(one: dict[str, Any]) -> str:
+def state(one: dict[str, Any]) -> str:
+    """In a word."""
     if one["quarantine"] is not None:
         return "quarantine"
     return "enabled" if one["enabled"] else "disabled"
@@ -127,7 +128,7 @@ def app_list(json: Json = False) -> None:
     if json:
         say.data(found)
     else:
-        say.rows([{**one, "state": _state(one)} for one in found], ["client_id", "name", "kind", "state"])
+        say.rows([{**one, "state": state(one)} for one in found], ["client_id", "name", "kind", "state"])
 
 
 @app.command("show")

@@ -69,7 +69,7 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], No
     """How far long work has come, when a person looks on; call it with each step's number."""
     bar = (BarColumn(), TimeRemainingColumn()) if total is not None else ()
     columns = (TextColumn("{task.completed} " + what), *bar, TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as shown:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         task = shown.add_task(what, total=total)
         yield lambda count: shown.advance(task, count)
 

@@ -122,8 +122,8 @@ class Callout:
     def admit(self, login: Login, bearer: Bearer, *, now: float, token_id: str) -> bytes:
         """A yes: subjects from the scopes ``nats.pub:SUBJECT`` and ``nats.sub:SUBJECT``, until the token ends."""
         rights = read_rights(bearer.scopes, WORD)
-        if wrong := next((s for s in (*rights.publish, *rights.subscribe) if not is_subject(s)), None):
-            return self.refuse(login, f"the scope for {wrong!a} names no NATS subject", now=now, token_id=token_id)
+        if wrong := [s for s in (*rights.publish, *rights.subscribe) if not is_subject(s)]:
+            return self.refuse(login, f"the scope for {wrong[0]!a} names no NATS subject", now=now, token_id=token_id)
         if not rights:
             return self.refuse(login, "the token has no scope nats.pub: or nats.sub:", now=now, token_id=token_id)
         user = {

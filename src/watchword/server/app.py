@@ -100,7 +100,9 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(),
-        *DeviceHandlers(desk, services.master.derive(BULK_SECRETS)).routes(),
+        *DeviceHandlers(
+            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
+        ).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
     mounted: dict[str, Asgi] = {

@@ -28,6 +28,8 @@ _NAMES = {
     GRANT_TYPE: "grant_type",
 }  # fmt: skip
 _NUMBERED = frozenset({*_NAMES.values(), "req_cnf", "ace_profile"})
+_BY_NAME = frozenset({"client_assertion", "client_assertion_type", "resource", "authorization_details", *_NUMBERED})
+"""What has no number and is looked at all the same."""
 _GRANT_TYPES = {0: "password", 1: "authorization_code", 2: CLIENT_CREDENTIALS, 3: "refresh_token"}
 _ERRORS = {
     "invalid_request": 1, "invalid_client": 2, "invalid_grant": 3, "unauthorized_client": 4,
@@ -60,7 +62,7 @@ def read_ace(unverified_raw: bytes) -> Form:
     form: dict[str, str | list[str]] = {}
     for key, value in members.items():
         name = _NAMES.get(key) if isinstance(key, int) else key
-        if name is None:
+        if name is None or (isinstance(key, str) and key not in _BY_NAME and not isinstance(value, str)):
             continue  # RFC 6749 section 3.2: unrecognised parameters are ignored
         if isinstance(key, str) and key in _NUMBERED:
             raise InvalidRequest(f"{key} is given by its number (RFC 9200 section 8.10)")

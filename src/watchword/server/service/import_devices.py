@@ -24,6 +24,8 @@ from .membership import SERIAL
 from .ports import Contention, Snapshot, Transaction
 
 MAX_ROWS = 1_000
+_PATIENCE = 30.0
+"""Seconds: no token waits for this answer, and batches wait for each other."""
 _BREATH = 25
 """Rows between two turns of the event loop: tokens are issued meanwhile."""
 Outcome = Literal["created", "exists", "differs", "refused"]
@@ -97,7 +99,7 @@ async def import_devices(desk: Desk, caller: Caller, batch: DeviceBatch, bulk_ke
         async with desk.store.snapshot() as look:
             results, _ = await _judged(desk, look, caller, batch.rows, keys, secret_key)
         return [replace(result, client_id="", client_secret="") for result in results]
-    async with desk.store.transaction() as tx:
+    async with desk.store.transaction(_PATIENCE) as tx:
         results, made = await _judged(desk, tx, caller, batch.rows, keys, secret_key)
         await _create(desk, tx, caller, made)
     return results

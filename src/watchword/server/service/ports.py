@@ -18,6 +18,9 @@ from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Sh
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
+PATIENCE = 3.5
+"""Seconds for one transaction of a request: with what comes before and after it, less than the promised five."""
+
 
 class StorageUnavailable(Exception):
     """The database is away, or too slow to wait for. Whether a commit was taken is unknown."""
@@ -263,5 +266,5 @@ class Store(Protocol):
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """To look at; whoever changes what it found there asks again inside a transaction."""
 
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Commits on a clean exit, before it returns; rolls back on an exception."""
+    def transaction(self, patience: float = PATIENCE) -> AbstractAsyncContextManager[Transaction]:
+        """Commits on a clean exit, before it returns; rolls back on an exception, and after `patience` seconds."""

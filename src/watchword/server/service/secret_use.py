@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from .ports import StorageUnavailable
 
+PIECE = 200
+"""Secrets of one transaction: tokens wait for it, and after a storm there are a hundred thousand to write."""
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
 
 
@@ -21,11 +23,11 @@ class SecretUse:
         self._unsaved[tenant_id, secret_id] = int(now)
 
     async def flush(self) -> None:
-        """Write what is new."""
-        if self._unsaved:
-            unsaved, self._unsaved = self._unsaved, {}
+        """Write what is new, piece by piece."""
+        unsaved, self._unsaved = list(self._unsaved.items()), {}
+        for start in range(0, len(unsaved), PIECE):
             try:
-                await self._save(unsaved)
+                await self._save(dict(unsaved[start : start + PIECE]))
             except StorageUnavailable:
-                self._unsaved = {**unsaved, **self._unsaved}
+                self._unsaved = {**dict(unsaved[start:]), **self._unsaved}
                 raise

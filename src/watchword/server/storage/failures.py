@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..service.ports import Contention, StorageUnavailable
+from ..service.ports import PATIENCE, Contention, StorageUnavailable
 
-PATIENCE = 3.5
-"""Seconds for one transaction of a request: with what comes before and after it, less than the promised five."""
 _CONTENTION = ("40001", "40P01")
 """Serialization failure and deadlock: PostgreSQL rolled back and asks us to begin again."""
 

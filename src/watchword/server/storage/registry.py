@@ -28,10 +28,10 @@ from ..registry.errors import Conflict
 from ..registry.model import Api, InitialToken, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
-from ..service.ports import Change, StorageUnavailable
+from ..service.ports import PATIENCE, Change, StorageUnavailable
 from . import schema
 from .codes import Codes
-from .failures import PATIENCE, told_apart
+from .failures import told_apart
 from .fleet import Applications, Fleet
 from .table import Table
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ....jose.sealing import MasterKey
 from ...registry.errors import Invalid
+from ...registry.model import Application
 from ...service.desk import Desk
 from .cursors import Cursors
 from .routes import Request
@@ -32,6 +33,17 @@ class Pages:
         async with self._desk.store.snapshot() as tx:
             page = await getattr(tx, kind).page(tenant_id, after, wanted + 1, name)
         following = self._cursors.write(key(page[wanted - 1]), tenant_id, kind, name) if len(page) > wanted else None
+        return page[:wanted], following
+
+    async def having(self, request: Request, tags: Sequence[str]) -> tuple[list[Application], str | None]:
+        """The applications that have all of these tags, by client id, and the next page's cursor. Raises `Invalid`."""
+        tenant_id, wanted = request.caller.tenant_id, limit(request.query, 50)
+        cursor = request.query.get("cursor")
+        after = self._cursors.read(cursor, tenant_id, "tagged", *tags)[1] if cursor else ""
+        async with self._desk.store.snapshot() as look:
+            page = await look.fleet.select(tenant_id, tags, after, wanted + 1)
+        last = page[wanted - 1].client_id if len(page) > wanted else None
+        following = self._cursors.write(("", last), tenant_id, "tagged", *tags) if last is not None else None
         return page[:wanted], following
 
 
