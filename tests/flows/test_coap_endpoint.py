@@ -41,6 +41,7 @@ async def ask(running: Instance, resource: TokenResource, members: dict[Any, Any
 
 
 async def device(running: Instance) -> dict[Any, Any]:
+    running.witness.elsewhere = True  # by CoAP
     api = await running.api("urn:meters", "m:w", format="cwt")
     client_id, secret = credentials_of(await running.application("m", api, "m:w", auth_method="client_secret_post"))
     return {24: client_id, 25: secret.encode()}

@@ -12,7 +12,7 @@ from tests.house.deferred_cases import DEFERRED
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = [
     "TEP", "CAU", "SCP", "RES", "INT", "REV", "DIS", "ROT", "SEC", "LOG", "TEN", "ADM",
-    "SAS", "JWT", "CLK", "CRS", "DBF", "PKJ", "SSR", "RAC", "CLI", "MTL", "DPO", "REG", "TEX", "RLM",
+    "SAS", "JWT", "CLK", "CRS", "DBF", "PKJ", "SSR", "RAC", "CLI", "MTL", "DPO", "REG", "TEX", "RLM", "SCA",
 ]  # fmt: skip
 CASE = re.compile(r"\b(?:" + "|".join(GROUPS) + r")-\d{3}\b")
 
