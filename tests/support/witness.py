@@ -116,7 +116,7 @@ class Witness:
                     self._canary(name, text)
 
     def _keep_answer(self, answer: httpx.Response) -> None:
-        if answer.headers.get("content-type") == "application/json" and answer.is_success:
+        if answer.headers.get("content-type") == "application/json" and answer.is_success and answer.content:
             told = answer.json()
             for name in SECRET:
                 if isinstance(told, dict) and isinstance(told.get(name), str):
