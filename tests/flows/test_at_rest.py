@@ -105,6 +105,7 @@ async def test_a_lost_database_is_never_a_yes(tmp_path: Path) -> None:
     """INT-017 DBF-008: introspection would go on saying active while a revocation cannot reach it."""
     async with instance(tmp_path) as ww:
         token = (await ww.bearer())["authorization"][7:]
+        ww.witness.faults = True
         (tmp_path / "watchword.db").rename(tmp_path / "elsewhere.db")
         ww.clock.now += 2
         answer = await ww.http.post(f"{ISSUER}/introspect", data={"token": token}, auth=ww.admin)
