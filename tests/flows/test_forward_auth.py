@@ -68,7 +68,7 @@ async def test_an_opaque_token_passes(ww: Instance) -> None:
 @pytest.mark.parametrize("token", [None, "", "a.b.c", "wwtok_x", "\xff" * 20, "x" * 17_000])
 async def test_no_or_a_bad_token(token: str | None, ww: Instance, app: dict[str, Any]) -> None:
     """Anything but 401 is an error page at nginx, or an open door."""
-    headers = [] if token is None else [(b"authorization", b"Bearer " + token.encode("latin-1"))]
+    headers = [] if token is None else [(b"authorization", (b"Bearer " + token.encode("latin-1")).rstrip())]
     got = await ww.http.get(f"{ISSUER}/forward-auth?audience={API}", headers=headers)
     assert got.status_code == 401
     assert got.headers["www-authenticate"].startswith("Bearer")
