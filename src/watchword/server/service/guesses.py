@@ -15,7 +15,7 @@ from ..registry.rate_limit import RateLimit
 
 REMEMBERED = 20_000
 """Sources, and pairs of a source and a client id; beyond it, the one that failed longest ago is forgotten."""
-OF_ONE = RateLimit(per_second=0.2, burst=30)
+OF_ONE = RateLimit(per_second=0.2, burst=100)
 """Wrong proofs of one application by one source."""
 OF_SOURCE = RateLimit(per_second=5.0, burst=300)
 """Of any: one network address may be a whole fleet's, with more than one broken device behind it."""
