@@ -26,8 +26,11 @@ MaxDevices = Annotated[int | None, typer.Option(help="How many living devices it
 ExpiresIn = Annotated[str | None, typer.Option(help="30d, 12h: from then on nobody enrols")]
 SecretLife = Annotated[str | None, typer.Option(help="How long their secrets live, such as 365d")]
 Bound = Annotated[bool | None, typer.Option("--require-bound/--no-require-bound", help="Only bound tokens for them")]
-Codes = Annotated[
-    bool | None, typer.Option("--codes/--no-codes", help="Whether devices enrol themselves by code [default: yes]")
+Way = Annotated[
+    list[str] | None, typer.Option(help="How devices enrol themselves: code, key, or none; repeatable [default: code]")
+]
+OnlyExpected = Annotated[
+    bool | None, typer.Option("--only-expected/--anybody", help="Only devices on the group's list (expect)")
 ]
 
 
@@ -35,14 +38,15 @@ Codes = Annotated[
 def create(
     name: str, grant: Grant = None, role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None,
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
-    secret_lifetime: SecretLife = None, require_bound: Bound = None, codes: Codes = None, json: Json = False,
+    secret_lifetime: SecretLife = None, require_bound: Bound = None, way: Way = None,
+    only_expected: OnlyExpected = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        codes=codes,
+        way=way, only_expected=only_expected,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -52,14 +56,14 @@ def update(
     group: str, rename: Annotated[str | None, typer.Option(help="Its new name")] = None, grant: Grant = None,
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
-    require_bound: Bound = None, codes: Codes = None, json: Json = False,
+    require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        codes=codes,
+        way=way, only_expected=only_expected,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -141,7 +145,7 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for option, member in (
         ("kind", "kind"), ("auth", "auth_methods"), ("role", "role_ids"), ("name_pattern", "name_pattern"),
-        ("require_bound", "require_bound"),
+        ("require_bound", "require_bound"), ("only_expected", "only_expected"),
     ):  # fmt: skip
         if given[option] is not None:
             body[member] = given[option]
@@ -155,8 +159,8 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
         body["expires_at"] = int(time.time()) + seconds(given["expires"], "--expires")
     if given["secret_lifetime"] is not None:
         body["secret_lifetime"] = seconds(given["secret_lifetime"], "--secret-lifetime")
-    if given["codes"] is not None:
-        body["ways"] = ["code"] if given["codes"] else []
+    if given["way"] is not None:
+        body["ways"] = [one for one in given["way"] if one != "none"]
     return body
 
 

@@ -12,6 +12,7 @@ from .demo import demo
 from .devices import device
 from .doctor import doctor
 from .enrolment import enrolment
+from .expected import expect, expected, unexpect
 from .export import key_export
 from .inspect import inspect
 from .instance import export, import_
@@ -37,6 +38,8 @@ for verb in (init, serve, demo, token, inspect, doctor, export):
 key.command("export")(key_export)
 app.command("quarantine")(quarantine)
 app.command("release")(release)
+for listing in (expect, expected, unexpect):
+    enrolment.command()(listing)
 for program in (run, curl):
     cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(program)
 for name, group in (

@@ -16,6 +16,7 @@ from .config import Settings
 from .http.admin.app import AdminApi
 from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
+from .http.admin.expected import ExpectedHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
@@ -99,7 +100,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     administration = Administration(administrators, timeout)
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
-        *EnrolmentHandlers(desk, pages).routes(),
+        *EnrolmentHandlers(desk, pages).routes(), *ExpectedHandlers(desk, pages).routes(),
         *DeviceHandlers(
             desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
         ).routes(),

@@ -349,6 +349,21 @@ class EnrolmentCodesWithdrawn(Event, frozen=True, kw_only=True):
     count: int
 
 
+class DevicesExpected(Event, frozen=True, kw_only=True):
+    """`count` devices more may come into a group: their serial numbers or keys are listed."""
+
+    group_id: str
+    count: int
+
+
+class ExpectedDevicesRemoved(Event, frozen=True, kw_only=True):
+    """`count` devices are not expected any more; `entry` is which, empty for all of the group."""
+
+    group_id: str
+    count: int
+    entry: str = ""
+
+
 class DeviceEnrolled(Event, frozen=True, kw_only=True):
     """A device enrolled itself; `ApplicationCreated` stands beside this."""
 
@@ -371,6 +386,7 @@ AnyEvent = (
     | ApplicationQuarantined | ApplicationReleased
     | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
     | EnrolmentCodesCreated | EnrolmentCodesWithdrawn | DeviceEnrolled
+    | DevicesExpected | ExpectedDevicesRemoved
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
     | ClientKeyAdded | ClientKeyRemoved
     | IssuerTrusted | TrustedIssuerUpdated | IssuerDistrusted | IdentityRuleAdded | IdentityRuleRemoved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -10,6 +10,7 @@ from msgspec import Struct
 from ...jose import Algorithm, JoseError, check_claims, verify_signature
 from ..registry.client_keys import ALGORITHMS, key_set, read_keys
 from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
+from ..registry.expected import ExpectedDevice, key_thumbprint
 from ..registry.model import SECRET_METHODS, Application, AuthMethod
 from .errors import EnrolmentRefused, InvalidRequest
 from .proof_jwt import Window, check_life
@@ -25,9 +26,12 @@ _ALGORITHMS: Final = [Algorithm(name) for name in ALGORITHMS]
 
 
 class EnrolmentRequest(Struct, frozen=True, kw_only=True):
-    """After reading; whether the code counts is another question. A proof comes with `jwks`, and only with it."""
+    """After reading; whether the code counts is another question. A proof comes with `jwks`, and only with it.
 
-    unverified_code: str
+    Without a code the key itself has to be expected.
+    """
+
+    unverified_code: str = ""
     enrolment_id: str
     """By which the device's repeats are known: of its own choice, and best a random one that nobody sees."""
     serial: str | None = None
@@ -47,8 +51,10 @@ def read_enrolment(unverified: Mapping[str, Any]) -> EnrolmentRequest:
         raise InvalidRequest('jwks is a JWK set with the one public key of the device: {"keys": [...]}')
     if ("jwks" in unverified) != ("proof" in unverified):
         raise InvalidRequest(f"jwks and proof go together: a JWT of typ {PROOF}, signed with that key")
+    if "code" not in unverified and jwks is None:
+        raise InvalidRequest("send the code that the device was given, or jwks and proof of a key that is expected")
     return EnrolmentRequest(
-        unverified_code=_text(unverified, "code", _MAX_CODE),
+        unverified_code=_text(unverified, "code", _MAX_CODE) if "code" in unverified else "",
         enrolment_id=_text(unverified, "enrolment_id", _MAX_ID),
         serial=_text(unverified, "serial", _MAX_SERIAL) if "serial" in unverified else None,
         jwks=jwks,
@@ -63,19 +69,22 @@ def _text(unverified: Mapping[str, Any], name: str, limit: int) -> str:
     return value
 
 
-def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: Window) -> None:
+def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: Window) -> str:
     """The key that a device brings is its own: it signed its enrolment id, for this issuer, just now.
 
-    No mark makes the proof good for one use only: again, with the code, it is a repeat, and gets what is public.
-    Raises `InvalidRequest`; `Invalid` for the key itself.
+    No mark makes the proof good for one use only: again, by whoever may enrol, it is a repeat, and gets what is public.
+    The key's thumbprint (RFC 7638), empty for a device without one. Raises `InvalidRequest`; `Invalid` for the key.
     """
     if wanted.jwks is None:
-        return
-    keys = key_set(read_keys(wanted.jwks, 0))
+        return ""
+    read = read_keys(wanted.jwks, 0)
+    if len(read) > 1:
+        raise InvalidRequest("jwks has the one public key of the device, no more")
     try:
         verified = verify_signature(
-            wanted.unverified_proof, keys, algorithms=_ALGORITHMS, typ={PROOF}, kid_required=False, max_size=_MAX_PROOF
-        )
+            wanted.unverified_proof, key_set(read), algorithms=_ALGORITHMS, typ={PROOF}, kid_required=False,
+            max_size=_MAX_PROOF,
+        )  # fmt: skip
         check_claims(verified.claims, issuer=wanted.enrolment_id, audience=issuer, now=now, leeway=window.leeway)
         check_life(verified.claims, now, window)
     except JoseError as error:
@@ -83,6 +92,7 @@ def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: 
             f"the proof is refused: {error.rule}; it has typ {PROOF}, iss the enrolment_id, aud {issuer}, and exp",
             rule="proof",
         ) from None
+    return key_thumbprint(read[0].jwk)
 
 
 def check_open(group: EnrolmentGroup | None, way: Way, now: float) -> EnrolmentGroup:
@@ -92,14 +102,34 @@ def check_open(group: EnrolmentGroup | None, way: Way, now: float) -> EnrolmentG
     return group
 
 
+def check_expected(
+    group: EnrolmentGroup, listed: Sequence[ExpectedDevice], serial: str | None, key: str
+) -> ExpectedDevice | None:
+    """What the lists say of a device: `listed` is all that has its serial number or its key, of any group.
+
+    Who is on a list comes as the list has it; None for one that is on none. Raises one `EnrolmentRefused` for all.
+    """
+    refused = EnrolmentRefused(
+        "the group does not expect a device with this serial number and key: ask its administrator", rule="expected"
+    )
+    if len(listed) > 1 or (not listed and group.only_expected):
+        raise refused
+    if not listed:
+        return None
+    one = listed[0]
+    wrong_key = one.key is not None and one.key != key
+    wrong_serial = one.serial is not None and serial is not None and one.serial != serial
+    if one.group_id != group.group_id or wrong_key or wrong_serial:
+        raise refused
+    return one
+
+
 def admitted(group: EnrolmentGroup, wanted: EnrolmentRequest, client_id: str, now: int) -> Application:
     """What the device becomes, all of it by the group's policy; a secret is still to be made.
 
     Raises `EnrolmentRefused` for a key where secrets are given and the other way round; `Invalid` for the key itself.
     """
     keys = read_keys(wanted.jwks, now) if wanted.jwks is not None else ()
-    if len(keys) > 1:
-        raise InvalidRequest("jwks has the one public key of the device, no more")
     return Application(
         tenant_id=group.tenant_id,
         client_id=client_id,
@@ -135,7 +165,7 @@ def check_repeat(before: Application, wanted: EnrolmentRequest, now: float, *, s
     """
     if not before.active:
         raise EnrolmentRefused("this device was disabled: ask its administrator", rule="disabled")
-    if wanted.serial != before.serial:
+    if wanted.serial is not None and wanted.serial != before.serial:
         raise EnrolmentRefused("it enrolled with another serial number: send the same request again", rule="repeat")
     if wanted.jwks is not None:
         brought = read_keys(wanted.jwks, 0)

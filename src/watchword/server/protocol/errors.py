@@ -95,7 +95,7 @@ class InvalidGrant(OAuthError):
 
     def __init__(
         self,
-        public: str = "the code is not valid, or not any more: ask for a new one where you got it",
+        public: str = "this lets nobody in, or not any more: ask whoever gave it to you",
         *,
         detail: str = "",
         rule: str = "code",

@@ -10,8 +10,8 @@ from . import rules
 from .errors import Invalid
 from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
 
-Way = Literal["code"]
-"""A code that was printed on it, or that a batch of devices shares."""
+Way = Literal["code", "key"]
+"""A code that was printed on it, or that a batch of devices shares; or a key that was expected."""
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
     "client_secret_post",
@@ -19,9 +19,12 @@ METHODS: tuple[AuthMethod, ...] = (
     "private_key_jwt",
 )
 """What a device can be given, or can bring: a secret, or its own key."""
+OWN_KEY: tuple[AuthMethod, ...] = ("private_key_jwt",)
 MAX_DEVICES = 10_000_000
 MAX_CODES = 10_000
 """Of one request."""
+MAX_OPEN_CODES = 100_000
+"""Codes of one group with which somebody may still enrol."""
 MAX_USES = 1_000_000
 MAX_CODE_LIFE = 366 * 86_400
 REPEAT_WITHIN = 600
@@ -31,11 +34,9 @@ MIN_LIFE = 60
 PLACEHOLDERS = ("{serial}", "{id}")
 
 
-class EnrolmentGroup(Struct, frozen=True, kw_only=True):
-    """Times are seconds since the epoch, lives are seconds."""
+class EnrolmentPolicy(Struct, frozen=True, kw_only=True):
+    """What an administrator says of a group. Times are seconds since the epoch, lives are seconds."""
 
-    tenant_id: str
-    group_id: str
     name: str
     kind: Kind = "device"
     auth_methods: tuple[AuthMethod, ...] = METHODS
@@ -53,6 +54,15 @@ class EnrolmentGroup(Struct, frozen=True, kw_only=True):
     require_bound: bool = False
     ways: tuple[Way, ...] = ("code",)
     """None: nobody enrols by itself, administrators put applications into it."""
+    only_expected: bool = False
+    """Whether a device's serial number or key has to be on the group's list, whatever way it comes."""
+
+
+class EnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True):
+    """A policy, with what the server says of it."""
+
+    tenant_id: str
+    group_id: str
     created_at: int
     version: int = 1
 
@@ -109,7 +119,13 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) ->
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
     _check_lives(group)
+    _check_ways(group)
+
+
+def _check_ways(group: EnrolmentGroup) -> None:
     rules.check_unique(group.ways, "ways")
+    if "key" in group.ways and not set(group.auth_methods) & set(OWN_KEY):
+        raise Invalid(f"who comes with a key proves itself with it: take {' or '.join(OWN_KEY)}", field="auth_methods")
 
 
 def _check_methods(group: EnrolmentGroup) -> None:

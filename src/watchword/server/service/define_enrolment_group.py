@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
 from ..audit.events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
-from ..registry.enrolment import METHODS, EnrolmentGroup, Way, check_group
+from ..registry.enrolment import EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ..registry.errors import Conflict
 from ..registry.model import AuthMethod, Grant, Kind
 from .change_application import given
@@ -14,21 +14,8 @@ from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, r
 from .ports import Transaction
 
 
-class NewEnrolmentGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said of one; see `EnrolmentGroup`."""
-
-    name: str
-    kind: Kind = "device"
-    auth_methods: tuple[AuthMethod, ...] = METHODS
-    grants: tuple[Grant, ...] = ()
-    role_ids: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
-    name_pattern: str = "device-{id}"
-    max_devices: int | None = None
-    expires_at: int | None = None
-    secret_lifetime: int | None = None
-    require_bound: bool = False
-    ways: tuple[Way, ...] = ("code",)
+class NewEnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group that is to be."""
 
 
 class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,6 +33,7 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     secret_lifetime: int | UnsetType | None = UNSET
     require_bound: bool | UnsetType = UNSET
     ways: tuple[Way, ...] | UnsetType = UNSET
+    only_expected: bool | UnsetType = UNSET
 
 
 async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmentGroup) -> EnrolmentGroup:
@@ -91,6 +79,7 @@ async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expe
                 "or set expires_at, so that nobody enrols any more"
             )
         await tx.codes.withdraw(caller.tenant_id, group_id)
+        await tx.expected.remove(caller.tenant_id, group_id)
         await tx.enrolment_groups.remove(replace(before, version=before.version + 1))
         tx.record(caller.tenant_id, EnrolmentGroupDeleted(group_id=group_id, **desk.said(caller)))
 

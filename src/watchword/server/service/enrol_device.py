@@ -1,6 +1,7 @@
-"""A device enrols itself with a code, once; or is answered again when the first answer was lost.
+"""A device enrols itself, once; or is answered again when the first answer was lost.
 
-The use of the code, the place in the group, the serial number, the application and its events are one transaction.
+The use of the code, the entry in the list, the place in the group, the serial number, the application and its events
+are one transaction.
 """
 
 from __future__ import annotations
@@ -11,21 +12,23 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationCreated, DeviceEnrolled, SecretCreated, SecretRotated
-from ..protocol.enrolment import EnrolmentRequest, admitted, check_open, check_possession, check_repeat
-from ..protocol.errors import InvalidGrant
+from ..protocol.enrolment import (
+    EnrolmentRequest,
+    admitted,
+    check_expected,
+    check_open,
+    check_possession,
+    check_repeat,
+)
 from ..protocol.proof_jwt import Window
-from ..registry.enrolment import EnrolmentCode, Way
-from ..registry.errors import Conflict
+from ..registry.enrolment import EnrolmentGroup, Way
 from ..registry.model import SECRET_METHODS, Application
-from ..registry.secret_text import digest
 from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk
+from .enrolment_entry import Entry, by_code, by_key, claim_once, mark_of_key
 from .membership import settle
 from .ports import Contention, Transaction
-
-ENROLMENT = "enrolment"
-_WAY: Way = "code"
 
 
 class Enrolled(Struct, frozen=True):
@@ -52,48 +55,61 @@ class EnrolDevice:
         self._desk, self._save_uses, self._used, self._window = desk, save_uses, used, window
 
     async def __call__(self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, request_id: str = "") -> Enrolled:
-        """The device's application, one for each enrolment id of a code.
+        """The device's application: one for each enrolment id of a code, one for each key that was expected.
 
         Raises:
-            InvalidGrant: the code is unknown, used up or expired: one and the same.
+            InvalidGrant: the code is unknown, used up or expired, or the key not expected: one and the same.
             EnrolmentRefused: the group does not let it in. `InvalidRequest`: a proof is wrong.
             RegistryError: the group is full, the serial number taken, or the group's policy makes no application.
             Contention: another request of this device came first; do it again, and it is answered.
         """
-        kept = digest(self._desk.pepper, wanted.unverified_code.encode("utf-8", "surrogatepass"))
-        mark = digest(self._desk.pepper, f"{kept}\n{wanted.enrolment_id}".encode("utf-8", "surrogatepass"))
-        async with self._desk.store.snapshot() as seen:  # a stranger gets no transaction that writes
-            code = await seen.codes.get(tenant_id, kept)
-            holder = await seen.holder(tenant_id, ENROLMENT, mark)
-            before = await seen.applications.get(tenant_id, holder) if code is not None and holder else None
-        if code is None:
-            raise InvalidGrant
-        if before is None and not code.live(self._desk.clock()):
-            raise InvalidGrant
-        check_possession(wanted, issuer, self._desk.clock(), self._window)
+        now = self._desk.clock()
+        if wanted.unverified_code:
+            entry, before = await by_code(self._desk, tenant_id, wanted)
+            key = check_possession(wanted, issuer, now, self._window)
+        else:
+            key = check_possession(wanted, issuer, now, self._window)
+            entry, before = await by_key(self._desk, tenant_id, key)
         if before is not None:
             return await self._repeated(before, wanted, request_id)
-        return await self._first(code, mark, wanted, request_id)
+        return await self._first(tenant_id, entry, key, wanted, request_id)
 
-    async def _first(self, code: EnrolmentCode, mark: str, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
+    async def _first(
+        self, tenant_id: str, entry: Entry, key: str, wanted: EnrolmentRequest, request_id: str
+    ) -> Enrolled:
         desk, now, text = self._desk, int(self._desk.clock()), None
         client_id = desk.new_id()
         async with desk.store.transaction() as tx:
-            if not await tx.codes.use(code.tenant_id, code.digest, now):
+            if entry.code and not await tx.codes.use(tenant_id, entry.code, now):
                 raise Contention("the code was used up or withdrawn meanwhile")
-            try:
-                await tx.claim(code.tenant_id, ENROLMENT, mark, client_id)
-            except Conflict:
-                raise Contention("another request of this device came first") from None
-            group = check_open(await tx.enrolment_groups.get(code.tenant_id, code.group_id), _WAY, now)
+            await claim_once(tx, tenant_id, entry.mark, client_id)
+            group = check_open(await tx.enrolment_groups.get(tenant_id, entry.group_id), entry.way, now)
+            wanted = await self._expected(tx, group, entry, key, wanted, client_id)
             made = admitted(group, wanted, client_id, now)
             if made.auth_method in SECRET_METHODS:
                 made, text = _with_secret(desk, made, group.secret_lifetime)
             await check_application(tx, made)
             await settle(tx, None, made)
             await tx.applications.add(made)
-            _record(desk, tx, Caller(code.tenant_id, client_id, request_id), made)
+            _record(desk, tx, Caller(tenant_id, client_id, request_id), made, entry.way)
         return Enrolled(made, text, True)
+
+    async def _expected(
+        self, tx: Transaction, group: EnrolmentGroup, entry: Entry, key: str, wanted: EnrolmentRequest, client_id: str
+    ) -> EnrolmentRequest:
+        """As the group's list has it, and off the list: who was deleted has to be listed again."""
+        tenant_id = group.tenant_id
+        listed = await tx.expected.find(tenant_id, [wanted.serial] if wanted.serial else [], [key] if key else [])
+        if entry.way == "key" and not any(one.key == key for one in listed):
+            raise Contention("the key was taken off the list meanwhile")
+        device = check_expected(group, listed, wanted.serial, key)
+        if device is None:
+            return wanted
+        if not await tx.expected.take(device):
+            raise Contention("the device was taken off the list meanwhile")
+        if device.key is not None and entry.way != "key":
+            await claim_once(tx, tenant_id, mark_of_key(self._desk, device.key), client_id)
+        return replace(wanted, serial=device.serial or wanted.serial)
 
     async def _repeated(self, seen: Application, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
         desk, tenant_id = self._desk, seen.tenant_id
@@ -125,11 +141,11 @@ def _with_secret(desk: Desk, application: Application, life: int | None) -> tupl
     return replace(application, secrets=(desk.kept_for(application, kept, text),)), text
 
 
-def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application) -> None:
+def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application, way: Way) -> None:
     said, tenant_id = desk.said(caller), caller.tenant_id
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, **said))
     enrolled = DeviceEnrolled(
-        client_id=made.client_id, group_id=made.group_id or "", way=_WAY, serial=made.serial, **said
+        client_id=made.client_id, group_id=made.group_id or "", way=way, serial=made.serial, **said
     )
     tx.record(tenant_id, enrolled)
     for secret in made.secrets:

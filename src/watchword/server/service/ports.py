@@ -14,7 +14,7 @@ from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
+from ..registry.ports import Codes, CodeShelf, Collection, Expected, ExpectedShelf, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -175,6 +175,10 @@ class Transaction(Protocol):
         """With which devices enrol."""
 
     @property
+    def expected(self) -> Expected:
+        """Devices that may still come."""
+
+    @property
     def fleet(self) -> Fleet:
         """Applications by the thousand."""
 
@@ -254,6 +258,10 @@ class Snapshot(Protocol):
     @property
     def codes(self) -> CodeShelf:
         """With which devices enrol."""
+
+    @property
+    def expected(self) -> ExpectedShelf:
+        """Devices that may still come."""
 
     @property
     def fleet(self) -> FleetShelf:

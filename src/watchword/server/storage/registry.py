@@ -31,6 +31,7 @@ from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import PATIENCE, Change, StorageUnavailable
 from . import schema
 from .codes import Codes
+from .expected import Expected
 from .failures import told_apart
 from .fleet import Applications, Fleet
 from .table import Table
@@ -54,6 +55,7 @@ class RegistryTransaction:
         self.applications = Applications(self)
         self.fleet = Fleet(self)
         self.codes = Codes(self)
+        self.expected = Expected(self)
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(

@@ -79,6 +79,19 @@ enrolment_code = sa.Table(
     sa.Index("enrolment_code_by_group", "tenant_id", "group_id"),
 )
 """What lets devices into an enrolment group, by its HMAC."""
+expected_device = sa.Table(
+    "expected_device",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("entry", sa.Text, primary_key=True),
+    sa.Column("group_id", sa.Text, nullable=False),
+    sa.Column("serial", sa.Text),
+    sa.Column("key", sa.Text),
+    sa.UniqueConstraint("tenant_id", "serial", name="expected_serial"),
+    sa.UniqueConstraint("tenant_id", "key", name="expected_key"),
+    sa.Index("expected_device_by_group", "tenant_id", "group_id", "entry"),
+)
+"""Who may still come into an enrolment group, by serial number and by its key's thumbprint."""
 application_tag = sa.Table(
     "application_tag",
     metadata,

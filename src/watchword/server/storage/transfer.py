@@ -31,6 +31,7 @@ MOVES = (
     schema.enrolment_group,
     schema.place,
     schema.enrolment_code,
+    schema.expected_device,
     schema.application_tag,
     schema.trusted_issuer,
     schema.secret_use,

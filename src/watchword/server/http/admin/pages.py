@@ -7,6 +7,7 @@ from typing import Any
 
 from ....jose.sealing import MasterKey
 from ...registry.errors import Invalid
+from ...registry.expected import ExpectedDevice
 from ...registry.model import Application
 from ...service.desk import Desk
 from .cursors import Cursors
@@ -44,6 +45,17 @@ class Pages:
             page = await look.fleet.select(tenant_id, tags, after, wanted + 1)
         last = page[wanted - 1].client_id if len(page) > wanted else None
         following = self._cursors.write(("", last), tenant_id, "tagged", *tags) if last is not None else None
+        return page[:wanted], following
+
+    async def expected(self, request: Request, group_id: str) -> tuple[list[ExpectedDevice], str | None]:
+        """The devices that a group expects, by entry, and the next page's cursor. Raises `Invalid`."""
+        tenant_id, wanted = request.caller.tenant_id, limit(request.query, 50)
+        cursor = request.query.get("cursor")
+        after = self._cursors.read(cursor, tenant_id, "expected", group_id)[1] if cursor else ""
+        async with self._desk.store.snapshot() as look:
+            page = await look.expected.page(tenant_id, group_id, after, wanted + 1)
+        last = page[wanted - 1].entry if len(page) > wanted else None
+        following = self._cursors.write(("", last), tenant_id, "expected", group_id) if last is not None else None
         return page[:wanted], following
 
 
