@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,8 +28,13 @@ ExpiresIn = Annotated[str | None, typer.Option(help="30d, 12h: from then on nobo
 SecretLife = Annotated[str | None, typer.Option(help="How long their secrets live, such as 365d")]
 Bound = Annotated[bool | None, typer.Option("--require-bound/--no-require-bound", help="Only bound tokens for them")]
 Way = Annotated[
-    list[str] | None, typer.Option(help="How devices enrol themselves: code, key, or none; repeatable [default: code]")
+    list[str] | None,
+    typer.Option(help="How devices enrol: code, key, certificate, or none; repeatable [default: code]"),
 ]
+Anchors = Annotated[
+    Path | None, typer.Option(help="PEM: the authorities that made the devices' certificates (--way certificate)")
+]
+CertificateLife = Annotated[str | None, typer.Option(help="How long certificates live that we sign, such as 90d")]
 OnlyExpected = Annotated[
     bool | None, typer.Option("--only-expected/--anybody", help="Only devices on the group's list (expect)")
 ]
@@ -39,14 +45,15 @@ def create(
     name: str, grant: Grant = None, role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None,
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
     secret_lifetime: SecretLife = None, require_bound: Bound = None, way: Way = None,
-    only_expected: OnlyExpected = None, json: Json = False,
+    only_expected: OnlyExpected = None, anchors: Anchors = None, certificate_lifetime: CertificateLife = None,
+    json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        way=way, only_expected=only_expected,
+        way=way, only_expected=only_expected, anchors=anchors, certificate_lifetime=certificate_lifetime,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -56,14 +63,15 @@ def update(
     group: str, rename: Annotated[str | None, typer.Option(help="Its new name")] = None, grant: Grant = None,
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
-    require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, json: Json = False,
+    require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, anchors: Anchors = None,
+    certificate_lifetime: CertificateLife = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        way=way, only_expected=only_expected,
+        way=way, only_expected=only_expected, anchors=anchors, certificate_lifetime=certificate_lifetime,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -159,9 +167,20 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
         body["expires_at"] = int(time.time()) + seconds(given["expires"], "--expires")
     if given["secret_lifetime"] is not None:
         body["secret_lifetime"] = seconds(given["secret_lifetime"], "--secret-lifetime")
+    if given["certificate_lifetime"] is not None:
+        body["certificate_lifetime"] = seconds(given["certificate_lifetime"], "--certificate-lifetime")
+    if given["anchors"] is not None:
+        body["anchors"] = _pem(given["anchors"])
     if given["way"] is not None:
         body["ways"] = [one for one in given["way"] if one != "none"]
     return body
+
+
+def _pem(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        say.fail(f"cannot read {path}", "name a file that holds certificates of authorities in PEM")
 
 
 def _pair(text: str) -> tuple[str, str]:

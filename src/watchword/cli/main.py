@@ -9,6 +9,7 @@ from .audit import audit
 from .broker_auth import broker_auth
 from .broker_config import broker_config
 from .demo import demo
+from .device_ca import device_ca
 from .devices import device
 from .doctor import doctor
 from .enrolment import enrolment
@@ -38,6 +39,7 @@ for verb in (init, serve, demo, token, inspect, doctor, export):
 key.command("export")(key_export)
 app.command("quarantine")(quarantine)
 app.command("release")(release)
+enrolment.add_typer(device_ca, name="ca")
 for listing in (expect, expected, unexpect):
     enrolment.command()(listing)
 for program in (run, curl):

@@ -14,6 +14,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.device_authorities import DeviceAuthorityHandlers
 from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
 from .http.admin.expected import ExpectedHandlers
@@ -47,12 +48,14 @@ from .service.appid_surface import appid_surface
 from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, FirstAdmin
 from .service.desk import Desk
+from .service.device_certificates import DeviceCertificates
 from .service.dry_run_identity import DryRunIdentity
 from .service.enrol_device import EnrolDevice
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
 from .service.prove_possession import ProvePossession
+from .service.renew_certificate import RenewCertificate
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
 from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
@@ -86,6 +89,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         services.storage.store, services.pepper, services.world.clock, services.world.random_bytes,
         services.master.seal, services.fetch.check,
     )  # fmt: skip
+    certificates = DeviceCertificates(desk, services.master.unseal)
     pages = Pages(desk, services.master)
     handlers = AdminHandlers(
         desk, services.keys, services.create_tenant, services.issuer_of,
@@ -100,7 +104,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     administration = Administration(administrators, timeout)
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
-        *EnrolmentHandlers(desk, pages).routes(), *ExpectedHandlers(desk, pages).routes(),
+        *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
+        *ExpectedHandlers(desk, pages).routes(),
         *DeviceHandlers(
             desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
         ).routes(),
@@ -125,7 +130,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         ),
         EnrolmentEndpoint(
             services.view,
-            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use, window),
+            EnrolDevice(desk, certificates, services.uses.flush, services.storage.store.secret_use, window),
+            RenewCertificate(desk, services.who, certificates),
             services.refusals,
             settings.body_timeout,
             services.issuer_of,

@@ -7,11 +7,13 @@ from typing import Literal
 from msgspec import Struct
 
 from . import rules
+from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
 from .errors import Invalid
 from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
 
-Way = Literal["code", "key"]
-"""A code that was printed on it, or that a batch of devices shares; or a key that was expected."""
+Way = Literal["code", "key", "certificate"]
+"""A code that was printed on it, or that a batch of devices shares; a key that was expected; its manufacturer's
+certificate."""
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
     "client_secret_post",
@@ -19,7 +21,9 @@ METHODS: tuple[AuthMethod, ...] = (
     "private_key_jwt",
 )
 """What a device can be given, or can bring: a secret, or its own key."""
-OWN_KEY: tuple[AuthMethod, ...] = ("private_key_jwt",)
+OWN_KEY: tuple[AuthMethod, ...] = ("private_key_jwt", "tls_client_auth")
+"""By the last one it sends a certificate signing request, and gets a certificate of the tenant's own authority."""
+ALLOWED: tuple[AuthMethod, ...] = (*METHODS, "tls_client_auth")
 MAX_DEVICES = 10_000_000
 MAX_CODES = 10_000
 """Of one request."""
@@ -56,6 +60,10 @@ class EnrolmentPolicy(Struct, frozen=True, kw_only=True):
     """None: nobody enrols by itself, administrators put applications into it."""
     only_expected: bool = False
     """Whether a device's serial number or key has to be on the group's list, whatever way it comes."""
+    anchors: str = ""
+    """PEM of the authorities that made the devices' certificates, for the way of that name."""
+    certificate_lifetime: int = CERTIFICATE_LIFE
+    """Of the certificates that the tenant's own authority signs for its devices."""
 
 
 class EnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True):
@@ -124,17 +132,21 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) ->
 
 def _check_ways(group: EnrolmentGroup) -> None:
     rules.check_unique(group.ways, "ways")
+    if ("certificate" in group.ways) != bool(group.anchors):
+        raise Invalid("anchors are the authorities of the way `certificate`: both, or neither", field="anchors")
     if "key" in group.ways and not set(group.auth_methods) & set(OWN_KEY):
         raise Invalid(f"who comes with a key proves itself with it: take {' or '.join(OWN_KEY)}", field="auth_methods")
 
 
 def _check_methods(group: EnrolmentGroup) -> None:
-    if not group.auth_methods or not set(group.auth_methods) <= set(METHODS):
-        raise Invalid(f"name one or more of {', '.join(METHODS)}", field="auth_methods")
+    if not group.auth_methods or not set(group.auth_methods) <= set(ALLOWED):
+        raise Invalid(f"name one or more of {', '.join(ALLOWED)}", field="auth_methods")
     rules.check_unique(group.auth_methods, "auth_methods")
 
 
 def _check_lives(group: EnrolmentGroup) -> None:
+    if not MIN_CERTIFICATE_LIFE <= group.certificate_lifetime <= MAX_CERTIFICATE_LIFE:
+        raise Invalid(f"use {MIN_CERTIFICATE_LIFE} to {MAX_CERTIFICATE_LIFE} seconds", field="certificate_lifetime")
     if group.secret_lifetime is None:
         return
     if not MIN_LIFE <= group.secret_lifetime <= MAX_LIFE:

@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..audit.events import ApplicationCreated, DeviceEnrolled, SecretCreated, SecretRotated
+from ...jose.certificate_header import Presented
+from ..audit.events import ApplicationCreated, SecretCreated, SecretRotated
+from ..audit.fleet_events import DeviceEnrolled
 from ..protocol.enrolment import (
     EnrolmentRequest,
     admitted,
+    check_certified,
     check_expected,
     check_open,
     check_possession,
@@ -26,7 +29,18 @@ from ..registry.model import SECRET_METHODS, Application
 from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk
-from .enrolment_entry import Entry, by_code, by_key, claim_once, mark_of_key
+from .device_certificates import DeviceCertificate, DeviceCertificates
+from .enrolment_entry import (
+    Entry,
+    Found,
+    by_certificate,
+    by_code,
+    by_key,
+    claim_device_key,
+    claim_once,
+    has_device_key,
+    mark_of_key,
+)
 from .membership import settle
 from .ports import Contention, Transaction
 
@@ -35,8 +49,9 @@ class Enrolled(Struct, frozen=True):
     """A device's application; `secret` is its text, None where it brought a key."""
 
     application: Application
-    secret: str | None
     first: bool
+    secret: str | None = None
+    certificate: DeviceCertificate | None = None
 
     def __repr__(self) -> str:
         return f"Enrolled({self.application.client_id})"
@@ -48,74 +63,96 @@ class EnrolDevice:
     def __init__(
         self,
         desk: Desk,
+        certificates: DeviceCertificates,
         save_uses: Callable[[], Awaitable[None]],
         used: Callable[[str, Sequence[str]], Awaitable[dict[str, int]]],
         window: Window,
     ) -> None:
-        self._desk, self._save_uses, self._used, self._window = desk, save_uses, used, window
+        self._desk, self._certificates, self._window = desk, certificates, window
+        self._save_uses, self._used = save_uses, used
 
-    async def __call__(self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, request_id: str = "") -> Enrolled:
-        """The device's application: one for each enrolment id of a code, one for each key that was expected.
+    async def __call__(
+        self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, presented: Presented | None, request_id: str = ""
+    ) -> Enrolled:
+        """The device's application: one for each enrolment id of a code, expected key, or manufacturer's certificate.
 
         Raises:
-            InvalidGrant: the code is unknown, used up or expired, or the key not expected: one and the same.
+            InvalidGrant: the code is unknown, used up or expired, the key not expected, or nobody vouches for the
+                certificate: one and the same.
             EnrolmentRefused: the group does not let it in. `InvalidRequest`: a proof is wrong.
             RegistryError: the group is full, the serial number taken, or the group's policy makes no application.
             Contention: another request of this device came first; do it again, and it is answered.
         """
-        now = self._desk.clock()
+        entry, before, key = await self._entry(tenant_id, issuer, wanted, presented)
+        if before is not None:
+            return await self._repeated(before, key, wanted, request_id)
+        return await self._first(tenant_id, entry, key, wanted, request_id)
+
+    async def _entry(
+        self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, presented: Presented | None
+    ) -> tuple[Entry, Application | None, str]:
+        """How it comes, who it is already, and the thumbprint of the key that it registers."""
+
+        def proved() -> str:
+            return check_possession(wanted, issuer, self._desk.clock(), self._window)
+
         if wanted.unverified_code:
             entry, before = await by_code(self._desk, tenant_id, wanted)
-            key = check_possession(wanted, issuer, now, self._window)
-        else:
-            key = check_possession(wanted, issuer, now, self._window)
-            entry, before = await by_key(self._desk, tenant_id, key)
-        if before is not None:
-            return await self._repeated(before, wanted, request_id)
-        return await self._first(tenant_id, entry, key, wanted, request_id)
+            key = proved()
+            return replace(entry, key=key), before, key
+        if wanted.unverified_group:
+            found: Found = await by_certificate(self._desk, tenant_id, wanted, presented)
+            return *found, proved()
+        key = proved()
+        return *await by_key(self._desk, tenant_id, key, wanted), key
 
     async def _first(
         self, tenant_id: str, entry: Entry, key: str, wanted: EnrolmentRequest, request_id: str
     ) -> Enrolled:
-        desk, now, text = self._desk, int(self._desk.clock()), None
+        desk, now, text, certificate = self._desk, int(self._desk.clock()), None, None
         client_id = desk.new_id()
+        caller = Caller(tenant_id, client_id, request_id)
         async with desk.store.transaction() as tx:
+            await tx.tenants.get("", tenant_id)  # locked first, as by whoever else changes applications
+            group = check_open(await tx.enrolment_groups.get(tenant_id, entry.group_id), entry.way, now)
             if entry.code and not await tx.codes.use(tenant_id, entry.code, now):
                 raise Contention("the code was used up or withdrawn meanwhile")
             await claim_once(tx, tenant_id, entry.mark, client_id)
-            group = check_open(await tx.enrolment_groups.get(tenant_id, entry.group_id), entry.way, now)
-            wanted = await self._expected(tx, group, entry, key, wanted, client_id)
-            made = admitted(group, wanted, client_id, now)
+            serial = await self._expected(tx, group, entry, client_id)
+            made = admitted(group, replace(wanted, serial=serial), client_id, now)
             if made.auth_method in SECRET_METHODS:
                 made, text = _with_secret(desk, made, group.secret_lifetime)
             await check_application(tx, made)
             await settle(tx, None, made)
             await tx.applications.add(made)
-            _record(desk, tx, Caller(tenant_id, client_id, request_id), made, entry.way)
-        return Enrolled(made, text, True)
+            _record(desk, tx, caller, made, entry.way)
+            if wanted.csr is not None:
+                await claim_device_key(desk, tx, tenant_id, key, client_id)
+                certificate = await self._certificates.sign(tx, caller, made, wanted.csr, group.certificate_lifetime)
+        return Enrolled(made, True, text, certificate)
 
-    async def _expected(
-        self, tx: Transaction, group: EnrolmentGroup, entry: Entry, key: str, wanted: EnrolmentRequest, client_id: str
-    ) -> EnrolmentRequest:
-        """As the group's list has it, and off the list: who was deleted has to be listed again."""
-        tenant_id = group.tenant_id
-        listed = await tx.expected.find(tenant_id, [wanted.serial] if wanted.serial else [], [key] if key else [])
+    async def _expected(self, tx: Transaction, group: EnrolmentGroup, entry: Entry, client_id: str) -> str | None:
+        """Its serial number as the list has it, and off the list: who was deleted has to be listed again."""
+        tenant_id, serial, key = group.tenant_id, entry.serial, entry.key
+        listed = await tx.expected.find(tenant_id, [serial] if serial else [], [key] if key else [])
         if entry.way == "key" and not any(one.key == key for one in listed):
             raise Contention("the key was taken off the list meanwhile")
-        device = check_expected(group, listed, wanted.serial, key)
+        device = check_expected(group, listed, serial, key)
         if device is None:
-            return wanted
+            return serial
         if not await tx.expected.take(device):
             raise Contention("the device was taken off the list meanwhile")
         if device.key is not None and entry.way != "key":
             await claim_once(tx, tenant_id, mark_of_key(self._desk, device.key), client_id)
-        return replace(wanted, serial=device.serial or wanted.serial)
+        return device.serial or serial
 
-    async def _repeated(self, seen: Application, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
+    async def _repeated(self, seen: Application, key: str, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
         desk, tenant_id = self._desk, seen.tenant_id
+        if wanted.csr is not None:
+            return await self._certified_again(seen, key, wanted, request_id)
         if not seen.secrets:
             check_repeat(seen, wanted, desk.clock(), secret_was_used=False)
-            return Enrolled(seen, None, False)
+            return Enrolled(seen, False)
         await self._save_uses()
         async with desk.store.transaction() as tx:
             before = await tx.applications.get(tenant_id, seen.client_id)
@@ -132,7 +169,24 @@ class EnrolDevice:
                 **desk.said(Caller(tenant_id, before.client_id, request_id)),
             )  # fmt: skip
             tx.record(tenant_id, event)
-        return Enrolled(after, text, False)
+        return Enrolled(after, False, text)
+
+    async def _certified_again(
+        self, seen: Application, key: str, wanted: EnrolmentRequest, request_id: str
+    ) -> Enrolled:
+        desk, tenant_id = self._desk, seen.tenant_id
+        assert wanted.csr is not None
+        caller = Caller(tenant_id, seen.client_id, request_id)
+        async with desk.store.transaction() as tx:
+            before = await tx.applications.get(tenant_id, seen.client_id)
+            if before is None:
+                raise Contention("it was deleted meanwhile")
+            same = await has_device_key(desk, tx, tenant_id, key, before.client_id)
+            check_repeat(before, wanted, desk.clock(), secret_was_used=False, same_key=same)
+            group = await tx.enrolment_groups.get(tenant_id, before.group_id) if before.group_id else None
+            life = check_certified(group, before)
+            certificate = await self._certificates.sign(tx, caller, before, wanted.csr, life)
+        return Enrolled(before, False, certificate=certificate)
 
 
 def _with_secret(desk: Desk, application: Application, life: int | None) -> tuple[Application, str]:
@@ -146,7 +200,7 @@ def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application, way:
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, **said))
     enrolled = DeviceEnrolled(
         client_id=made.client_id, group_id=made.group_id or "", way=way, serial=made.serial, **said
-    )
+    )  # fmt: skip
     tx.record(tenant_id, enrolled)
     for secret in made.secrets:
         event = SecretCreated(client_id=made.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ..audit.events import EnrolmentCodesCreated, EnrolmentCodesWithdrawn
+from ..audit.fleet_events import EnrolmentCodesCreated, EnrolmentCodesWithdrawn
 from ..protocol.enrolment import check_open
 from ..protocol.errors import EnrolmentRefused
 from ..registry.enrolment import MAX_OPEN_CODES, EnrolmentCode, EnrolmentGroup, check_codes

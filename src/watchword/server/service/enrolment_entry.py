@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from ...jose.certificate_header import Presented
+from ...jose.certificates import MAX_CHAIN, Certificate, TrustAnchors, UnacceptableCertificate, read_pem
 from ..protocol.enrolment import EnrolmentRequest
-from ..protocol.errors import InvalidGrant
+from ..protocol.errors import EnrolmentRefused, InvalidGrant
 from ..registry.enrolment import Way
 from ..registry.errors import Conflict
 from ..registry.model import Application
@@ -14,6 +16,8 @@ from .desk import Desk
 from .ports import Contention, Snapshot, Transaction
 
 ENROLMENT = "enrolment"
+DEVICE_KEY = "device_key"
+"""The key that a device's certificate is for: who comes with another one is another device."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -23,6 +27,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     group_id: str
     mark: str
     """By which the device's repeats are known. It goes with the application."""
+    serial: str | None
+    key: str
+    """The thumbprint of the key that shows which device it is; empty without one."""
     code: str = ""
     """The digest of the code that is to be used."""
 
@@ -40,10 +47,11 @@ async def by_code(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Found
         before = await _holder(seen, tenant_id, mark)
     if code is None or (before is None and not code.live(desk.clock())):
         raise InvalidGrant
-    return Entry(way="code", group_id=code.group_id, mark=mark, code=kept), before
+    entry = Entry(way="code", group_id=code.group_id, mark=mark, serial=wanted.serial, key="", code=kept)
+    return entry, before
 
 
-async def by_key(desk: Desk, tenant_id: str, key: str) -> Found:
+async def by_key(desk: Desk, tenant_id: str, key: str, wanted: EnrolmentRequest) -> Found:
     """By the thumbprint of a key that is the caller's own. Raises `InvalidGrant`."""
     mark = mark_of_key(desk, key)
     async with desk.store.snapshot() as seen:
@@ -52,7 +60,38 @@ async def by_key(desk: Desk, tenant_id: str, key: str) -> Found:
     if before is None and not listed:
         raise InvalidGrant(rule="key")
     group_id = before.group_id if before is not None else listed[0].group_id
-    return Entry(way="key", group_id=group_id or "", mark=mark), before
+    return Entry(way="key", group_id=group_id or "", mark=mark, serial=wanted.serial, key=key), before
+
+
+async def by_certificate(desk: Desk, tenant_id: str, wanted: EnrolmentRequest, presented: Presented | None) -> Found:
+    """By the certificate of the connection, for which an authority of the group vouches.
+
+    It is one device's: its key is what the device is known by, and its serial number the device's. Raises
+    `InvalidGrant`, one and the same; `EnrolmentRefused` for another serial number.
+    """
+    async with desk.store.snapshot() as seen:
+        group = await seen.enrolment_groups.find(tenant_id, wanted.unverified_group)
+    anchors = TrustAnchors(read_pem(group.anchors.encode()) if group is not None and group.anchors else [])
+    try:
+        if presented is None:
+            raise UnacceptableCertificate("no client certificate in the request")
+        certificate = Certificate(presented.certificate)
+        certificate.check_times(desk.clock())
+        chain = [Certificate(der) for der in presented.unverified_chain[:MAX_CHAIN]]
+        anchors.verify(certificate, chain, desk.clock())
+    except UnacceptableCertificate as error:
+        raise InvalidGrant(detail=f"client certificate: {error.rule}", rule="certificate") from None
+    assert group is not None
+    serial = certificate.subject_serial
+    if wanted.serial not in (None, serial):
+        raise EnrolmentRefused("the serial number is the one of the certificate: leave it out", rule="serial")
+    mark = digest(desk.pepper, f"certificate\n{certificate.key_thumbprint}".encode())
+    async with desk.store.snapshot() as seen:
+        before = await _holder(seen, tenant_id, mark)
+    entry = Entry(
+        way="certificate", group_id=group.group_id, mark=mark, serial=serial, key=certificate.key_thumbprint
+    )  # fmt: skip
+    return entry, before
 
 
 def mark_of_key(desk: Desk, key: str) -> str:
@@ -66,6 +105,23 @@ async def claim_once(tx: Transaction, tenant_id: str, mark: str, client_id: str)
         await tx.claim(tenant_id, ENROLMENT, mark, client_id)
     except Conflict:
         raise Contention("another request of this device came first") from None
+
+
+async def claim_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, client_id: str) -> None:
+    """The key of a device's certificate is its own, in place of the one before. Raises `EnrolmentRefused`."""
+    mark = mark_of_key(desk, key)
+    if await tx.holder(tenant_id, DEVICE_KEY, mark) == client_id:
+        return
+    await tx.release(tenant_id, client_id, DEVICE_KEY)
+    try:
+        await tx.claim(tenant_id, DEVICE_KEY, mark, client_id)
+    except Conflict:
+        raise EnrolmentRefused("another device has a certificate for this key: make a new key", rule="key") from None
+
+
+async def has_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, client_id: str) -> bool:
+    """Whether the device's certificate is for this key."""
+    return await tx.holder(tenant_id, DEVICE_KEY, mark_of_key(desk, key)) == client_id
 
 
 async def _holder(seen: Snapshot, tenant_id: str, mark: str) -> Application | None:

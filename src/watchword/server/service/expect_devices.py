@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..audit.events import DevicesExpected, ExpectedDevicesRemoved
+from ..audit.fleet_events import DevicesExpected, ExpectedDevicesRemoved
 from ..registry.errors import Invalid, NotFound
 from ..registry.expected import ExpectedDevice, read_expected
 from .desk import Caller, Desk, found

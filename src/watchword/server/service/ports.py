@@ -12,6 +12,7 @@ from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Codes, CodeShelf, Collection, Expected, ExpectedShelf, Fleet, FleetShelf, Shelf
@@ -77,6 +78,7 @@ class TenantState(Struct, frozen=True):
     keys: list[SigningKey]
     revoked: dict[str, int]
     issuers: list[TrustedIssuer]
+    authorities: list[DeviceAuthority]
 
 
 class Reader(Protocol):
@@ -167,6 +169,10 @@ class Transaction(Protocol):
         """Records of one kind."""
 
     @property
+    def device_authorities(self) -> Collection[DeviceAuthority]:
+        """Records of one kind."""
+
+    @property
     def enrolment_groups(self) -> Collection[EnrolmentGroup]:
         """Records of one kind."""
 
@@ -243,6 +249,10 @@ class Snapshot(Protocol):
 
     @property
     def issuers(self) -> Shelf[TrustedIssuer]:
+        """Records of one kind."""
+
+    @property
+    def device_authorities(self) -> Shelf[DeviceAuthority]:
         """Records of one kind."""
 
     @property

@@ -16,6 +16,7 @@ from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
+from ..registry.device_authority import DeviceAuthority
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile
 from ..registry.trusted_issuer import TrustedIssuer
@@ -41,6 +42,7 @@ class TenantView:
         self.by_identifier: dict[str, Api] = {api.identifier: api for api in state.apis}
         self.roles: dict[str, Role] = {role.role_id: role for role in state.roles}
         self.issuers: dict[str, TrustedIssuer] = {each.issuer: each for each in state.issuers if each.enabled}
+        self.authorities: list[DeviceAuthority] = state.authorities
         self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
         self.signing: dict[str, PrivateKey] = {
             key.algorithm: _open(key, master) for key in self.keys if key.state == "active"
@@ -56,10 +58,10 @@ class TenantView:
         return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:
-        """The tenant's trust anchors, read once per view."""
+        """The tenant's trust anchors, and its own authorities for devices; read once per view."""
         found = self.derived.get("anchors")
         if found is None:
-            found = self.derived["anchors"] = trust_anchors(self.tenant.anchors)
+            found = self.derived["anchors"] = trust_anchors([*self.tenant.anchors, *self.authorities])
         assert isinstance(found, TrustAnchors)
         return found
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.device_authority import DeviceAuthority
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
@@ -139,6 +140,9 @@ class PostgresReader:
                 TrustedIssuer,
                 "SELECT body FROM trusted_issuer WHERE tenant_id = $1 AND NOT deleted",
                 id_,
+            ),
+            await self._bodies(
+                DeviceAuthority, "SELECT body FROM device_authority WHERE tenant_id = $1 AND NOT deleted", id_
             ),
         )
 

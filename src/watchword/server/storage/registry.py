@@ -23,6 +23,7 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup
 from ..registry.errors import Conflict
 from ..registry.model import Api, InitialToken, Role, Tenant
@@ -68,6 +69,9 @@ class RegistryTransaction:
 
         self.enrolment_groups = Table(
             self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name), remembered=False
+        )
+        self.device_authorities = Table(
+            self, schema.device_authority, DeviceAuthority, lambda r: (r.tenant_id, r.authority_id, r.authority_id)
         )
         self.issuers = Table(
             self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)

@@ -101,6 +101,7 @@ application_tag = sa.Table(
     sqlite_with_rowid=False,
 )
 """What living applications are found by (`registry/tags.py`); the key is the index."""
+device_authority = _aggregate("device_authority")
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",
