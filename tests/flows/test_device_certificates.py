@@ -18,8 +18,7 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
-from tests.support.certificates import DAY, Held, authority, cn, issue
+from tests.support.certificates import DAY, Held, authority, cn, idevid, issue, shown
 from tests.support.csr import csr, held, new_key, thumbprint
 from tests.support.enrolling import applications, ask, codes, enrol, group, keyed
 from tests.support.instance import ISSUER, Instance, credentials_of, instance, node
@@ -38,20 +37,6 @@ async def ww(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[In
     url = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else ""
     async with instance(tmp_path, url, **PROXY) as running:
         yield running
-
-
-def shown(one: Held, *chain: Held) -> dict[str, str]:
-    """As the proxy passes it on."""
-    headers = {"client-cert": one.rfc9440}
-    return {**headers, "client-cert-chain": ", ".join(each.rfc9440 for each in chain)} if chain else headers
-
-
-def idevid(serial: str, now: float, by: Held, **more: Any) -> Held:
-    """As manufacturers make them (IEEE 802.1AR)."""
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, "meter"), x509.NameAttribute(NameOID.SERIAL_NUMBER, serial)]
-    )
-    return issue(subject, now, by, **more)
 
 
 async def token(ww: Instance, client_id: str, one: Held | None) -> httpx.Response:

@@ -35,6 +35,9 @@ Anchors = Annotated[
     Path | None, typer.Option(help="PEM: the authorities that made the devices' certificates (--way certificate)")
 ]
 CertificateLife = Annotated[str | None, typer.Option(help="How long certificates live that we sign, such as 90d")]
+Approval = Annotated[
+    str | None, typer.Option(help="required: an administrator looks at each device first [default: none]")
+]
 OnlyExpected = Annotated[
     bool | None, typer.Option("--only-expected/--anybody", help="Only devices on the group's list (expect)")
 ]
@@ -45,15 +48,16 @@ def create(
     name: str, grant: Grant = None, role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None,
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
     secret_lifetime: SecretLife = None, require_bound: Bound = None, way: Way = None,
-    only_expected: OnlyExpected = None, anchors: Anchors = None, certificate_lifetime: CertificateLife = None,
-    json: Json = False,
+    only_expected: OnlyExpected = None, approval: Approval = None, anchors: Anchors = None,
+    certificate_lifetime: CertificateLife = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        way=way, only_expected=only_expected, anchors=anchors, certificate_lifetime=certificate_lifetime,
+        way=way, only_expected=only_expected, approval=approval, anchors=anchors,
+        certificate_lifetime=certificate_lifetime,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -63,15 +67,16 @@ def update(
     group: str, rename: Annotated[str | None, typer.Option(help="Its new name")] = None, grant: Grant = None,
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
-    require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, anchors: Anchors = None,
-    certificate_lifetime: CertificateLife = None, json: Json = False,
+    require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, approval: Approval = None,
+    anchors: Anchors = None, certificate_lifetime: CertificateLife = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        way=way, only_expected=only_expected, anchors=anchors, certificate_lifetime=certificate_lifetime,
+        way=way, only_expected=only_expected, approval=approval, anchors=anchors,
+        certificate_lifetime=certificate_lifetime,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -153,7 +158,7 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for option, member in (
         ("kind", "kind"), ("auth", "auth_methods"), ("role", "role_ids"), ("name_pattern", "name_pattern"),
-        ("require_bound", "require_bound"), ("only_expected", "only_expected"),
+        ("require_bound", "require_bound"), ("only_expected", "only_expected"), ("approval", "approval"),
     ):  # fmt: skip
         if given[option] is not None:
             body[member] = given[option]

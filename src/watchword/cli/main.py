@@ -18,6 +18,7 @@ from .export import key_export
 from .inspect import inspect
 from .instance import export, import_
 from .job import curl, run
+from .pending import approve, deny, pending
 from .profiles import profiles
 from .quarantine import quarantine, release
 from .registration import registration
@@ -40,8 +41,12 @@ key.command("export")(key_export)
 app.command("quarantine")(quarantine)
 app.command("release")(release)
 enrolment.add_typer(device_ca, name="ca")
-for listing in (expect, expected, unexpect):
-    enrolment.command()(listing)
+enrolment.command()(expect)
+enrolment.command()(expected)
+enrolment.command()(unexpect)
+enrolment.command()(pending)
+enrolment.command()(approve)
+enrolment.command()(deny)
 for program in (run, curl):
     cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(program)
 for name, group in (

@@ -34,7 +34,7 @@ class UnacceptableRequest(JoseError):
 
 
 class CertificateRequest:
-    """A request whose signature fits its key: the sender has the private half. Nothing else of it is kept."""
+    """A request whose signature fits its key: the sender has the private half. Nothing else of it is believed."""
 
     __slots__ = ("_key",)
 

@@ -21,6 +21,7 @@ from .http.admin.expected import ExpectedHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
+from .http.admin.pending import PendingHandlers
 from .http.admin.registration import RegistrationHandlers
 from .http.administration import Administration
 from .http.administrator import Administrators
@@ -105,7 +106,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
-        *ExpectedHandlers(desk, pages).routes(),
+        *ExpectedHandlers(desk, pages).routes(), *PendingHandlers(desk, pages).routes(),
         *DeviceHandlers(
             desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
         ).routes(),

@@ -14,11 +14,14 @@ from .fleet_events import (
     DeviceCertificateIssued,
     DeviceEnrolled,
     DevicesExpected,
+    EnrolmentApproved,
     EnrolmentCodesCreated,
     EnrolmentCodesWithdrawn,
+    EnrolmentDenied,
     EnrolmentGroupCreated,
     EnrolmentGroupDeleted,
     EnrolmentGroupUpdated,
+    EnrolmentRequested,
     ExpectedDevicesRemoved,
 )
 
@@ -332,6 +335,7 @@ AnyEvent = (
     | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
     | EnrolmentCodesCreated | EnrolmentCodesWithdrawn | DeviceEnrolled
     | DevicesExpected | ExpectedDevicesRemoved
+    | EnrolmentRequested | EnrolmentApproved | EnrolmentDenied
     | DeviceAuthorityAdded | DeviceAuthorityRemoved | DeviceCertificateIssued
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
     | ClientKeyAdded | ClientKeyRemoved

@@ -59,6 +59,29 @@ class DeviceEnrolled(Event, frozen=True, kw_only=True):
     serial: str | None = None
 
 
+class EnrolmentRequested(Event, frozen=True, kw_only=True):
+    """A device waits for approval."""
+
+    pending_id: str
+    group_id: str
+    way: str
+    serial: str | None = None
+
+
+class EnrolmentApproved(Event, frozen=True, kw_only=True):
+    """The device becomes an application when it asks again."""
+
+    pending_id: str
+    group_id: str
+
+
+class EnrolmentDenied(Event, frozen=True, kw_only=True):
+    """The device is turned away for good."""
+
+    pending_id: str
+    group_id: str
+
+
 class DeviceAuthorityAdded(Event, frozen=True, kw_only=True):
     """A new authority of the tenant signs the certificates of its devices."""
 

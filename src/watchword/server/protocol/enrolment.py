@@ -17,7 +17,7 @@ from ..registry.model import SECRET_METHODS, Application, AuthMethod, Certificat
 from .errors import EnrolmentRefused, InvalidRequest
 from .proof_jwt import Window, check_life
 
-_MEMBERS: Final = frozenset({"code", "group", "enrolment_id", "serial", "jwks", "proof", "csr"})
+_MEMBERS: Final = frozenset({"code", "group", "ticket", "enrolment_id", "serial", "jwks", "proof", "csr"})
 _MAX_CODE: Final = 128
 _MAX_ID: Final = 128
 _MAX_SERIAL: Final = 64
@@ -37,6 +37,8 @@ class EnrolmentRequest(Struct, frozen=True, kw_only=True):
 
     unverified_code: str = ""
     unverified_group: str = ""
+    unverified_ticket: str = ""
+    """Given to a device that waits: it asks again with that in place of the code, which may have expired meanwhile."""
     enrolment_id: str = ""
     """By which the device's repeats are known: of its own choice, and best a random one that nobody sees."""
     serial: str | None = None
@@ -58,14 +60,15 @@ def read_enrolment(unverified: Mapping[str, Any]) -> EnrolmentRequest:
         raise InvalidRequest('jwks is a JWK set with the one public key of the device: {"keys": [...]}')
     if ("jwks" in unverified) != ("proof" in unverified):
         raise InvalidRequest(f"jwks and proof go together: a JWT of typ {PROOF}, signed with that key")
-    if "code" in unverified and "group" in unverified:
-        raise InvalidRequest("send the code, or the group that takes the certificate of this connection, not both")
+    if len({"code", "group", "ticket"} & unverified.keys()) > 1:
+        raise InvalidRequest("send one: the code, the ticket, or the group that takes this connection's certificate")
     if "jwks" in unverified and "csr" in unverified:
         raise InvalidRequest("send jwks and proof to register the key, or csr to get a certificate for it, not both")
-    if not {"code", "group", "jwks", "csr"} & unverified.keys():
+    if not {"code", "ticket", "group", "jwks", "csr"} & unverified.keys():
         raise InvalidRequest("send the code that the device was given; or jwks and proof, or csr, of an expected key")
     return EnrolmentRequest(
         unverified_code=_text(unverified, "code", _MAX_CODE) if "code" in unverified else "",
+        unverified_ticket=_text(unverified, "ticket", _MAX_CODE) if "ticket" in unverified else "",
         unverified_group=_text(unverified, "group", _MAX_GROUP) if "group" in unverified else "",
         enrolment_id=_text(unverified, "enrolment_id", _MAX_ID) if _has_id(unverified) else "",
         serial=_text(unverified, "serial", _MAX_SERIAL) if "serial" in unverified else None,

@@ -14,6 +14,7 @@ from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
 Way = Literal["code", "key", "certificate"]
 """A code that was printed on it, or that a batch of devices shares; a key that was expected; its manufacturer's
 certificate."""
+Approval = Literal["none", "required"]
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
     "client_secret_post",
@@ -60,6 +61,8 @@ class EnrolmentPolicy(Struct, frozen=True, kw_only=True):
     """None: nobody enrols by itself, administrators put applications into it."""
     only_expected: bool = False
     """Whether a device's serial number or key has to be on the group's list, whatever way it comes."""
+    approval: Approval = "none"
+    """Whether an administrator looks at each device before it becomes one."""
     anchors: str = ""
     """PEM of the authorities that made the devices' certificates, for the way of that name."""
     certificate_lifetime: int = CERTIFICATE_LIFE

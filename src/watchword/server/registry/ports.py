@@ -10,6 +10,7 @@ from msgspec import Struct
 from .enrolment import EnrolmentCode
 from .expected import ExpectedDevice
 from .model import Application
+from .pending import PendingEnrolment, State
 
 T = TypeVar("T", bound=Struct)
 
@@ -97,6 +98,31 @@ class Codes(CodeShelf, Protocol):
 
     async def count_open(self, tenant_id: str, group_id: str, now: int) -> int:
         """With how many of a group somebody may still enrol."""
+
+
+class PendingShelf(Shelf[PendingEnrolment], Protocol):
+    """Devices that wait for approval, to look at."""
+
+    async def by_mark(self, tenant_id: str, mark: str) -> PendingEnrolment | None:
+        """By what its repeats are known by."""
+
+    async def by_ticket(self, tenant_id: str, ticket: str) -> PendingEnrolment | None:
+        """By its ticket's digest."""
+
+    async def of_state(
+        self, tenant_id: str, state: State, group_id: str, now: int, after: tuple[str, str] | None, limit: int
+    ) -> list[PendingEnrolment]:
+        """The oldest first, behind `after` (sort, id); of all groups when none is named; only denials do not expire."""
+
+
+class PendingCollection(PendingShelf, Collection[PendingEnrolment], Protocol):
+    """Devices that wait for approval, to look at and to change."""
+
+    async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
+        """How many of a group wait and have not expired; exact while the group is locked."""
+
+    async def drop(self, tenant_id: str, group_id: str, pending_id: str = "") -> int:
+        """One of a group, or all: the rows are gone; how many there were."""
 
 
 class ExpectedShelf(Protocol):

@@ -7,7 +7,7 @@ from msgspec.structs import asdict, replace
 
 from ..audit.fleet_events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
 from ..registry.certificates import MAX_ANCHORS, read_anchors
-from ..registry.enrolment import EnrolmentGroup, EnrolmentPolicy, Way, check_group
+from ..registry.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ..registry.errors import Conflict, Invalid
 from ..registry.model import AuthMethod, Grant, Kind
 from .change_application import given
@@ -35,6 +35,7 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     require_bound: bool | UnsetType = UNSET
     ways: tuple[Way, ...] | UnsetType = UNSET
     only_expected: bool | UnsetType = UNSET
+    approval: Approval | UnsetType = UNSET
     anchors: str | UnsetType = UNSET
     certificate_lifetime: int | UnsetType = UNSET
 
@@ -86,6 +87,7 @@ async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expe
             )
         await tx.codes.withdraw(caller.tenant_id, group_id)
         await tx.expected.remove(caller.tenant_id, group_id)
+        await tx.pending.drop(caller.tenant_id, group_id)
         await tx.enrolment_groups.remove(replace(before, version=before.version + 1))
         tx.record(caller.tenant_id, EnrolmentGroupDeleted(group_id=group_id, **desk.said(caller)))
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ...jose.certificate_header import Presented
 from ..audit.events import ApplicationCreated, SecretCreated, SecretRotated
 from ..audit.fleet_events import DeviceEnrolled
+from ..protocol.approval import check_asks_again
 from ..protocol.enrolment import (
     EnrolmentRequest,
     admitted,
@@ -26,19 +27,21 @@ from ..protocol.enrolment import (
 from ..protocol.proof_jwt import Window
 from ..registry.enrolment import EnrolmentGroup, Way
 from ..registry.model import SECRET_METHODS, Application
+from .approval_queue import ApprovalQueue, Asked, Waiting
 from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk
 from .device_certificates import DeviceCertificate, DeviceCertificates
 from .enrolment_entry import (
     Entry,
-    Found,
     by_certificate,
     by_code,
     by_key,
+    by_ticket,
     claim_device_key,
     claim_once,
     has_device_key,
+    listed_for,
     mark_of_key,
 )
 from .membership import settle
@@ -69,54 +72,72 @@ class EnrolDevice:
         window: Window,
     ) -> None:
         self._desk, self._certificates, self._window = desk, certificates, window
+        self._queue = ApprovalQueue(desk)
         self._save_uses, self._used = save_uses, used
 
     async def __call__(
-        self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, presented: Presented | None, request_id: str = ""
-    ) -> Enrolled:
+        self,
+        tenant_id: str,
+        issuer: str,
+        wanted: EnrolmentRequest,
+        asked: Asked = Asked(),  # noqa: B008 (frozen)
+    ) -> Enrolled | Waiting:
         """The device's application: one for each enrolment id of a code, expected key, or manufacturer's certificate.
 
         Raises:
             InvalidGrant: the code is unknown, used up or expired, the key not expected, or nobody vouches for the
                 certificate: one and the same.
-            EnrolmentRefused: the group does not let it in. `InvalidRequest`: a proof is wrong.
+            EnrolmentRefused: the group does not let it in. `EnrolmentDenied`: an administrator did not.
+            InvalidRequest: a proof is wrong. `SlowDown`: too many wait.
             RegistryError: the group is full, the serial number taken, or the group's policy makes no application.
             Contention: another request of this device came first; do it again, and it is answered.
         """
-        entry, before, key = await self._entry(tenant_id, issuer, wanted, presented)
-        if before is not None:
-            return await self._repeated(before, key, wanted, request_id)
-        return await self._first(tenant_id, entry, key, wanted, request_id)
+        entry, own_key = await self._entry(tenant_id, issuer, wanted, asked.presented)
+        if entry.application is not None:
+            return await self._repeated(entry.application, own_key, wanted, asked.request_id)
+        pending, now = entry.pending, self._desk.clock()
+        if pending is not None:
+            check_asks_again(pending, wanted, own_key)
+            if pending.state == "waiting" and pending.live(now):
+                return self._queue.waiting(pending)
+            entry = replace(entry, serial=pending.serial)
+        return await self._first(tenant_id, entry, own_key, wanted, asked)
 
     async def _entry(
         self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, presented: Presented | None
-    ) -> tuple[Entry, Application | None, str]:
-        """How it comes, who it is already, and the thumbprint of the key that it registers."""
+    ) -> tuple[Entry, str]:
+        """How it comes, and the thumbprint of the key that it registers."""
+        desk = self._desk
 
         def proved() -> str:
-            return check_possession(wanted, issuer, self._desk.clock(), self._window)
+            return check_possession(wanted, issuer, desk.clock(), self._window)
 
-        if wanted.unverified_code:
-            entry, before = await by_code(self._desk, tenant_id, wanted)
-            key = proved()
-            return replace(entry, key=key), before, key
         if wanted.unverified_group:
-            found: Found = await by_certificate(self._desk, tenant_id, wanted, presented)
-            return *found, proved()
+            return await by_certificate(desk, tenant_id, wanted, presented), proved()
+        if wanted.unverified_code or wanted.unverified_ticket:
+            by_text = by_code if wanted.unverified_code else by_ticket
+            entry = await by_text(desk, tenant_id, wanted)
+            key = proved()
+            return replace(entry, key=key), key
         key = proved()
-        return *await by_key(self._desk, tenant_id, key, wanted), key
+        return await by_key(desk, tenant_id, key, wanted), key
 
     async def _first(
-        self, tenant_id: str, entry: Entry, key: str, wanted: EnrolmentRequest, request_id: str
-    ) -> Enrolled:
+        self, tenant_id: str, entry: Entry, own_key: str, wanted: EnrolmentRequest, asked: Asked
+    ) -> Enrolled | Waiting:
         desk, now, text, certificate = self._desk, int(self._desk.clock()), None, None
         client_id = desk.new_id()
-        caller = Caller(tenant_id, client_id, request_id)
+        caller = Caller(tenant_id, client_id, asked.request_id)
         async with desk.store.transaction() as tx:
             await tx.tenants.get("", tenant_id)  # locked first, as by whoever else changes applications
-            group = check_open(await tx.enrolment_groups.get(tenant_id, entry.group_id), entry.way, now)
-            if entry.code and not await tx.codes.use(tenant_id, entry.code, now):
-                raise Contention("the code was used up or withdrawn meanwhile")
+            group = await tx.enrolment_groups.get(tenant_id, entry.group_id)
+            approved = await self._queue.approved(tx, entry)
+            if not approved:
+                group = check_open(group, entry.way, now)
+            assert group is not None  # what waits goes with its group
+            if group.approval == "required" and not approved:
+                return await self._queue.ask(tx, group, entry, own_key, wanted, asked)
+            await self._queue.collect(tx, entry, client_id)
             await claim_once(tx, tenant_id, entry.mark, client_id)
             serial = await self._expected(tx, group, entry, client_id)
             made = admitted(group, replace(wanted, serial=serial), client_id, now)
@@ -127,24 +148,20 @@ class EnrolDevice:
             await tx.applications.add(made)
             _record(desk, tx, caller, made, entry.way)
             if wanted.csr is not None:
-                await claim_device_key(desk, tx, tenant_id, key, client_id)
+                await claim_device_key(desk, tx, tenant_id, own_key, client_id)
                 certificate = await self._certificates.sign(tx, caller, made, wanted.csr, group.certificate_lifetime)
         return Enrolled(made, True, text, certificate)
 
     async def _expected(self, tx: Transaction, group: EnrolmentGroup, entry: Entry, client_id: str) -> str | None:
         """Its serial number as the list has it, and off the list: who was deleted has to be listed again."""
-        tenant_id, serial, key = group.tenant_id, entry.serial, entry.key
-        listed = await tx.expected.find(tenant_id, [serial] if serial else [], [key] if key else [])
-        if entry.way == "key" and not any(one.key == key for one in listed):
-            raise Contention("the key was taken off the list meanwhile")
-        device = check_expected(group, listed, serial, key)
+        device = check_expected(group, await listed_for(tx, entry), entry.serial, entry.key)
         if device is None:
-            return serial
+            return entry.serial
         if not await tx.expected.take(device):
             raise Contention("the device was taken off the list meanwhile")
         if device.key is not None and entry.way != "key":
-            await claim_once(tx, tenant_id, mark_of_key(self._desk, device.key), client_id)
-        return device.serial or serial
+            await claim_once(tx, group.tenant_id, mark_of_key(self._desk, device.key), client_id)
+        return device.serial or entry.serial
 
     async def _repeated(self, seen: Application, key: str, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
         desk, tenant_id = self._desk, seen.tenant_id

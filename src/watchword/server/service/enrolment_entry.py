@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 from msgspec import Struct
 
 from ...jose.certificate_header import Presented
@@ -10,8 +12,10 @@ from ..protocol.enrolment import EnrolmentRequest
 from ..protocol.errors import EnrolmentRefused, InvalidGrant
 from ..registry.enrolment import Way
 from ..registry.errors import Conflict
+from ..registry.expected import ExpectedDevice
 from ..registry.model import Application
-from ..registry.secret_text import digest
+from ..registry.pending import PendingEnrolment
+from ..registry.secret_text import TICKET_PREFIX, digest, generate
 from .desk import Desk
 from .ports import Contention, Snapshot, Transaction
 
@@ -23,6 +27,7 @@ DEVICE_KEY = "device_key"
 class Entry(Struct, frozen=True, kw_only=True):
     """What was found; it may be gone when the transaction begins."""
 
+    tenant_id: str
     way: Way
     group_id: str
     mark: str
@@ -32,38 +37,58 @@ class Entry(Struct, frozen=True, kw_only=True):
     """The thumbprint of the key that shows which device it is; empty without one."""
     code: str = ""
     """The digest of the code that is to be used."""
+    application: Application | None = None
+    """What the device is already."""
+    pending: PendingEnrolment | None = None
+    """What it waits for."""
 
 
-Found = tuple[Entry, Application | None]
-"""And the application that the device has already."""
-
-
-async def by_code(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Found:
+async def by_code(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Entry:
     """Raises `InvalidGrant`."""
     kept = digest(desk.pepper, wanted.unverified_code.encode("utf-8", "surrogatepass"))
     mark = digest(desk.pepper, f"{kept}\n{wanted.enrolment_id}".encode("utf-8", "surrogatepass"))
     async with desk.store.snapshot() as seen:
         code = await seen.codes.get(tenant_id, kept)
-        before = await _holder(seen, tenant_id, mark)
-    if code is None or (before is None and not code.live(desk.clock())):
+        before, pending = await _known(seen, tenant_id, mark)
+    if code is None or (before is None and pending is None and not code.live(desk.clock())):
         raise InvalidGrant
-    entry = Entry(way="code", group_id=code.group_id, mark=mark, serial=wanted.serial, key="", code=kept)
-    return entry, before
+    return Entry(
+        tenant_id=tenant_id, way="code", group_id=code.group_id, mark=mark, serial=wanted.serial, key="", code=kept,
+        application=before, pending=pending,
+    )  # fmt: skip
 
 
-async def by_key(desk: Desk, tenant_id: str, key: str, wanted: EnrolmentRequest) -> Found:
+async def by_ticket(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Entry:
+    """By what a device was told that waits. Raises `InvalidGrant`."""
+    ticket = digest(desk.pepper, wanted.unverified_ticket.encode("utf-8", "surrogatepass"))
+    async with desk.store.snapshot() as seen:
+        before, _ = await _known(seen, tenant_id, ticket)
+        pending = await seen.pending.by_ticket(tenant_id, ticket)
+    if before is None and pending is None:
+        raise InvalidGrant(rule="ticket")
+    group_id, mark = (pending.group_id, pending.mark) if pending is not None else ("", ticket)
+    return Entry(
+        tenant_id=tenant_id, way="code", group_id=group_id, mark=mark, serial=wanted.serial, key="",
+        application=before, pending=pending,
+    )  # fmt: skip
+
+
+async def by_key(desk: Desk, tenant_id: str, key: str, wanted: EnrolmentRequest) -> Entry:
     """By the thumbprint of a key that is the caller's own. Raises `InvalidGrant`."""
     mark = mark_of_key(desk, key)
     async with desk.store.snapshot() as seen:
-        before = await _holder(seen, tenant_id, mark)
+        before, pending = await _known(seen, tenant_id, mark)
         listed = await seen.expected.find(tenant_id, [], [key])
     if before is None and not listed:
         raise InvalidGrant(rule="key")
     group_id = before.group_id if before is not None else listed[0].group_id
-    return Entry(way="key", group_id=group_id or "", mark=mark, serial=wanted.serial, key=key), before
+    return Entry(
+        tenant_id=tenant_id, way="key", group_id=group_id or "", mark=mark, serial=wanted.serial, key=key,
+        application=before, pending=pending,
+    )  # fmt: skip
 
 
-async def by_certificate(desk: Desk, tenant_id: str, wanted: EnrolmentRequest, presented: Presented | None) -> Found:
+async def by_certificate(desk: Desk, tenant_id: str, wanted: EnrolmentRequest, presented: Presented | None) -> Entry:
     """By the certificate of the connection, for which an authority of the group vouches.
 
     It is one device's: its key is what the device is known by, and its serial number the device's. Raises
@@ -87,16 +112,25 @@ async def by_certificate(desk: Desk, tenant_id: str, wanted: EnrolmentRequest, p
         raise EnrolmentRefused("the serial number is the one of the certificate: leave it out", rule="serial")
     mark = digest(desk.pepper, f"certificate\n{certificate.key_thumbprint}".encode())
     async with desk.store.snapshot() as seen:
-        before = await _holder(seen, tenant_id, mark)
-    entry = Entry(
-        way="certificate", group_id=group.group_id, mark=mark, serial=serial, key=certificate.key_thumbprint
+        before, pending = await _known(seen, tenant_id, mark)
+    return Entry(
+        tenant_id=tenant_id, way="certificate", group_id=group.group_id, mark=mark, serial=serial,
+        key=certificate.key_thumbprint, application=before, pending=pending,
     )  # fmt: skip
-    return entry, before
 
 
 def mark_of_key(desk: Desk, key: str) -> str:
     """Who came with a key that was expected is known by it."""
     return digest(desk.pepper, f"key\n{key}".encode())
+
+
+async def listed_for(tx: Transaction, entry: Entry) -> list[ExpectedDevice]:
+    """All that is listed with its serial number or its key, in whatever group. Raises `Contention`."""
+    serial, key = entry.serial, entry.key
+    listed = await tx.expected.find(entry.tenant_id, [serial] if serial else [], [key] if key else [])
+    if entry.way == "key" and not any(one.key == key for one in listed):
+        raise Contention("the key was taken off the list meanwhile")
+    return listed
 
 
 async def claim_once(tx: Transaction, tenant_id: str, mark: str, client_id: str) -> None:
@@ -124,6 +158,12 @@ async def has_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, 
     return await tx.holder(tenant_id, DEVICE_KEY, mark_of_key(desk, key)) == client_id
 
 
-async def _holder(seen: Snapshot, tenant_id: str, mark: str) -> Application | None:
+def ticket_of(desk: Desk, mark: str) -> str:
+    """The same each time: a device whose answer was lost is told the ticket that it has."""
+    return generate(hmac.digest(desk.pepper, f"ticket\n{mark}".encode(), "sha256"), TICKET_PREFIX)
+
+
+async def _known(seen: Snapshot, tenant_id: str, mark: str) -> tuple[Application | None, PendingEnrolment | None]:
     client_id = await seen.holder(tenant_id, ENROLMENT, mark)
-    return await seen.applications.get(tenant_id, client_id) if client_id else None
+    application = await seen.applications.get(tenant_id, client_id) if client_id else None
+    return application, None if application is not None else await seen.pending.by_mark(tenant_id, mark)

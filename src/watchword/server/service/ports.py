@@ -15,7 +15,18 @@ from ..protocol.status_list import Reference
 from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Codes, CodeShelf, Collection, Expected, ExpectedShelf, Fleet, FleetShelf, Shelf
+from ..registry.ports import (
+    Codes,
+    CodeShelf,
+    Collection,
+    Expected,
+    ExpectedShelf,
+    Fleet,
+    FleetShelf,
+    PendingCollection,
+    PendingShelf,
+    Shelf,
+)
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -181,6 +192,10 @@ class Transaction(Protocol):
         """With which devices enrol."""
 
     @property
+    def pending(self) -> PendingCollection:
+        """Devices that wait for approval."""
+
+    @property
     def expected(self) -> Expected:
         """Devices that may still come."""
 
@@ -268,6 +283,10 @@ class Snapshot(Protocol):
     @property
     def codes(self) -> CodeShelf:
         """With which devices enrol."""
+
+    @property
+    def pending(self) -> PendingShelf:
+        """Devices that wait for approval."""
 
     @property
     def expected(self) -> ExpectedShelf:

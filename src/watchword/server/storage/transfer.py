@@ -33,6 +33,7 @@ MOVES = (
     schema.enrolment_code,
     schema.expected_device,
     schema.application_tag,
+    schema.pending_enrolment,
     schema.device_authority,
     schema.trusted_issuer,
     schema.secret_use,

@@ -12,6 +12,7 @@ from ...protocol.enrolment import EnrolmentRequest, read_enrolment, read_renewal
 from ...protocol.errors import EnrolmentRefused, InvalidClient, InvalidGrant, InvalidRequest, OAuthError, TooLarge
 from ...registry.errors import Conflict, RegistryError
 from ...registry.model import SECRET_METHODS
+from ...service.approval_queue import Asked, Waiting
 from ...service.contention import again
 from ...service.device_certificates import DeviceCertificate
 from ...service.enrol_device import EnrolDevice, Enrolled
@@ -42,12 +43,16 @@ class EnrolmentEndpoint:
         self._timeout, self._issuer_of = body_timeout, issuer_of
 
     async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """POST: 201 for a new device, 200 for one that is answered again."""
+        """POST: 201 for a new device, 200 for one that is answered again, 202 for one that has to wait."""
 
         async def work(body: dict[str, Any], request_id: str) -> tuple[int, dict[str, Any]]:
             wanted = read_enrolment(body)
+            peer = scope.get("client")
             presented = _certificate(scope) if wanted.unverified_group else None
-            enrolled = await again(lambda: self._enrolled(slug, wanted, presented, request_id))
+            asked = Asked(presented, peer[0] if peer else "", request_id)
+            enrolled = await again(lambda: self._enrolled(slug, wanted, asked))
+            if isinstance(enrolled, Waiting):
+                return 202, _told_to_wait(enrolled)
             return 201 if enrolled.first else 200, _told(self._issuer_of(slug), enrolled)
 
         await self._serve(slug, scope, receive, send, work)
@@ -78,15 +83,15 @@ class EnrolmentEndpoint:
             error, request_id = self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
             await answer_error(send, error, used_authorization=False, request_id=request_id)
             return
-        joined = ((b"x-request-id", request_id.encode()),) if request_id else ()
-        await answer(send, status, encode_json(told), (*NO_STORE, *joined))
+        fields = ((b"x-request-id", request_id.encode()),) if request_id else ()
+        if status == 202:
+            fields = (*fields, (b"retry-after", b"%d" % told["interval"]))
+        await answer(send, status, encode_json(told), (*NO_STORE, *fields))
 
-    async def _enrolled(
-        self, slug: str, wanted: EnrolmentRequest, presented: Presented | None, request_id: str
-    ) -> Enrolled:
+    async def _enrolled(self, slug: str, wanted: EnrolmentRequest, asked: Asked) -> Enrolled | Waiting:
         tenant = await self._tenant(slug)
         try:
-            return await self._enrol(tenant.tenant.tenant_id, self._issuer_of(slug), wanted, presented, request_id)
+            return await self._enrol(tenant.tenant.tenant_id, self._issuer_of(slug), wanted, asked)
         except Conflict as error:
             raise EnrolmentRefused(error.public, rule=error.field or "conflict") from None
         except RegistryError as error:
@@ -135,6 +140,14 @@ def _told(issuer: str, enrolled: Enrolled) -> dict[str, Any]:
     if enrolled.certificate is not None:
         told |= _certified(enrolled.certificate)
     return told
+
+
+def _told_to_wait(waiting: Waiting) -> dict[str, Any]:
+    """In the words of RFC 8628 section 3, as far as they fit."""
+    told: dict[str, Any] = {
+        "status": "authorization_pending", "interval": waiting.ask_again_in, "expires_at": waiting.expires_at,
+    }  # fmt: skip
+    return {**told, "ticket": waiting.ticket} if waiting.ticket else told
 
 
 def _certified(certificate: DeviceCertificate) -> dict[str, Any]:
