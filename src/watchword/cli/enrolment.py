@@ -29,7 +29,7 @@ SecretLife = Annotated[str | None, typer.Option(help="How long their secrets liv
 Bound = Annotated[bool | None, typer.Option("--require-bound/--no-require-bound", help="Only bound tokens for them")]
 Way = Annotated[
     list[str] | None,
-    typer.Option(help="How devices enrol: code, key, certificate, or none; repeatable [default: code]"),
+    typer.Option(help="How devices enrol: code, key, certificate, registration or none; repeatable [default: code]"),
 ]
 Anchors = Annotated[
     Path | None, typer.Option(help="PEM: the authorities that made the devices' certificates (--way certificate)")

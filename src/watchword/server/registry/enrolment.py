@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from . import rules
 from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
 from .errors import Invalid
-from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
+from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
 
-Way = Literal["code", "key", "certificate"]
+Way = Literal["code", "key", "certificate", "registration"]
 """A code that was printed on it, or that a batch of devices shares; a key that was expected; its manufacturer's
-certificate."""
+certificate; an initial access token (RFC 7591)."""
 Approval = Literal["none", "required"]
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
@@ -137,8 +138,27 @@ def _check_ways(group: EnrolmentGroup) -> None:
     rules.check_unique(group.ways, "ways")
     if ("certificate" in group.ways) != bool(group.anchors):
         raise Invalid("anchors are the authorities of the way `certificate`: both, or neither", field="anchors")
+    if "registration" in group.ways:
+        _check_registers(group)
     if "key" in group.ways and not set(group.auth_methods) & set(OWN_KEY):
         raise Invalid(f"who comes with a key proves itself with it: take {' or '.join(OWN_KEY)}", field="auth_methods")
+
+
+def _check_registers(group: EnrolmentGroup) -> None:
+    """RFC 7591 answers at once, and knows neither serial numbers nor proofs of a key."""
+    if group.approval == "required" or group.only_expected or "{serial}" in group.name_pattern:
+        raise Invalid("who registers cannot wait, and has no serial number: use another group for that", field="ways")
+    if not set(group.auth_methods) & set(METHODS):
+        raise Invalid(f"who registers proves itself by one of {', '.join(METHODS)}", field="auth_methods")
+
+
+def registration_policy(policy: RegistrationPolicy, group: EnrolmentGroup) -> RegistrationPolicy:
+    """What the group says, beside whose software statements count."""
+    return replace(
+        policy, kind=group.kind, auth_methods=tuple(m for m in group.auth_methods if m in METHODS),
+        grants=group.grants, labels=group.labels, secret_lifetime=group.secret_lifetime,
+        require_bound=group.require_bound,
+    )  # fmt: skip
 
 
 def _check_methods(group: EnrolmentGroup) -> None:
