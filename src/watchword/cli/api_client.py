@@ -21,9 +21,7 @@ class AdminClient:
         known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
         certificate = known.certificate()
-        auth = ClientCredentials(
-            known.issuer, known.client_id, certificate or known.secret(), resource=ADMIN_API, dpop=known.dpop()
-        )
+        auth = ClientCredentials(known.issuer, known.client_id, known.proof(), resource=ADMIN_API, dpop=known.dpop())
         trust = certificate.ssl_context() if certificate is not None else True
         self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust)
 

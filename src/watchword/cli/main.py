@@ -12,6 +12,7 @@ from .demo import demo
 from .device_ca import device_ca
 from .devices import device
 from .doctor import doctor
+from .enrol import enrol
 from .enrolment import enrolment
 from .expected import expect, expected, unexpect
 from .export import key_export
@@ -35,7 +36,7 @@ cli = typer.Typer(
     help="An identity for applications: OAuth 2.0 client credentials.",
 )
 import_.command("appid")(import_appid)
-for verb in (init, serve, demo, token, inspect, doctor, export):
+for verb in (init, serve, demo, token, enrol, inspect, doctor, export):
     cli.command()(verb)
 key.command("export")(key_export)
 app.command("quarantine")(quarantine)

@@ -12,8 +12,8 @@ One file, mode 0600. What `init` writes at its top is the profile ``default``; o
     client_id = "..."
     client_secret_file = "/run/secrets/nightly"
 
-In place of a secret, `client_certificate_file` and `client_key_file` (PEM) prove it by mutual TLS;
-`dpop_key_file` (PEM) binds the tokens of administrative verbs.
+In place of a secret, `client_certificate_file` and `client_key_file` (PEM) prove it by mutual TLS, `client_key_file`
+alone by private_key_jwt; `dpop_key_file` (PEM) binds the tokens of administrative verbs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watchword.client import ClientCertificate, DpopKey, Secret, SecretMissing, from_file
+from watchword.client import ClientCertificate, DpopKey, PrivateKeyJwt, Proof, Secret, SecretMissing, from_file
 from watchword.client.sources import SYSTEMD_NAME, SecretSource
 
 from .say import fail, misuse
@@ -40,7 +40,7 @@ _FIELDS = (
 
 
 class Profile(Struct, frozen=True):
-    """An issuer and the credentials of one application there: a secret, the file that holds it, or a certificate."""
+    """An issuer and the credentials of one application there: a secret, its file, a certificate, or a key."""
 
     issuer: str = ""
     client_id: str = ""
@@ -65,6 +65,12 @@ class Profile(Struct, frozen=True):
         if not self.client_certificate_file:
             return None
         return ClientCertificate(self.client_certificate_file, self.client_key_file or self.client_certificate_file)
+
+    def proof(self) -> Proof | SecretSource:
+        """Whatever the application proves itself with: a certificate, a key of its own, or a secret."""
+        if certificate := self.certificate():
+            return certificate
+        return PrivateKeyJwt(from_file(self.client_key_file)) if self.client_key_file else self.secret()
 
     def dpop(self) -> DpopKey | None:
         """The key that tokens are bound to, where there is one. Exits with 1 when the file holds none."""
@@ -91,28 +97,31 @@ def path() -> Path:
     return Path(os.environ.get("WATCHWORD_PROFILE") or base / "watchword" / "profile.toml")
 
 
-def read() -> Profiles:
-    """Every profile. Exits with 1 when the file is not ours to read, or not TOML."""
+def read(file: Path | None = None) -> Profiles:
+    """Every profile, of this file or of another one. Exits with 1 when it is not ours to read, or not TOML."""
+    place = file or path()
     try:
-        written = tomllib.loads(path().read_text())
+        written = tomllib.loads(place.read_text())
     except FileNotFoundError:
         return Profiles({})
     except (OSError, ValueError) as error:
-        fail(f"{path()} cannot be read: {error}")
+        fail(f"{place} cannot be read: {error}")
     tables = {str(name): _profile(table) for name, table in dict(written.get("profiles", {})).items()}
     if any(name in written for name in _FIELDS):
         tables[DEFAULT] = _profile(written)
     return Profiles(tables, str(written.get("current", DEFAULT)))
 
 
-def keep(profiles: Profiles) -> Path:
-    """Write the file in one step, mode 0600 from its first byte."""
-    target = path()
+def keep(profiles: Profiles, target: Path | None = None) -> Path:
+    """Write the file, or another one of its form, in one step, mode 0600 from its first byte."""
+    target = target or path()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = target.with_suffix(f".{os.getpid()}")
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(_as_toml(profiles))
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(target)
     return target
 
@@ -138,7 +147,8 @@ def load(name: str | None = None) -> Profile:
     if not asked:
         found = _with_environment(found)
     missing = [f"WATCHWORD_{field.upper()}" for field in _FIELDS[:2] if not getattr(found, field)]
-    if not found.client_secret and not found.client_secret_file and not found.client_certificate_file:
+    kept = found.client_secret, found.client_secret_file, found.client_certificate_file, found.client_key_file
+    if not any(kept):
         missing.append("WATCHWORD_CLIENT_SECRET")
     if missing:
         fail(f"not set: {', '.join(missing)}", f"set them, or let `watchword init` write {path()}")
@@ -167,9 +177,9 @@ def _with_environment(found: Profile) -> Profile:
         client_id=os.environ.get("WATCHWORD_CLIENT_ID") or found.client_id,
         dpop_key_file=os.environ.get("WATCHWORD_DPOP_KEY_FILE") or found.dpop_key_file,
     )
-    if place := os.environ.get("WATCHWORD_CLIENT_CERTIFICATE_FILE"):
-        key = os.environ.get("WATCHWORD_CLIENT_KEY_FILE", "")
-        return replace(one, client_certificate_file=place, client_key_file=key)
+    shown, key = (os.environ.get(f"WATCHWORD_CLIENT_{name}_FILE", "") for name in ("CERTIFICATE", "KEY"))
+    if shown or key:
+        return replace(one, client_certificate_file=shown, client_key_file=key)
     if place := os.environ.get("WATCHWORD_CLIENT_SECRET_FILE"):
         return replace(one, client_secret_file=place)
     if secret := os.environ.get("WATCHWORD_CLIENT_SECRET"):
