@@ -88,7 +88,6 @@ class Services(Struct, frozen=True, kw_only=True):
     export: ExportInstance
     housekeeping: Housekeeping
     pepper: bytes
-    uses: SecretUse
 
     def issuer_of(self, slug: str) -> str:
         """A tenant's issuer identifier."""
@@ -194,5 +193,4 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
             world.clock,
         ),
         pepper=pepper,
-        uses=uses,
     )
