@@ -18,7 +18,7 @@ REMEMBERED = 20_000
 FREE = 100
 """Wrong proofs of one application by one source, before it is told to slow down."""
 OF_ANY = 3
-"""Times as many are free of any application: one network address may be a whole fleet's, more than one device broken."""
+"""Times as many are free of any application: one network address may be a whole fleet's, with broken devices in it."""
 
 
 class Guesses:
