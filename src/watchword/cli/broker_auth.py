@@ -91,9 +91,7 @@ def mosquitto(
         try:
             server = await asyncio.start_unix_server(gate.serve, socket)
         except OSError as error:
-            say.fail(
-                f"{socket} cannot be made: {error}", "name a folder that this user may write to"
-            )
+            say.fail(f"{socket} cannot be made: {error}", "name a folder that this user may write to")
         finally:
             os.umask(before)
         ending = asyncio.create_task(gate.end_the_revoked())
