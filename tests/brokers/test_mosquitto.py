@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from tests.brokers.conftest import short_folder
 from tests.brokers.issuer import LIFETIME, Issuer, Registered
 
-from watchword.client import AccessToken
+from watchword.client import AccessToken, TokenUnavailable
 from watchword.sasl.paho_mqtt import EnhancedClient, use_token
 
 pytestmark = pytest.mark.xdist_group("mosquitto")  # one worker starts it
@@ -255,6 +255,25 @@ def test_without_the_service(broker: Mosquitto, issuer: Issuer) -> None:
             (folder / "judge").rename(folder / "gone")
             with connected(other, enhanced(issuer.credentials(app).token, app.client_id)) as one:
                 assert one.refused
+
+
+@WAYS
+def test_comes_back_when_its_source_failed(way: Any, broker: Mosquitto, issuer: Issuer) -> None:
+    """An issuer that is away while a device reconnects would end paho's thread: the device would never come back."""
+    app = broker.device()
+    tokens: list[str | TokenUnavailable] = [issuer.token(app, lives=SHORT), TokenUnavailable("away"), issuer.token(app)]
+
+    def source() -> AccessToken:
+        found = tokens.pop(0) if len(tokens) > 1 else tokens[0]
+        if isinstance(found, TokenUnavailable):
+            raise found
+        return AccessToken(found, 0)
+
+    with connected(broker, way(source, app.client_id)) as one:
+        one.connected.clear()
+        assert one.lost.wait(SHORT + 10)
+        assert one.connected.wait(20)
+        assert not one.refused
 
 
 # -- what they may do -----------------------------------------------------------------------------

@@ -31,17 +31,25 @@ _log = logging.getLogger("watchword.sasl")
 def use_token(client: Client, source: TokenSource, username: str = "") -> None:
     """A valid token in the password of this and every later CONNECT, so that reconnecting works after an hour.
 
-    Sets ``client.on_pre_connect``; one that was there is called first. What ``source`` raises ends ``connect``;
-    while paho reconnects by itself, it logs it and tries again.
+    Sets ``client.on_pre_connect``; one that was there is called first. What ``source`` raises ends ``connect`` as
+    a ``ConnectionError``; while paho reconnects by itself, it tries again.
     """
     before = client.on_pre_connect
 
     def renew(client: Client, userdata: Any) -> None:
         if before is not None:
             before(client, userdata)
-        client.username_pw_set(username, source().value)
+        client.username_pw_set(username, _token(source))
 
     client.on_pre_connect = renew
+
+
+def _token(source: TokenSource) -> str:
+    """paho's thread goes on after an OSError and ends with anything else: a device would never come back."""
+    try:
+        return source().value
+    except Exception as error:
+        raise ConnectionError(f"there is no token to connect with: {error}") from error
 
 
 def enhanced(source: TokenSource, *, authzid: str = "", properties: Properties | None = None) -> Properties:
@@ -102,9 +110,9 @@ class EnhancedClient(Client):
         super().connect_async(host, port, keepalive, bind_address, bind_port, clean_start, self._carried)
 
     def reconnect(self) -> MQTTErrorCode:
-        """Paho's, with a fresh token. What the source raises ends it, and paho tries again by itself."""
+        """Paho's, with a fresh token. Raises `ConnectionError` when the source has none; paho's thread tries again."""
         self._carried.AuthenticationMethod = MECHANISM
-        self._carried.AuthenticationData = self._begin(self._source().value)
+        self._carried.AuthenticationData = self._begin(_token(self._source))
         return super().reconnect()
 
     def loop_misc(self) -> MQTTErrorCode:
