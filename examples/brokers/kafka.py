@@ -72,12 +72,11 @@ def _allow(kind: ResourceType, name: str, client_id: str, operation: AclOperatio
 
 
 @contextmanager
-def kafka(issuer: str, ca: Path, api: str, folder: Path) -> Iterator[Kafka]:
+def kafka(issuer: str, ca: Path | None, api: str, folder: Path) -> Iterator[Kafka]:
     """Until the end of the block, with its data in `folder`. Raises `Missing`."""
     jars = _jars()
-    own_ca = folder / "ca.pem"
-    shutil.copyfile(ca, own_ca)
-    broker_config("kafka", "--issuer", issuer, "--api", api, "--listener", "DEVICES", "--ca", own_ca, "--out", folder)
+    trust = ["--ca", shutil.copyfile(ca, folder / "ca.pem")] if ca else []
+    broker_config("kafka", "--issuer", issuer, "--api", api, "--listener", "DEVICES", *trust, "--out", folder)
     controller, inside, devices = free_ports(3)
     config = folder / "server.properties"
     own = CONFIG.format(folder=folder, controller=controller, inside=inside, devices=devices)

@@ -18,7 +18,7 @@ USER = "mosquitto"
 
 
 @contextmanager
-def mosquitto(issuer: str, ca: Path, api: str, introspector: tuple[str, str], folder: Path) -> Iterator[int]:
+def mosquitto(issuer: str, ca: Path | None, api: str, introspector: tuple[str, str], folder: Path) -> Iterator[int]:
     """Its MQTT port on loopback, until the end of the block. Raises `Missing`.
 
     `introspector`: id and secret of an application that may follow the revocations of the API.
@@ -33,9 +33,9 @@ def mosquitto(issuer: str, ca: Path, api: str, introspector: tuple[str, str], fo
         folder.chmod(0o2755)
     judge = [sys.executable, "-m", "watchword.cli", "broker-auth", "mosquitto", "--api", api, "--socket", str(socket)]
     told = {
-        "PATH": "/usr/bin:/bin", "WATCHWORD_PROFILE": f"{folder}/profile.toml", "SSL_CERT_FILE": str(ca),
+        "PATH": "/usr/bin:/bin", "WATCHWORD_PROFILE": f"{folder}/profile.toml",
         "WATCHWORD_ISSUER": issuer, "WATCHWORD_CLIENT_ID": introspector[0],
-        "WATCHWORD_CLIENT_SECRET": introspector[1],
+        "WATCHWORD_CLIENT_SECRET": introspector[1], **({"SSL_CERT_FILE": str(ca)} if ca else {}),
     }  # fmt: skip
     broker = [program("mosquitto"), "-c", f"{folder}/watchword.conf"]
     with (
