@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="end by itself after that long")
     parser.add_argument("--port", type=int, default=8490, help="of the dashboard, on loopback")
     wanted = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)  # the page tells what our libraries would warn of
     stopped = threading.Event()
     for told in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told, lambda *_: stopped.set())

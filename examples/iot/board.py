@@ -21,8 +21,9 @@ from watchword.client import AccessToken
 from watchword.sasl.confluent_kafka import oauth_cb
 
 PAGE = Path(__file__).with_name("board.html")
-KEPT = 60
-"""Measurements of a device that a page shows which has just been opened."""
+KEPT, REMEMBERED = 60, 10
+"""Measurements of each device, and lines of what happened, for a page that has just been opened."""
+WORDS = {"connected": "connected", "refused": "refused", "ended": "connection ended", "out": "locked out"}
 Switch = Callable[[str, bool], None]
 """``switch(device, on)``: the operator's doing."""
 
@@ -33,6 +34,8 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pages: set[queue.SimpleQueue[bytes]] = set()
+        self._count = 0
+        self._happened: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
         self._devices: dict[str, dict[str, Any]] = {
             one.name: {
                 "name": one.name, "title": one.title, "topic": one.topic, "scope": one.scope, "state": "starting",
@@ -45,24 +48,29 @@ class Board:
         """Something about a device."""
         with self._lock:
             device = self._devices[name]
+            before = dict(device)
             device.update(facts)
             device["renewals"] += renewed
             device["refusals"] += refusals
-            shown = {key: value for key, value in device.items() if key != "values"}
-            self._send({"device": shown, "renewed": renewed})
+            self._send({"device": {key: value for key, value in device.items() if key != "values"}})
+            for text in _told(before, device):
+                self._happened.append({"at": time.time(), "text": text})
+                self._send({"happened": self._happened[-1]})
 
     def measured(self, name: str, celsius: float, at: float) -> None:
         """A measurement that came all the way."""
         with self._lock:
             self._devices[name]["values"].append(celsius)
-            self._send({"measured": {"name": name, "celsius": celsius, "took": max(0, time.time() - at)}})
+            self._count += 1
+            took = max(0.0, time.time() - at)
+            self._send({"measured": {"name": name, "celsius": celsius, "took": took, "count": self._count}})
 
     def listen(self) -> queue.SimpleQueue[bytes]:
         """All that is known, and from now on all that is new."""
         mine: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         with self._lock:
             devices = [{**one, "values": list(one["values"])} for one in self._devices.values()]
-            mine.put(_event({"devices": devices}))
+            mine.put(_event({"devices": devices, "happened": list(self._happened)}))
             self._pages.add(mine)
         return mine
 
@@ -73,6 +81,16 @@ class Board:
     def _send(self, said: dict[str, Any]) -> None:
         for page in self._pages:
             page.put(_event(said))
+
+
+def _told(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """What is worth a line."""
+    if now["enabled"] != before["enabled"]:
+        yield f"The operator {'enables' if now['enabled'] else 'disables'} {now['title']}."
+    if now["state"] != before["state"]:
+        yield f"{now['title']}: {WORDS[now['state']]}. {now['note']}"
+    if now["renewals"] != before["renewals"]:
+        yield f"{now['title']}: a newer token, on the live connection."
 
 
 def _event(said: dict[str, Any]) -> bytes:
@@ -123,9 +141,8 @@ def page(board: Board, switch: Switch, port: int) -> Iterator[str]:
 
         def do_POST(self) -> None:
             """``/devices/NAME/on`` or ``off``; the header keeps other sites' pages from doing it."""
-            where = self.path.split("/")
-            known = {one.name for one in FLEET}
-            if self.headers.get("x-board") != "1" or self.headers.get("host") != f"127.0.0.1:{self.server.server_port}":  # type: ignore[attr-defined]
+            where, known = self.path.split("/"), {one.name for one in FLEET}
+            if self.headers.get("x-board") != "1" or self.headers.get("host") != own:
                 self._answer(403, b"")
             elif len(where) == 4 and where[1] == "devices" and where[2] in known and where[3] in ("on", "off"):
                 switch(where[2], where[3] == "on")
@@ -163,11 +180,11 @@ def page(board: Board, switch: Switch, port: int) -> Iterator[str]:
 
     stopped = threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        server.daemon_threads = False
+        own, server.daemon_threads = f"127.0.0.1:{server.server_port}", False
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/"
+            yield f"http://{own}/"
         finally:
             stopped.set()
             server.shutdown()

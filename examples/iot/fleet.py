@@ -14,7 +14,7 @@ from typing import Any
 
 from examples.iot.registry import Identity, Operator
 
-from watchword.client import AccessToken, TokenError
+from watchword.client import AccessToken, TokenError, TokenRefused
 from watchword.sasl.paho_mqtt import EnhancedClient
 
 MQTT = "urn:iot:mqtt"
@@ -84,7 +84,8 @@ class Device:
         try:
             token = self._auth.token()
         except TokenError as error:
-            self._tell(self._sensor.name, state="out", note=f"No token: {error}")
+            why = error.error if isinstance(error, TokenRefused) else error
+            self._tell(self._sensor.name, state="out", note=f"The issuer gives it no token: {why}.", token_until=0)
             raise
         self._tell(self._sensor.name, token_until=token.expires_at)
         return token
@@ -94,17 +95,17 @@ class Device:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._tell(self._sensor.name, state="refused", note=f"The broker lets it not in: {reason}")
+            self._tell(self._sensor.name, state="refused", note=f"The broker does not let it in: {reason}.")
         else:
             self._tell(self._sensor.name, state="connected", note="")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._tell(self._sensor.name, state="ended", note=f"The broker ended the connection: {reason}")
+            self._tell(self._sensor.name, state="ended", note=f"By the broker: {reason}.")
 
     def _on_publish(self, _client: Any, _data: Any, _id: int, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._tell(self._sensor.name, state="refused", note=f"{self._sensor.topic}: {reason}", refusals=1)
+            self._tell(self._sensor.name, state="refused", note=f"It may not write there: {reason}.", refusals=1)
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from aiokafka.errors import KafkaError as AioKafkaError
 from aiokafka.errors import TopicAuthorizationFailedError
 from confluent_kafka import KafkaError, Producer
 from examples.brokers.kafka import Kafka
-from examples.brokers.kafka import kafka as running
-from tests.brokers.conftest import short_folder
+from tests.brokers.conftest import KAFKA_API as API
 from tests.brokers.issuer import Issuer
 
 from watchword.client import AccessToken
@@ -28,17 +27,13 @@ from watchword.sasl.aiokafka import TokenProvider
 from watchword.sasl.confluent_kafka import oauth_cb
 
 pytestmark = pytest.mark.xdist_group("kafka")  # one worker starts it
-API, OTHER = "urn:kafka", "urn:another-kafka"
+OTHER = "urn:another-kafka"
 SHORT = 4
 
 
-@pytest.fixture(scope="module")
-def kafka(issuer: Issuer) -> Iterator[Kafka]:
-    for identifier in (API, OTHER):
-        issuer.api(identifier, "produce")
-    for folder in short_folder("kf"):
-        with running(issuer.url, issuer.ca, API, folder) as made:
-            yield made
+@pytest.fixture(scope="module", autouse=True)
+def another_api(issuer: Issuer) -> None:
+    issuer.api(OTHER, "produce")
 
 
 Source = Callable[[], AccessToken]
