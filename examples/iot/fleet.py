@@ -57,7 +57,7 @@ class Device:
 
     def __init__(self, sensor: Sensor, identity: Identity, operator: Operator, port: int, tell: Tell) -> None:
         self._sensor, self._tell = sensor, tell
-        self._auth = operator.credentials(identity, MQTT)
+        self._auth, self._shown = operator.credentials(identity, MQTT), AccessToken("", 0)
         # The broker takes an MQTT client id that is the application's own, and no other.
         self._client = EnhancedClient(
             self._token, client_id=identity.client_id, on_renewed=self._renewed, ask_every=2, reconnect_on_failure=True
@@ -88,6 +88,7 @@ class Device:
             self._tell(self._sensor.name, state="out", note=f"The issuer gives it no token: {why}.", token_until=0)
             raise
         self._tell(self._sensor.name, token_until=token.expires_at)
+        self._shown = token
         return token
 
     def _renewed(self) -> None:
@@ -96,6 +97,7 @@ class Device:
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
             self._tell(self._sensor.name, state="refused", note=f"The broker does not let it in: {reason}.")
+            self._auth.drop(self._shown)  # it was revoked: the next try asks for another one
         else:
             self._tell(self._sensor.name, state="connected", note="")
 
