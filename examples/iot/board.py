@@ -34,7 +34,7 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pages: set[queue.SimpleQueue[bytes]] = set()
-        self._count = 0
+        self._count, self._took = 0, 0.0
         self._happened: deque[dict[str, Any]] = deque(maxlen=REMEMBERED)
         self._devices: dict[str, dict[str, Any]] = {
             one.name: {
@@ -61,22 +61,24 @@ class Board:
         """A measurement that came all the way."""
         with self._lock:
             self._devices[name]["values"].append(celsius)
-            self._count += 1
-            took = max(0.0, time.time() - at)
-            self._send({"measured": {"name": name, "celsius": celsius, "took": took, "count": self._count}})
+            self._count, self._took = self._count + 1, max(0.0, time.time() - at)
+            self._send({"measured": {"name": name, "celsius": celsius}, **self._counted()})
 
     def listen(self) -> queue.SimpleQueue[bytes]:
         """All that is known, and from now on all that is new."""
         mine: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         with self._lock:
             devices = [{**one, "values": list(one["values"])} for one in self._devices.values()]
-            mine.put(_event({"devices": devices, "happened": list(self._happened)}))
+            mine.put(_event({"devices": devices, "happened": list(self._happened), **self._counted()}))
             self._pages.add(mine)
         return mine
 
     def leave(self, mine: queue.SimpleQueue[bytes]) -> None:
         with self._lock:
             self._pages.discard(mine)
+
+    def _counted(self) -> dict[str, float]:
+        return {"count": self._count, "took": self._took}
 
     def _send(self, said: dict[str, Any]) -> None:
         for page in self._pages:

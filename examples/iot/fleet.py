@@ -58,6 +58,7 @@ class Device:
     def __init__(self, sensor: Sensor, identity: Identity, operator: Operator, port: int, tell: Tell) -> None:
         self._sensor, self._tell = sensor, tell
         self._auth, self._shown = operator.credentials(identity, MQTT), AccessToken("", 0)
+        self._inside = False
         # The broker takes an MQTT client id that is the application's own, and no other.
         self._client = EnhancedClient(
             self._token, client_id=identity.client_id, on_renewed=self._renewed, ask_every=2, reconnect_on_failure=True
@@ -95,6 +96,7 @@ class Device:
         self._tell(self._sensor.name, renewed=True)
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._inside = not reason.is_failure
         if reason.is_failure:
             self._tell(self._sensor.name, state="refused", note=f"The broker does not let it in: {reason}.")
             self._auth.drop(self._shown)  # it was revoked: the next try asks for another one
@@ -102,8 +104,9 @@ class Device:
             self._tell(self._sensor.name, state="connected", note="")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if reason.is_failure:
+        if self._inside and reason.is_failure:
             self._tell(self._sensor.name, state="ended", note=f"By the broker: {reason}.")
+        self._inside = False
 
     def _on_publish(self, _client: Any, _data: Any, _id: int, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
