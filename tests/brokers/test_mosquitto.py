@@ -213,16 +213,16 @@ def test_several_connections_of_one_application(broker: Mosquitto, issuer: Issue
 
 
 def test_a_newer_connection_takes_the_place_of_the_older(broker: Mosquitto, issuer: Issuer) -> None:
-    """A device that comes back before the broker missed it would be let in and have no rights: the older one's end
-    would take them along."""
+    """A device that comes back before the broker missed it: the older one's end would be taken for its own, and then
+    its token's end would end nothing."""
     app = broker.device()
-    source = issuer.credentials(app).token
-    with connected(broker, enhanced(source, app.client_id)) as older:
-        older.client.on_disconnect = lambda client, *_: (client.loop_stop, older.lost.set())
+    with connected(broker, by_password(issuer.credentials(app).token, app.client_id)) as older:
         older.client.reconnect_delay_set(60, 60)
-        with connected(broker, enhanced(source, app.client_id)) as newer:
+        with connected(broker, by_password(holding(issuer.token(app, lives=SHORT)), app.client_id)) as newer:
             assert older.lost.wait(20)
             assert newer.hears("devices/dev-1/temperature", b"21.5")
+            assert not newer.lost.is_set()
+            assert newer.lost.wait(SHORT + 10)
 
 
 @pytest.mark.parametrize("scope", ["mqtt.pub:devices/#/wrong", "mqtt.sub:$share/all/devices/#"])
