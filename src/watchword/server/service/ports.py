@@ -68,6 +68,19 @@ class MarkRow(Struct, frozen=True, order=True):
     expires_at: int
 
 
+class Spending(Struct, frozen=True):
+    """What one worker gave out within a limit: `cost` seconds of its rate, `count` tokens.
+
+    `begins` is where its debt would end without them (`protocol/rate.py`), in seconds since the epoch.
+    """
+
+    tenant_id: str
+    subject: str
+    begins: float
+    cost: float
+    count: int
+
+
 class TenantState(Struct, frozen=True):
     """All of a tenant that a worker keeps in memory; applications come one by one."""
 
@@ -129,6 +142,19 @@ class Journal(Protocol):
         """Empty: committed and on disk. Otherwise nothing was written, and these changes came first.
 
         All marks are consumed or, with `Replayed`, nothing is written: one statement decides (decision 0020).
+        """
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Debts(Protocol):
+    """What all workers and nodes spent of each limit. What a power cut takes of it harms nobody."""
+
+    async def add(self, spendings: Sequence[Spending]) -> Sequence[float]:
+        """Until when each debt has to be worked off now, in the order of `spendings`, of which no two have one subject.
+
+        One statement each adds and tells. Raises `StorageUnavailable`.
         """
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
+from ..registry.limits import limits_of
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile
 from ..registry.trusted_issuer import TrustedIssuer
@@ -139,7 +140,8 @@ class View:
             return None
         granted = granted_scopes(application, tenant.roles, tenant.apis)
         roles = tuple(tenant.roles[id_].name for id_ in application.role_ids if id_ in tenant.roles)
-        standing = Standing(tenant.tenant, application, tenant.apis, granted, roles)
+        limits = limits_of(tenant.tenant, application, None)
+        standing = Standing(tenant.tenant, application, tenant.apis, granted, roles, limits)
         if forgotten == self._forgotten:
             tenant.remember(standing)
         return standing

@@ -68,8 +68,8 @@ def for_reading(writing: AsyncEngine) -> AsyncEngine:
 class Connection:
     """One asyncpg connection that comes back by itself. Uses are serialised: asyncpg allows one at a time."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, **settings: str) -> None:
+        self._url, self._settings = url, settings
         self._connection: asyncpg.Connection[Any] | None = None
         self._lock = asyncio.Lock()
 
@@ -78,7 +78,9 @@ class Connection:
         try:
             async with asyncio.timeout(_TIMEOUT), self._lock:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
+                    self._connection = await asyncpg.connect(
+                        self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT, server_settings=self._settings
+                    )
                 return await work(self._connection)
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             raise Contention(f"{type(error).__name__}: {error}") from None
