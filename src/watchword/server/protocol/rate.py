@@ -30,7 +30,7 @@ def spent(until: float, now: float, limit: RateLimit, count: int = 1) -> float:
 
 def share_of(limit: RateLimit) -> int:
     """How much a worker spends before it tells the others: a tenth of the burst, or a hundredth of a second's rate."""
-    return max(limit.burst // 10, int(limit.per_second / 100))
+    return max(1, limit.burst // 10, int(limit.per_second / 100))
 
 
 def merged(until: float, untold: int, shared: float, limit: RateLimit) -> float:

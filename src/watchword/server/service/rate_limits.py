@@ -30,8 +30,8 @@ class _Debt(Struct):
     """Until when those who were refused have their turns."""
     untold: int = 0
     """Tokens of which the others do not know."""
-    share: int = 0
-    """Beyond so many of these they are told at once: from the first, until it is known what others spent."""
+    share: int = 1
+    """When it is so many they are told at once: with the first, until it is known what others spent."""
 
 
 class RateLimits:
@@ -56,7 +56,7 @@ class RateLimits:
             debt.untold += 1
             if debt.untold == 1:
                 self._untold.append(debt)
-            if debt.untold > debt.share:
+            if debt.untold >= debt.share:
                 self._tell_soon()
         if len(self._debts) > self._sweep_above:
             self._sweep(now)
