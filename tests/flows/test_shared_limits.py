@@ -82,7 +82,7 @@ async def test_rlm_005_many_at_once_on_both_nodes(pair: Pair) -> None:
     asked = [ww.token(credentials_of(device)) for _ in range(40) for ww in pair]
     first = Counter([answer.status_code for answer in await asyncio.gather(*asked)])
     assert first[200] + first[429] == 80
-    assert BURST <= first[200]
+    assert first[200] >= BURST
     assert [await served(ww, device, 10) for ww in pair] == [0, 0]
 
 
@@ -153,8 +153,9 @@ def test_rlm_005_the_workers_of_one_server(tmp_path: Path) -> None:
 def tokens(base: str, device: tuple[str, str], count: int) -> int:
     """How many of so many, each on a connection of its own, so that every worker has some."""
     given = 0
-    for _ in range(count):
-        answer = httpx.post(f"{base}/t/default/token", data={"grant_type": "client_credentials"}, auth=device)
-        assert answer.status_code in (200, 429), answer.text
-        given += answer.status_code == 200
+    with httpx.Client(auth=device, limits=httpx.Limits(max_keepalive_connections=0)) as http:
+        for _ in range(count):
+            answer = http.post(f"{base}/t/default/token", data={"grant_type": "client_credentials"})
+            assert answer.status_code in (200, 429), answer.text
+            given += answer.status_code == 200
     return given

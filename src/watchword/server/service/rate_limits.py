@@ -45,6 +45,10 @@ class RateLimits:
         self._hurry = False
         self._telling: asyncio.Task[None] | None = None
 
+    def __len__(self) -> int:
+        """How many debts are remembered."""
+        return len(self._debts)
+
     def spend(self, tenant_id: str, limits: Sequence[Limit], now: float) -> None:
         """One more token. Raises `SlowDown`, and then nothing is spent."""
         debts = [self._debts.get(limit.subject) or self._begin(tenant_id, limit) for limit in limits]
