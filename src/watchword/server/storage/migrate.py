@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -12,6 +13,7 @@ from alembic.script import ScriptDirectory
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+@cache
 def newest_revision() -> str:
     """The schema that this version of Watchword works on."""
     return str(ScriptDirectory(str(_MIGRATIONS)).get_current_head())
