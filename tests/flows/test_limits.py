@@ -63,6 +63,37 @@ async def test_one_broken_device_takes_nothing_from_the_others(ww: Instance) -> 
     assert await statuses(ww, others[0], 2) == [200, 429]
 
 
+async def test_a_group_is_limited_together(ww: Instance) -> None:
+    """A firmware that asks in a loop would take the tenant's whole rate, and every other device would be refused."""
+    api = await ww.api("urn:ledger", "read")
+    made = await ww.call(
+        "POST", "/enrolment-groups", {"name": "sensors", "rate_limit": {"per_second": 1.0, "burst": 9}}
+    )
+    assert made.json()["rate_limit"] == {"per_second": 1.0, "burst": 9}
+    group = made.json()["group_id"]
+    broken = [await ww.application(f"s{n}", api, "read", group_id=group, rate_limit=LIMIT) for n in range(3)]
+    other = await ww.application("other", api, "read")
+    await ww.call("PATCH", "/tenants/default", {"rate_limit": {"per_second": 1.0, "burst": 20}})
+    ww.clock.now += 100
+    assert [(await statuses(ww, each, 30)).count(200) for each in broken] == [5, 4, 0]
+    assert await statuses(ww, other, 12) == [200] * 11 + [429]
+
+
+async def test_a_groups_limit_is_changed_and_taken_away(ww: Instance) -> None:
+    """A limit that holds only for those who enrol later would not stop the firmware that is out there."""
+    api = await ww.api("urn:ledger", "read")
+    path = f"/enrolment-groups/{(await ww.call('POST', '/enrolment-groups', {'name': 'sensors'})).json()['group_id']}"
+    device = await ww.application("device", api, "read", group_id=path.rpartition("/")[2])
+    assert await statuses(ww, device, 10) == [200] * 10
+    assert (await ww.call("PATCH", path, {"rate_limit": LIMIT})).json()["rate_limit"] == LIMIT
+    assert await statuses(ww, device, 10) == [200] * 5 + [429] * 5
+    assert (await ww.call("PATCH", path, {"rate_limit": None})).json()["rate_limit"] is None
+    assert await statuses(ww, device, 10) == [200] * 10
+    for wrong in ({"per_second": 0, "burst": 1}, {"per_second": 1}, "10/s"):
+        assert (await ww.call("PATCH", path, {"rate_limit": wrong})).status_code == 400
+        assert (await ww.call("POST", "/enrolment-groups", {"name": "b", "rate_limit": wrong})).status_code == 400
+
+
 async def test_a_tenants_refused_are_told_different_times(ww: Instance) -> None:
     """A fleet that is told one second comes back in that second, and one of it is served."""
     api = await ww.api("urn:ledger", "read")
@@ -105,5 +136,8 @@ def test_limits_on_the_command_line(tmp_path: Path) -> None:
         assert "limit 2/s, 2 at once" in watchword(tmp_path, "app", "limit", client_id, "2/s").stderr
         assert "limit none" in watchword(tmp_path, "app", "limit", client_id, "none").stderr
         assert "limit 50/s, 50 at once" in watchword(tmp_path, "tenant", "update", "default", "--rate", "50/s").stderr
+        made = watchword(tmp_path, "enrolment", "create", "sensors", "--rate", "2/s:9", "--json").stdout
+        assert '"rate_limit":{"per_second":2.0,"burst":9}' in made.replace("\n", "").replace(" ", "")
+        assert watchword(tmp_path, "enrolment", "update", "sensors", "--rate", "none").returncode == 0
         for wrong in ("10", "10/day", "x/s", "10/s:x", "nan/s"):
             assert watchword(tmp_path, "app", "limit", client_id, wrong).returncode in (1, 2)

@@ -20,6 +20,13 @@ class Limit(Struct, frozen=True):
     """By which refusals are added up."""
 
 
+class GroupLimit(Struct, frozen=True):
+    """What the token path knows of an enrolment group."""
+
+    group_id: str
+    rate_limit: RateLimit | None = None
+
+
 def limits_of(tenant: Tenant, application: Application, group: RateLimit | None) -> tuple[Limit, ...]:
     """In the order in which they are asked: what one breaks beyond its own limit is not counted against the others."""
     limits = (

@@ -13,6 +13,7 @@ from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
+from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
@@ -90,6 +91,7 @@ class TenantState(Struct, frozen=True):
     keys: list[SigningKey]
     revoked: dict[str, int]
     issuers: list[TrustedIssuer]
+    groups: Sequence[GroupLimit] = ()
 
 
 class Reader(Protocol):

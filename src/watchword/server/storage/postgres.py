@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
@@ -140,6 +141,11 @@ class PostgresReader:
             await self._bodies(
                 TrustedIssuer,
                 "SELECT body FROM trusted_issuer WHERE tenant_id = $1 AND NOT deleted",
+                id_,
+            ),
+            await self._bodies(
+                GroupLimit,
+                "SELECT body FROM enrolment_group WHERE tenant_id = $1 AND NOT deleted",
                 id_,
             ),
         )

@@ -65,7 +65,7 @@ class RegistryTransaction:
         )  # fmt: skip
 
         self.enrolment_groups = Table(
-            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name), remembered=False
+            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name)
         )
         self.issuers = Table(
             self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)
