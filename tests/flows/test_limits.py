@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,20 @@ async def test_a_tenants_refused_are_told_different_times(ww: Instance) -> None:
     assert await statuses(ww, devices[0], 1) == [200]
     told = [int((await ww.token(credentials_of(each))).headers["retry-after"]) for each in devices[1:]]
     assert told[-1] >= 8 > told[0]
+
+
+async def test_rlm_008_a_noisy_tenant_refuses_nobody_else(ww: Instance) -> None:
+    """RLM-008: tenant A at ten times its quota, and callers of tenant B are told to slow down for it."""
+    made = (await ww.call("POST", "/tenants", {"slug": "noisy", "name": "noisy"})).json()
+    changed = await ww.call("PATCH", "/tenants/noisy", {"rate_limit": {"per_second": 1.0, "burst": 20}})
+    assert changed.status_code == 200
+    caller = await ww.application("caller", await ww.api("urn:ledger", "read"), "read")
+    noise = [ww.token(credentials_of(made), made["issuer"]) for _ in range(200)]
+    quiet = [ww.token(credentials_of(caller)) for _ in range(40)]
+    mixed = [each for n in range(40) for each in (*noise[5 * n : 5 * n + 5], quiet[n])]
+    answers = await asyncio.gather(*mixed)
+    assert {answers[n].status_code for n in range(5, 240, 6)} == {200}
+    assert Counter([each.status_code for each in answers]) == {200: 60, 429: 180}
 
 
 async def test_a_limit_is_changed_and_taken_away(ww: Instance) -> None:
