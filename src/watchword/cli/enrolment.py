@@ -10,6 +10,7 @@ import typer
 from . import say
 from .api_client import AdminClient
 from .api_names import grants_of
+from .limits import Rate, read_rate
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 enrolment = typer.Typer(no_args_is_help=True, help="Let devices enrol themselves: groups and the ways into them.")
@@ -35,14 +36,15 @@ Codes = Annotated[
 def create(
     name: str, grant: Grant = None, role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None,
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
-    secret_lifetime: SecretLife = None, require_bound: Bound = None, codes: Codes = None, json: Json = False,
+    secret_lifetime: SecretLife = None, require_bound: Bound = None, codes: Codes = None, rate: Rate = None,
+    json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        codes=codes,
+        codes=codes, rate=rate,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -52,14 +54,14 @@ def update(
     group: str, rename: Annotated[str | None, typer.Option(help="Its new name")] = None, grant: Grant = None,
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
-    require_bound: Bound = None, codes: Codes = None, json: Json = False,
+    require_bound: Bound = None, codes: Codes = None, rate: Rate = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        codes=codes,
+        codes=codes, rate=rate,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -157,6 +159,8 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
         body["secret_lifetime"] = seconds(given["secret_lifetime"], "--secret-lifetime")
     if given["codes"] is not None:
         body["ways"] = ["code"] if given["codes"] else []
+    if given["rate"] is not None:
+        body["rate_limit"] = read_rate(given["rate"])
     return body
 
 

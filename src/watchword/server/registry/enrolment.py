@@ -9,6 +9,7 @@ from msgspec import Struct
 from . import rules
 from .errors import Invalid
 from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
+from .rate_limit import RateLimit, check_rate_limit
 
 Way = Literal["code"]
 """A code that was printed on it, or that a batch of devices shares."""
@@ -53,6 +54,8 @@ class EnrolmentGroup(Struct, frozen=True, kw_only=True):
     require_bound: bool = False
     ways: tuple[Way, ...] = ("code",)
     """None: nobody enrols by itself, administrators put applications into it."""
+    rate_limit: RateLimit | None = None
+    """How many tokens its applications may be given together."""
     created_at: int
     version: int = 1
 
@@ -109,6 +112,7 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) ->
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
     _check_lives(group)
+    check_rate_limit(group.rate_limit, "rate_limit")
     rules.check_unique(group.ways, "ways")
 
 

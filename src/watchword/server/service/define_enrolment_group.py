@@ -9,6 +9,7 @@ from ..audit.events import EnrolmentGroupCreated, EnrolmentGroupDeleted, Enrolme
 from ..registry.enrolment import METHODS, EnrolmentGroup, Way, check_group
 from ..registry.errors import Conflict
 from ..registry.model import AuthMethod, Grant, Kind
+from ..registry.rate_limit import RateLimit
 from .change_application import given
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
 from .ports import Transaction
@@ -29,10 +30,14 @@ class NewEnrolmentGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     secret_lifetime: int | None = None
     require_bound: bool = False
     ways: tuple[Way, ...] = ("code",)
+    rate_limit: RateLimit | None = None
 
 
 class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are."""
+    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are.
+
+    Its `rate_limit` holds for them, too, at once.
+    """
 
     name: str | UnsetType = UNSET
     kind: Kind | UnsetType = UNSET
@@ -46,6 +51,7 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     secret_lifetime: int | UnsetType | None = UNSET
     require_bound: bool | UnsetType = UNSET
     ways: tuple[Way, ...] | UnsetType = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
 
 
 async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmentGroup) -> EnrolmentGroup:

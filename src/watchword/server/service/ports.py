@@ -13,6 +13,7 @@ from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.enrolment import EnrolmentGroup
+from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
 from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
 from ..registry.revocation import Revocation
@@ -68,6 +69,19 @@ class MarkRow(Struct, frozen=True, order=True):
     expires_at: int
 
 
+class Spending(Struct, frozen=True):
+    """What one worker gave out within a limit: `cost` seconds of its rate, `count` tokens.
+
+    `begins` is where its debt would end without them (`protocol/rate.py`), in seconds since the epoch.
+    """
+
+    tenant_id: str
+    subject: str
+    begins: float
+    cost: float
+    count: int
+
+
 class TenantState(Struct, frozen=True):
     """All of a tenant that a worker keeps in memory; applications come one by one."""
 
@@ -77,6 +91,7 @@ class TenantState(Struct, frozen=True):
     keys: list[SigningKey]
     revoked: dict[str, int]
     issuers: list[TrustedIssuer]
+    groups: Sequence[GroupLimit] = ()
 
 
 class Reader(Protocol):
@@ -129,6 +144,19 @@ class Journal(Protocol):
         """Empty: committed and on disk. Otherwise nothing was written, and these changes came first.
 
         All marks are consumed or, with `Replayed`, nothing is written: one statement decides (decision 0020).
+        """
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Debts(Protocol):
+    """What all workers and nodes spent of each limit. What a power cut takes of it harms nobody."""
+
+    async def add(self, spendings: Sequence[Spending]) -> Sequence[float]:
+        """Until when each debt has to be worked off now, in the order of `spendings`, of which no two have one subject.
+
+        One statement each adds and tells. Raises `StorageUnavailable`.
         """
 
     async def close(self) -> None:

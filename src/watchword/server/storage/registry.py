@@ -65,7 +65,7 @@ class RegistryTransaction:
         )  # fmt: skip
 
         self.enrolment_groups = Table(
-            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name), remembered=False
+            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name)
         )
         self.issuers = Table(
             self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)
@@ -308,6 +308,7 @@ class RegistryStore:
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
             sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
+            sa.delete(schema.debt).where(schema.debt.c.until < now - 60),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

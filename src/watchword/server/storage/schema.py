@@ -141,6 +141,14 @@ replay_mark = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("expires_at", _big, nullable=False, index=True),
 )
+debt = sa.Table(
+    "debt",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("until", sa.Double, nullable=False),
+)
+"""What was spent of limits. No index on `until`: PostgreSQL then changes a row in place."""
 change = sa.Table(
     "change",
     metadata,

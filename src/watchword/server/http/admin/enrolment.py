@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from ...registry.enrolment import EnrolmentGroup
 from ...registry.model import Grant
+from ...registry.rate_limit import RateLimit
 from ...service.define_enrolment_group import (
     EnrolmentGroupChange,
     NewEnrolmentGroup,
@@ -39,6 +40,7 @@ class EnrolmentGroupShape(Struct, frozen=True, kw_only=True):
     secret_lifetime: int | None
     require_bound: bool
     ways: tuple[str, ...]
+    rate_limit: RateLimit | None
     created_at: int
     version: int
 
@@ -57,6 +59,7 @@ def group_shape(g: EnrolmentGroup, devices: int) -> EnrolmentGroupShape:
         group_id=g.group_id, name=g.name, kind=g.kind, auth_methods=g.auth_methods, grants=g.grants,
         role_ids=g.role_ids, labels=g.labels, name_pattern=g.name_pattern, max_devices=g.max_devices, devices=devices,
         expires_at=g.expires_at, secret_lifetime=g.secret_lifetime, require_bound=g.require_bound, ways=g.ways,
+        rate_limit=g.rate_limit,
         created_at=g.created_at, version=g.version,
     )  # fmt: skip
 
