@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.device_authority import DeviceAuthority
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
@@ -144,9 +145,10 @@ class PostgresReader:
                 id_,
             ),
             await self._bodies(
-                GroupLimit,
-                "SELECT body FROM enrolment_group WHERE tenant_id = $1 AND NOT deleted",
-                id_,
+                DeviceAuthority, "SELECT body FROM device_authority WHERE tenant_id = $1 AND NOT deleted", id_
+            ),
+            await self._bodies(
+                GroupLimit, "SELECT body FROM enrolment_group WHERE tenant_id = $1 AND NOT deleted", id_
             ),
         )
 

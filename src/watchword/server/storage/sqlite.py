@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.device_authority import DeviceAuthority
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
@@ -120,6 +121,7 @@ class SqliteReader:
         self._role = msgspec.json.Decoder(Role).decode
         self._key = msgspec.json.Decoder(SigningKey).decode
         self._group = msgspec.json.Decoder(GroupLimit).decode
+        self._authority = msgspec.json.Decoder(DeviceAuthority).decode
         self._issuer = msgspec.json.Decoder(TrustedIssuer).decode
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[bytes, ...]]:
@@ -161,6 +163,10 @@ class SqliteReader:
             [
                 self._issuer(row[0])
                 for row in self._rows("SELECT body FROM trusted_issuer WHERE tenant_id = ? AND NOT deleted", id_)
+            ],
+            [
+                self._authority(row[0])
+                for row in self._rows("SELECT body FROM device_authority WHERE tenant_id = ? AND NOT deleted", id_)
             ],
             [
                 self._group(row[0])
