@@ -19,6 +19,7 @@ from ..registry.errors import Conflict
 from ..registry.model import Application
 from ..registry.tags import tags_of
 from . import schema
+from .each import for_each
 from .table import Table
 
 if TYPE_CHECKING:
@@ -76,39 +77,44 @@ class Fleet:
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
         """Those of these client ids that there are, in order of client id; in a writing transaction, locked."""
         t = schema.application
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id.in_(client_ids), ~t.c.deleted)
-        return await self._bodies(query.order_by(t.c.id))
+        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        rows = await self._tx.run(self._each(sorted(set(client_ids)), t.c.id, query, locks=self._tx.writes))
+        return sorted((_decode(row[0]) for row in rows), key=lambda each: each.client_id)
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
-        """Who claimed these values; what nobody claimed is absent.
-
-        Two look-ups by key. As one join, PostgreSQL reads both tables whole while it has no statistics of them.
-        """
-        t, c = schema.application, schema.claim
-        query = sa.select(c.c.holder, c.c.value).where(c.c.tenant_id == tenant_id, c.c.kind == kind)
-        held: Sequence[Any] = await self._tx.run(query.where(c.c.value.in_(values)))
+        """Who claimed these values; what nobody claimed is absent."""
+        t = schema.application
+        held = await self._holders(tenant_id, kind, values)
         if not held:
             return {}
-        ids = sorted({row[0] for row in held})
-        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, t.c.id.in_(ids), ~t.c.deleted)
-        rows: Sequence[Any] = await self._tx.run(found)
+        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        rows: Sequence[Any] = await self._tx.run(self._each(sorted(set(held.values())), t.c.id, found))
         living = {row[0]: _decode(row[1]) for row in rows}
-        return {value: living[holder] for holder, value in held if holder in living}
+        return {value: living[holder] for value, holder in held.items() if holder in living}
 
     async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
         """Claim each value for its holder; those that somebody else has, also at the same moment."""
         if not holders:
             return set()
-        c = schema.claim
         insert: Any = pg_insert if self._tx.dialect == "postgresql" else sqlite_insert
         values = [
             {"tenant_id": tenant_id, "kind": kind, "value": value, "holder": holder}
             for value, holder in sorted(holders.items())
         ]
-        await self._tx.connection.execute(insert(c).on_conflict_do_nothing(), values)
+        await self._tx.connection.execute(insert(schema.claim).on_conflict_do_nothing(), values)
+        held = await self._holders(tenant_id, kind, list(holders))
+        return {value for value, holder in held.items() if holder != holders[value]}
+
+    async def _holders(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, str]:
+        c = schema.claim
         query = sa.select(c.c.value, c.c.holder).where(c.c.tenant_id == tenant_id, c.c.kind == kind)
-        rows: Sequence[Any] = await self._tx.run(query.where(c.c.value.in_(list(holders))))
-        return {row[0] for row in rows if row[1] != holders[row[0]]}
+        rows: Sequence[Any] = await self._tx.run(self._each(values, c.c.value, query))
+        return {row[0]: row[1] for row in rows}
+
+    def _each(
+        self, values: Sequence[str], key: sa.ColumnElement[Any], query: sa.Select[Any], *, locks: bool = False
+    ) -> sa.Select[Any]:
+        return for_each(self._tx.dialect, values, key, query, locks=locks)
 
     async def add(self, records: Sequence[Application]) -> None:
         """Insert all of them, with their tags. Nobody is told: no cache holds what there was not.
