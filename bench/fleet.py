@@ -67,9 +67,9 @@ def _imported(ours: Ours, count: int) -> tuple[float, float, float]:
     recipient = str(pyrage.x25519.Identity.generate().to_public())
     command = [sys.executable, "-m", "watchword.cli", "device", "import", "list.csv"]
     command += ["--bundle", "bundle", "--recipient", recipient, "--json"]
-    before, busy, began = _children(), _cpu(ours.pid), time.monotonic()
+    before, busy, began = _children(), cpu_of(ours.pid), time.monotonic()
     subprocess.run(command, cwd=ours.folder, env={**os.environ, **ours.environment}, check=True)
-    return time.monotonic() - began, _children() - before, _cpu(ours.pid) - busy
+    return time.monotonic() - began, _children() - before, cpu_of(ours.pid) - busy
 
 
 def _children() -> float:
@@ -77,6 +77,7 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """Seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -14,6 +14,7 @@ from watchword.server.registry.model import Application
 from watchword.server.registry.revocation import of_application
 from watchword.server.registry.tags import label_tag
 from watchword.server.storage import schema
+from watchword.server.storage.each import for_each
 
 Pair = tuple[Node, Node]
 EU, US = label_tag("region", "eu"), label_tag("region", "us")
@@ -168,3 +169,38 @@ async def test_what_is_announced_twice_is_said_once(pair: Pair) -> None:
                 tx.announce(a.tenant.tenant_id, of_application(replace(each, enabled=enabled), 1.0))
     told = await b.services.storage.revocations.revocations(b.tenant.tenant_id, "", 0, 0, 99)
     assert [(each.ref, each.enabled) for _, each in told] == [(each.client_id, True) for each in made]
+
+
+async def test_each_of_many_who_ask_at_once_has_its_own_answer(pair: Pair) -> None:
+    """Look-ups share a question: a device would be taken for another one, or for unknown, or fail with a neighbour."""
+    a, b = pair
+    made = devices(a, 300)
+    await add(a, made)
+    async with a.store.transaction() as tx:
+        await tx.applications.remove(replace(made[7], version=2))
+    read, tenant_id = b.services.storage.reader.application, b.tenant.tenant_id
+    wanted = [each.client_id for each in made] + ["nobody", made[3].client_id]
+    asked = [asyncio.ensure_future(read(tenant_id, client_id)) for client_id in wanted]
+    gone = asyncio.ensure_future(read(tenant_id, made[5].client_id))
+    await asyncio.sleep(0)
+    gone.cancel()
+    found = [each.client_id if each is not None else None for each in await asyncio.gather(*asked)]
+    assert found == [client_id if client_id not in ("nobody", made[7].client_id) else None for client_id in wanted]
+    assert await read("another tenant", made[0].client_id) is None
+
+
+async def test_serial_numbers_are_looked_up_by_key_also_without_statistics(pair: Pair) -> None:
+    """A batch of an import would read all of the tenant's claims: the last of 100,000 devices took longer than all."""
+    a, _ = pair
+    tenant_id, values = a.tenant.tenant_id, [f"SN-{n:04}" for n in range(2_000)]
+    async with a.store.transaction() as tx:
+        await tx.fleet.claim(tenant_id, "serial", dict.fromkeys(values, "who"))
+    c = schema.claim
+    query = sa.select(c.c.value, c.c.holder).where(c.c.tenant_id == tenant_id, c.c.kind == "serial")
+    statement = for_each(a.engine.dialect.name, values[:500], c.c.value, query)
+    explain = "EXPLAIN ANALYZE" if a.engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    async with a.engine.connect() as connection:
+        compiled = statement.compile(connection.sync_engine, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(map(str, await connection.exec_driver_sql(f"{explain} {compiled}")))
+    assert "Removed by Filter" not in plan, plan
+    assert "tenant_id=? AND kind=? AND value=?" in plan or "value = wanted.value" in plan, plan

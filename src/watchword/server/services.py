@@ -123,7 +123,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
     refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), Guesses(world.random_bytes(16)))
-    uses = SecretUse(storage.store.save_secret_use)
+    uses = SecretUse(storage.journal.save_uses)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
     policy = policy_of(settings)

@@ -47,6 +47,7 @@ class Housekeeping:
         await asyncio.gather(
             self._view.follow(),
             self._every(10, self.write_sums),
+            self._every(10, self.write_uses),
             self._every(10, self._bind),
             self._every(30, self.rotate_keys),
             self._every(60, self.purge),
@@ -54,7 +55,7 @@ class Housekeeping:
         )
 
     async def write_sums(self) -> None:
-        """Refusals as aggregates; when secrets were last used."""
+        """Refusals as aggregates."""
         found = self._refusals.take()
         if found:
             async with self._store.transaction() as tx:
@@ -62,7 +63,10 @@ class Housekeeping:
                     tenant = await self._view.tenant(slug)
                     if tenant is not None:
                         tx.record(tenant.tenant.tenant_id, event)
-        await self._uses.flush()
+
+    async def write_uses(self) -> None:
+        """When secrets were last used."""
+        await self._uses.flush_when_due(self._clock())
 
     async def purge(self) -> None:
         """What expired."""
@@ -73,6 +77,7 @@ class Housekeeping:
         """Before the worker ends: nothing that was answered may be missing."""
         await self._commits.drain()
         await self._quietly(self.write_sums)
+        await self._quietly(self._uses.flush)
         await self._quietly(self._bind)
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
