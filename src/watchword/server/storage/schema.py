@@ -95,7 +95,9 @@ secret_use = sa.Table(
     sa.Column("tenant_id", sa.Text, primary_key=True),
     sa.Column("secret_id", sa.Text, primary_key=True),
     sa.Column("last_used_at", _big, nullable=False),
+    sqlite_with_rowid=False,
 )
+"""In order of its key: the times of a fleet that are written together share pages."""
 revoked = sa.Table(
     "revoked",
     metadata,
