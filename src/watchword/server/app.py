@@ -101,7 +101,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(),
         *DeviceHandlers(
-            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
+            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS),
+            settings.max_old_secrets,
         ).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
