@@ -47,7 +47,7 @@ class DeviceHandlers:
         """What is under `/api/v1/devices`."""
         return [
             Route(method="GET", path=_D, scope="applications:read", summary="List what has a label, NAME=VALUE, is in a group, or has a serial number", handler=self.list_devices, reply=shapes.ApplicationShape, query=("limit", "cursor", "label", "group", "serial")),
-            Route(method="POST", path=f"{_D}/bulk", scope="applications:write", summary="Disable, enable, quarantine, release or rotate devices, a batch at a time", handler=self.change_devices, body=DeviceChange, reply=ChangeShape),
+            Route(method="POST", path=f"{_D}/bulk", scope="applications:write", summary="Disable, enable, quarantine, release or rotate devices, a batch at a time", handler=self.change_devices, body=DeviceChange, reply=ChangeShape, max_body=MAX_BATCH),
             Route(method="POST", path=f"{_D}/import", scope="applications:write", summary="Register devices, up to a thousand at once, each judged for itself", handler=self.import_devices, body=DeviceBatch, reply=ImportShape, max_body=MAX_BATCH),
         ]  # fmt: skip
 
