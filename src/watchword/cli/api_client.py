@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from watchword.client import ClientCredentials
+from watchword.client import ClientCertificate, ClientCredentials
 
 from . import profile
 from .say import fail
@@ -20,11 +20,9 @@ class AdminClient:
     def __init__(self, timeout: float = 10) -> None:
         known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
-        certificate = known.certificate()
-        auth = ClientCredentials(
-            known.issuer, known.client_id, certificate or known.secret(), resource=ADMIN_API, dpop=known.dpop()
-        )
-        trust = certificate.ssl_context() if certificate is not None else True
+        proof = known.proof()
+        auth = ClientCredentials(known.issuer, known.client_id, proof, resource=ADMIN_API, dpop=known.dpop())
+        trust = proof.ssl_context() if isinstance(proof, ClientCertificate) else True
         self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
@@ -43,7 +41,7 @@ class AdminClient:
         except Exception as error:
             fail(
                 f"no token: {error}",
-                "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and WATCHWORD_CLIENT_SECRET",
+                "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and what proves it (docs/jobs.md)",
             )
         if answer.is_success:
             return answer.json() if answer.content else None

@@ -122,7 +122,8 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
-    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), Guesses(world.random_bytes(16)))
+    guesses = Guesses(world.random_bytes(16), settings.wrong_proofs)
+    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), guesses)
     uses = SecretUse(storage.journal.save_uses)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
