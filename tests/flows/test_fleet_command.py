@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,18 +124,22 @@ def test_rotated_into_a_bundle(fleet: tuple[Path, str]) -> None:
 def test_an_interrupted_rotation_goes_on(fleet: tuple[Path, str]) -> None:
     """A second run would make other secrets than those that the first one had handed out already."""
     folder, base = fleet
-    into = "--bundle", "third", "--recipient", (folder / "identity.pub").read_text(), "--yes", "--overlap", "0"
-    serials = [f"S-{n:03}" for n in range(1, COUNT)]
-    (folder / "part.txt").write_text("\n".join(serials))
-    rotate = "rotate", "--file", "part.txt", *into
-    assert counted(folder, *rotate)["changed"] == COUNT - 1
-    whole = secrets(folder, "third")
-    begun = json.loads((folder / "began.json").read_text()) if (folder / "began.json").exists() else None
-    assert begun is None
-    interrupted = watchword(folder, "device", "rotate", "S-001", *into[:1], "fourth", *into[2:])
-    assert interrupted.returncode == 0, interrupted.stderr
-    assert secrets(folder, "fourth")["S-001"] != whole["S-001"]
-    assert status(base, secrets(folder, "fourth")["S-001"]) == 200
+    recipient = (folder / "identity.pub").read_text()
+    rotate = "rotate", "--label", "model=m1", "--recipient", recipient, "--yes", "--overlap", "0"
+    begun = watchword(folder, "device", *rotate, "--bundle", "third", "--report", "nowhere/report.csv")
+    assert (begun.returncode, "nowhere" in begun.stderr) == (1, True)
+    assert stat.S_IMODE((folder / "third" / "import.json").stat().st_mode) == 0o600
+    shutil.copytree(folder / "third", folder / "unanswered")
+    for other in ("rotate", "S-001", *rotate[3:]), (*rotate[:2], "model=m0", *rotate[3:]), (*rotate[:-1], "7"):
+        mixed = watchword(folder, "device", *other, "--bundle", "third")
+        assert (mixed.returncode, "other work" in mixed.stderr) == (1, True)
+    assert counted(folder, *rotate, "--bundle", "third")["changed"] == COUNT // 2
+    told = secrets(folder, "third")
+    # What the answers were that never arrived: the same question, with the same key.
+    assert counted(folder, *rotate, "--bundle", "unanswered")["unchanged"] == COUNT // 2
+    assert secrets(folder, "unanswered") == told
+    assert {status(base, pair) for pair in [*told.values()][:3]} == {200}
+    assert not (folder / "unanswered" / "import.json").exists()
 
 
 def test_an_export_is_a_list_that_can_be_imported(fleet: tuple[Path, str]) -> None:
