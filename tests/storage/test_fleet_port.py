@@ -34,7 +34,7 @@ async def add(node: Node, records: list[Application]) -> None:
 async def ids(node: Node, *tags: str, after: str = "", limit: int = 9_999) -> list[str]:
     """Which have all of these tags."""
     async with node.store.snapshot() as seen:
-        return [each.client_id for each in await seen.fleet.select(node.tenant.tenant_id, tags, after, limit)]
+        return await seen.fleet.find(node.tenant.tenant_id, tags, after, limit)
 
 
 async def feed(node: Node) -> list[str]:

@@ -18,7 +18,7 @@ from ..registry.application_rules import Surroundings
 from ..registry.enrolment import EnrolmentGroup, check_serial
 from ..registry.errors import Invalid, RegistryError
 from ..registry.model import SECRET_METHODS, Application
-from ..registry.tags import group_tag, label_tag
+from ..registry.tags import group_tag, label_tag, tags_of
 from .bundle_secrets import of_rotation, secret_key
 from .change_application import ApplicationChange, changed_application, record_change
 from .desk import Caller, Desk, surroundings_of
@@ -178,14 +178,15 @@ async def _selected(
 ) -> _Selected:  # fmt: skip
     if change.serials:
         held = await look.fleet.holding(tenant_id, SERIAL, [each for each in change.serials if _possible(each)])
-        devices = await look.fleet.named(tenant_id, [each.client_id for each in held.values()])
+        devices = await look.fleet.named(tenant_id, sorted(each.client_id for each in held.values()))
         devices = [each for each in devices if each.serial in held]  # a serial number may have moved until the lock
         there = {each.serial for each in devices}
         return _Selected(devices, [serial for serial in change.serials if serial not in there], None, len(devices))
     tags = await tags_for(look, tenant_id, change.labels, change.group)
-    devices = await look.fleet.select(tenant_id, tags, after, change.limit)
+    ids = await look.fleet.find(tenant_id, tags, after, change.limit)
+    devices = [each for each in await look.fleet.named(tenant_id, ids) if tags_of(each).issuperset(tags)]
     count = await look.fleet.count(tenant_id, tags) if change.dry_run and not after else None
-    return _Selected(devices, [], devices[-1].client_id if len(devices) == change.limit else None, count)
+    return _Selected(devices, [], ids[-1] if len(ids) == change.limit else None, count)
 
 
 def _possible(unverified_serial: str) -> bool:

@@ -56,12 +56,16 @@ class Fleet:
     def __init__(self, tx: RegistryTransaction) -> None:
         self._tx = tx
 
-    async def select(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[Application]:
-        """Those that have all of these tags, in order of client id behind `after`; in a writing transaction, locked."""
-        t = schema.application
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id > after, ~t.c.deleted)
-        query = _having(query, tenant_id, tags, t.c.id, after).order_by(t.c.id).limit(limit)
-        return await self._bodies(query)
+    async def find(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[str]:
+        """The client ids of those that have all of these tags, in order behind `after`; of all when no tag is named."""
+        t, first = schema.application, schema.application_tag
+        if not tags:
+            query = sa.select(t.c.id).where(t.c.tenant_id == tenant_id, t.c.id > after, ~t.c.deleted).order_by(t.c.id)
+        else:  # from the index of tags, however few of all the applications have them
+            query = sa.select(first.c.id).order_by(first.c.id)
+            query = query.where(first.c.tenant_id == tenant_id, first.c.tag == tags[0], first.c.id > after)
+            query = _having(query, tenant_id, tags[1:], first.c.id, after)
+        return [str(row[0]) for row in await self._tx.run(query.limit(limit))]
 
     async def count(self, tenant_id: str, tags: Sequence[str]) -> int:
         """How many there are; of all kinds when no tag is named."""
@@ -75,11 +79,13 @@ class Fleet:
         return int((await self._tx.run(query))[0][0])
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """Those of these client ids that there are, in order of client id; in a writing transaction, locked."""
+        """Those of these client ids that there are, in their order; in a writing transaction, locked in that order."""
         t = schema.application
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
-        rows = await self._tx.run(self._each(sorted(set(client_ids)), t.c.id, query, locks=self._tx.writes))
-        return sorted((_decode(row[0]) for row in rows), key=lambda each: each.client_id)
+        query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        wanted = list(dict.fromkeys(client_ids))
+        rows: Sequence[Any] = await self._tx.run(self._each(wanted, t.c.id, query, locks=self._tx.writes))
+        found = {row[0]: row[1] for row in rows}
+        return [_decode(found[client_id]) for client_id in wanted if client_id in found]
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
         """Who claimed these values; what nobody claimed is absent."""
@@ -134,7 +140,7 @@ class Fleet:
         await _write_tags(self._tx, [(None, record) for record in records])
 
     async def replace(self, changes: Sequence[tuple[Application, Application]]) -> None:
-        """Before and after, as `select` or `named` of this transaction found and locked them."""
+        """Before and after, as `named` of this transaction found and locked them."""
         if not changes:
             return
         t = schema.application
@@ -153,10 +159,6 @@ class Fleet:
         await _write_tags(self._tx, changes)
         for _, after in changes:
             self._tx.changed(after.tenant_id, "application", after.client_id)
-
-    async def _bodies(self, query: sa.Select[Any]) -> list[Application]:
-        rows = await self._tx.run(query.with_for_update(of=schema.application) if self._tx.writes else query)
-        return [_decode(row[0]) for row in rows]
 
 
 def _having(

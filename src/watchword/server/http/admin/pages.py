@@ -40,9 +40,10 @@ class Pages:
         tenant_id, wanted = request.caller.tenant_id, limit(request.query, 50)
         after = self.behind(request.query.get("cursor"), tenant_id, "tagged", *tags)
         async with self._desk.store.snapshot() as look:
-            page = await look.fleet.select(tenant_id, tags, after, wanted + 1)
-        last = page[wanted - 1].client_id if len(page) > wanted else None
-        return page[:wanted], self.following(last, tenant_id, "tagged", *tags)
+            ids = await look.fleet.find(tenant_id, tags, after, wanted + 1)
+            page = await look.fleet.named(tenant_id, ids[:wanted])
+        last = ids[wanted - 1] if len(ids) > wanted else None
+        return page, self.following(last, tenant_id, "tagged", *tags)
 
     def behind(self, unverified_cursor: str | None, *of: str) -> str:
         """The id behind which a walk in order of ids goes on, empty at its beginning. Raises `Invalid`."""
