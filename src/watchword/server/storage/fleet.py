@@ -60,7 +60,8 @@ class Fleet:
         """The client ids of those that have all of these tags, in order behind `after`; of all when no tag is named."""
         t, first = schema.application, schema.application_tag
         if not tags:
-            query = sa.select(t.c.id).where(t.c.tenant_id == tenant_id, t.c.id > after, ~t.c.deleted).order_by(t.c.id)
+            query = sa.select(t.c.id).where(t.c.tenant_id == tenant_id, t.c.id > after, schema.living(t))
+            query = query.order_by(t.c.id)
         else:  # from the index of tags, however few of all the applications have them
             query = sa.select(first.c.id).order_by(first.c.id)
             query = query.where(first.c.tenant_id == tenant_id, first.c.tag == tags[0], first.c.id > after)
@@ -81,7 +82,7 @@ class Fleet:
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
         """Those of these client ids that there are, in their order; in a writing transaction, locked in that order."""
         t = schema.application
-        query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
         wanted = list(dict.fromkeys(client_ids))
         rows: Sequence[Any] = await self._tx.run(self._each(wanted, t.c.id, query, locks=self._tx.writes))
         found = {row[0]: row[1] for row in rows}
@@ -93,7 +94,7 @@ class Fleet:
         held = await self._holders(tenant_id, kind, values)
         if not held:
             return {}
-        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
         rows: Sequence[Any] = await self._tx.run(self._each(sorted(set(held.values())), t.c.id, found))
         living = {row[0]: _decode(row[1]) for row in rows}
         return {value: living[holder] for value, holder in held.items() if holder in living}

@@ -46,8 +46,9 @@ WHERE excluded.last_used_at > secret_use.last_used_at
 """
 _APPLICATIONS = """
 SELECT t, i, body FROM unnest($1::text[], $2::text[]) AS wanted (t, i),
-LATERAL (SELECT body FROM application WHERE tenant_id = t AND id = i AND NOT deleted LIMIT 1) AS found
+LATERAL (SELECT body FROM application WHERE tenant_id = t AND id = i AND deleted::int = 0 LIMIT 1) AS found
 """
+"""`NOT deleted` would fit the index of names: see `schema.living`."""
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000"
 
 _STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = $1 AND list_name = $2"
