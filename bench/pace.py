@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
 import uvloop
 
 HELD = 256
-"""Connections at once; whoever is due beyond it waits, and his wait counts."""
+"""Connections, used in turn so that none stands idle until the server closes it; whoever is due beyond it waits, and his wait counts."""
 
 
 class _Connection(asyncio.Protocol):
@@ -51,13 +53,13 @@ class _Connection(asyncio.Protocol):
 class _Pace:
     def __init__(self, requests: Sequence[bytes], rate: float) -> None:
         self._requests, self._rate = requests, rate
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
         self._all: list[_Connection] = []
         self._next = 0
         self._began = 0.0
         self._ending = False
         self.latencies: list[float] = []
-        self.refused = 0
+        self.broken = False
         self.done = asyncio.Event()
 
     async def run(self, port: int) -> None:
@@ -65,7 +67,7 @@ class _Pace:
         for _ in range(HELD):
             _, made = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
             self._all.append(made)
-        self._idle = list(self._all)
+        self._idle = deque(self._all)
         self._began = time.perf_counter()
         while self._next < len(self._requests) and not self.done.is_set():
             self._send_due()
@@ -81,28 +83,29 @@ class _Pace:
             due = self._began + self._next / self._rate
             if due > now:
                 return
-            self._idle.pop().ask(self._requests[self._next], due)
+            self._idle.popleft().ask(self._requests[self._next], due)
             self._next += 1
 
     def answered(self, connection: _Connection, due: float, good: bool) -> None:
-        self.latencies.append(time.perf_counter() - due)
-        self.refused += not good
+        self.latencies.append(time.perf_counter() - due if good else math.inf)
         self._idle.append(connection)
         if len(self.latencies) == len(self._requests):
             self.done.set()
 
     def lost(self) -> None:
         if not self._ending:
-            self.refused += 1
+            self.broken = True
             self.done.set()
 
 
-def paced(port: int, requests: Sequence[bytes], rate: float) -> tuple[list[float], int]:
-    """Seconds of each from when it was due, and how many were refused or lost."""
+def paced(port: int, requests: Sequence[bytes], rate: float) -> list[float]:
+    """Seconds of each from when it was due; infinite when it was refused. Exits when a connection is lost."""
 
-    async def go() -> tuple[list[float], int]:
+    async def go() -> list[float]:
         pace = _Pace(requests, rate)
         await pace.run(port)
-        return pace.latencies, pace.refused
+        if pace.broken:
+            raise SystemExit("the server closed a connection: see server.log")
+        return pace.latencies
 
     return uvloop.run(go())
