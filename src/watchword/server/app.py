@@ -108,7 +108,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
         *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
         *ExpectedHandlers(desk, pages).routes(), *PendingHandlers(desk, pages).routes(),
         *DeviceHandlers(
-            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
+            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS),
+            settings.max_old_secrets,
         ).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -158,6 +158,9 @@ class Journal(Protocol):
 
         All marks are consumed or, with `Replayed`, nothing is written: one statement decides (decision 0020).
         """
+
+    async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
+        """When secrets were last used, by tenant and secret id, in a transaction of its own; no time goes back."""
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -11,7 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +57,10 @@ _WITH_MARKS = (
 )
 """Of the journal's connection alone: what is written there is an audit row and its used proofs, in one statement."""
 _TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?)"
+_USED = (
+    "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
+    " DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at"
+)
 _STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = ? AND list_name = ?"
 _REVOCATIONS = (
     "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
@@ -245,6 +249,12 @@ class SqliteJournal:
         async with self._turn:
             return await self._on_thread(lambda: self._commit(rows, tokens, as_of, marks))
 
+    async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
+        """In order of their key: rows that stand beside each other share a page."""
+        rows = [(*key, at) for key, at in sorted(used.items())]
+        async with self._turn:
+            await self._on_thread(lambda: self._save_uses(rows))
+
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
         self._work.put(None)
@@ -263,6 +273,17 @@ class SqliteJournal:
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            raise StorageUnavailable(str(error)) from None
+
+    def _save_uses(self, rows: Sequence[tuple[str, str, int]]) -> None:
+        db = self._connection
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            db.executemany(_USED, rows)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             raise StorageUnavailable(str(error)) from None
 
     def _at_once(self, row: Row, as_of: int, marks: Sequence[MarkRow]) -> bool:
