@@ -42,7 +42,7 @@ async def ww(tmp_path: Path) -> AsyncIterator[Instance]:
 
 def kept(key: PrivateKey = KEY) -> SecretSource:
     """Where the device's key is."""
-    return lambda: Secret(key.to_pem())
+    return lambda: Secret(key.to_pem().decode())
 
 
 class Line(httpx.AsyncBaseTransport):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Annotated
 
 import typer
 
 from . import say
 from .api_client import AdminClient
-from .enrolment import Json
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 device_ca = typer.Typer(
     no_args_is_help=True, help="The authority that signs certificates of devices (--auth tls_client_auth)."

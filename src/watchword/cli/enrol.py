@@ -93,7 +93,7 @@ def _make_key(place: Path) -> None:
     from watchword.jose import Algorithm, PrivateKey
 
     if not place.exists():
-        _put(place, PrivateKey.generate(Algorithm.ES256).to_pem(), 0o600)
+        _put(place, PrivateKey.generate(Algorithm.ES256).to_pem().decode(), 0o600)
 
 
 def _kept(file: Path) -> dict[str, str]:
@@ -136,8 +136,8 @@ def _renew(file: Path, json: bool) -> None:
     from . import profile
 
     known = profile.read(file).named.get(DEFAULT, Profile())
-    certificate = known.certificate()
-    if certificate is None:
+    certificate = known.proof() if known.proves_itself() else None
+    if not isinstance(certificate, ClientCertificate):
         say.fail(f"{file} names no certificate", "only a device that enrolled with --cert renews")
     try:
         device = renewed(known.issuer, known.client_id, certificate, from_file(known.client_key_file))

@@ -10,10 +10,17 @@ import typer
 
 from . import say
 from .api_client import AdminClient
-from .api_names import grants_of
+from .api_names import grants_of, group_id_of
+from .device_ca import device_ca
+from .expected import expect, expected, unexpect
+from .limits import Rate, read_rate
+from .pending import approve, deny, pending
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 enrolment = typer.Typer(no_args_is_help=True, help="Let devices enrol themselves: groups and the ways into them.")
+enrolment.add_typer(device_ca, name="ca")
+for verb in (expect, expected, unexpect, pending, approve, deny):
+    enrolment.command()(verb)
 _DAY = 86_400
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": _DAY}
 
@@ -49,7 +56,7 @@ def create(
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
     secret_lifetime: SecretLife = None, require_bound: Bound = None, way: Way = None,
     only_expected: OnlyExpected = None, approval: Approval = None, anchors: Anchors = None,
-    certificate_lifetime: CertificateLife = None, json: Json = False,
+    certificate_lifetime: CertificateLife = None, rate: Rate = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
@@ -57,7 +64,7 @@ def create(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
         way=way, only_expected=only_expected, approval=approval, anchors=anchors,
-        certificate_lifetime=certificate_lifetime,
+        certificate_lifetime=certificate_lifetime, rate=rate,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -68,7 +75,7 @@ def update(
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
     require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, approval: Approval = None,
-    anchors: Anchors = None, certificate_lifetime: CertificateLife = None, json: Json = False,
+    anchors: Anchors = None, certificate_lifetime: CertificateLife = None, rate: Rate = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
@@ -76,7 +83,7 @@ def update(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
         way=way, only_expected=only_expected, approval=approval, anchors=anchors,
-        certificate_lifetime=certificate_lifetime,
+        certificate_lifetime=certificate_lifetime, rate=rate,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -137,14 +144,6 @@ def withdraw(group: str) -> None:
     say.done(f"withdrew the codes of {group}")
 
 
-def group_id_of(client: AdminClient, group: str) -> str:
-    """By name or id. Exits with 1 when there is none."""
-    for known in client.items("/enrolment-groups"):
-        if group in (known["name"], known["group_id"]):
-            return str(known["group_id"])
-    say.fail(f"there is no enrolment group {group}", "see `watchword enrolment list`")
-
-
 def seconds(text: str, option: str) -> int:
     """`7d`, `12h`, `30m`, `90` as seconds. Exits with 2 for anything else."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
@@ -172,6 +171,8 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
         body["expires_at"] = int(time.time()) + seconds(given["expires"], "--expires")
     if given["secret_lifetime"] is not None:
         body["secret_lifetime"] = seconds(given["secret_lifetime"], "--secret-lifetime")
+    if given["rate"] is not None:
+        body["rate_limit"] = read_rate(given["rate"])
     if given["certificate_lifetime"] is not None:
         body["certificate_lifetime"] = seconds(given["certificate_lifetime"], "--certificate-lifetime")
     if given["anchors"] is not None:

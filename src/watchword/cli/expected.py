@@ -14,7 +14,9 @@ import typer
 
 from . import say
 from .api_client import AdminClient
-from .enrolment import Json, group_id_of
+from .api_names import group_id_of
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 BATCH: Final = 1_000
 _PATIENCE: Final = 120.0

@@ -9,7 +9,9 @@ import typer
 
 from . import say
 from .api_client import AdminClient
-from .enrolment import Json, group_id_of
+from .api_names import group_id_of
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 Ids = Annotated[list[str], typer.Argument(metavar="PENDING_ID...", help="As `watchword enrolment pending` lists them")]
 

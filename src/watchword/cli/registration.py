@@ -11,8 +11,7 @@ import typer
 
 from . import say
 from .api_client import AdminClient
-from .api_names import grants_of
-from .enrolment import group_id_of
+from .api_names import grants_of, group_id_of
 from .registry import Json
 
 registration = typer.Typer(

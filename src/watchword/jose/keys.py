@@ -153,18 +153,18 @@ class PrivateKey:
             return cls(key, mldsa.algorithm_of(key), kid)
         raise UnacceptableKey("neither an EC key on a NIST curve, an RSA, an Ed25519 nor an ML-DSA key")
 
-    def to_pem(self) -> str:
-        """PKCS#8 PEM, unencrypted, as `from_pem` reads it: for a file that nobody else can read."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
-
     def to_pkcs8(self) -> bytes:
         """PKCS#8 DER, unencrypted: seal it before it goes anywhere."""
         return self._key.private_bytes(
             serialization.Encoding.DER,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
+        )
+
+    def to_pem(self) -> bytes:
+        """The same as PEM, which `from_pem` reads: for a file that nobody else may read."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     def sign(self, data: bytes) -> bytes:

@@ -32,7 +32,7 @@ from .http.appid.management import AppIdManagement
 from .http.appid.questions import AppIdQuestions
 from .http.appid.runtime import AppIdRuntime
 from .http.client_certificate import ClientCertificates
-from .http.door import Door, Shares
+from .http.door import TOO_LATE, Door, Shares
 from .http.dpop import Addresses
 from .http.front import Asgi, Front
 from .http.oauth.enrol import EnrolmentEndpoint
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from .coap.listener import CoapListener
 
 
-def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
+def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Door:
     """The ASGI application over these services."""
     settings, timeout = services.settings, services.settings.body_timeout
     addresses = Addresses(settings.base_url, settings.mtls_url)
@@ -108,7 +108,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
         *ExpectedHandlers(desk, pages).routes(), *PendingHandlers(desk, pages).routes(),
         *DeviceHandlers(
-            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
+            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS),
+            settings.max_old_secrets,
         ).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
@@ -200,20 +201,22 @@ class Application:
 
     def __init__(self, settings: Settings, world: World = World()) -> None:  # noqa: B008 (frozen)
         self._settings, self._world = settings, world
-        self._front: Asgi | None = None
+        self._front: Door | None = None
         self.services: Services | None = None
 
     async def __call__(self, scope: dict[str, object], receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await self._lifespan(receive, send, scope.get("state"))
         elif self._front is not None:
             await self._front(scope, receive, send)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send, state: object = None) -> None:
         await receive()
         try:
             async with self.running():
+                if isinstance(state, dict) and self._front is not None:
+                    state[TOO_LATE] = self._front.too_late
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:

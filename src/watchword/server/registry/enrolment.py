@@ -11,6 +11,7 @@ from . import rules
 from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
 from .errors import Invalid
 from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
+from .rate_limit import RateLimit, check_rate_limit
 
 Way = Literal["code", "key", "certificate", "registration"]
 """A code that was printed on it, or that a batch of devices shares; a key that was expected; its manufacturer's
@@ -60,6 +61,8 @@ class EnrolmentPolicy(Struct, frozen=True, kw_only=True):
     require_bound: bool = False
     ways: tuple[Way, ...] = ("code",)
     """None: nobody enrols by itself, administrators put applications into it."""
+    rate_limit: RateLimit | None = None
+    """How many tokens its applications may be given together."""
     only_expected: bool = False
     """Whether a device's serial number or key has to be on the group's list, whatever way it comes."""
     approval: Approval = "none"
@@ -131,6 +134,7 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) ->
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
     _check_lives(group)
+    check_rate_limit(group.rate_limit, "rate_limit")
     _check_ways(group)
 
 

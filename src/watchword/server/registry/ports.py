@@ -49,16 +49,16 @@ class Collection(Shelf[T], Protocol[T]):
 
 class FleetShelf(Protocol):
     """Applications by the thousand, to look at. Tags are those of `registry/tags.py`; in a transaction that writes,
-    what `select` and `named` find is locked until it ends."""
+    what `named` finds is locked until it ends."""
 
-    async def select(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[Application]:
-        """Those that have all of these tags, in order of client id, beginning behind `after`."""
+    async def find(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[str]:
+        """The client ids of those that have all of these tags, in order, beginning behind `after`."""
 
     async def count(self, tenant_id: str, tags: Sequence[str]) -> int:
         """How many have all of these tags."""
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """Those of these client ids that there are, in order of client id."""
+        """Those of these client ids that there are, in their order; two callers who lock bring them in one order."""
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
         """Who claimed these values (`Transaction.claim`); what nobody claimed is absent."""

@@ -10,6 +10,7 @@ from ..registry.certificates import MAX_ANCHORS, read_anchors
 from ..registry.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ..registry.errors import Conflict, Invalid
 from ..registry.model import AuthMethod, Grant, Kind
+from ..registry.rate_limit import RateLimit
 from .change_application import given
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
 from .ports import Transaction
@@ -20,7 +21,10 @@ class NewEnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True, forbid_unkno
 
 
 class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are."""
+    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are.
+
+    Its `rate_limit` holds for them, too, at once.
+    """
 
     name: str | UnsetType = UNSET
     kind: Kind | UnsetType = UNSET
@@ -34,6 +38,7 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     secret_lifetime: int | UnsetType | None = UNSET
     require_bound: bool | UnsetType = UNSET
     ways: tuple[Way, ...] | UnsetType = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
     only_expected: bool | UnsetType = UNSET
     approval: Approval | UnsetType = UNSET
     anchors: str | UnsetType = UNSET

@@ -43,8 +43,8 @@ MOVES = (
     schema.revocation,
     schema.status_entry,
 )
-STAYS = (schema.meta, schema.change, schema.audit, schema.checkpoint, schema.anchor)
-"""What belongs to one database: its own key check, its caches' feed, its own history."""
+STAYS = (schema.meta, schema.debt, schema.change, schema.audit, schema.checkpoint, schema.anchor)
+"""What belongs to one database: its own key check, its debts of this minute, its caches' feed, its own history."""
 _BY_NAME = {table.name: table for table in MOVES}
 # Rows that brought their number along do not move PostgreSQL's sequence; SQLite's follows by itself.
 _GO_ON_NUMBERING = sa.text("SELECT setval(pg_get_serial_sequence('revocation', 'seq'), max(seq)) FROM revocation")
