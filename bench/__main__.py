@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from . import adapters, fleet, footprint, proofs, storm, verification
+from . import adapters, fleet, footprint, neighbours, proofs, registered, storm, verification
 from .load import interleaved, rate, rates, signatures
 from .servers import floor, installed_rival, rival, watchword
 from .table import Row, heading, ratio, show
 
-TABLES = ("tokens", "postgres", "questions", "proofs", "verification", "adapters", "footprint")
+TABLES = ("tokens", "postgres", "questions", "proofs", "verification", "adapters", "footprint", "neighbours")
 
 
 def tokens(folder: Path, rounds: int, seconds: int) -> None:
@@ -155,11 +155,10 @@ def footprints(_: Path, rounds: int, __: int) -> None:
 
 
 def main() -> None:
-    """All of it, or what is named; the storm and the fleet by themselves."""
-    if sys.argv[1:2] == ["fleet"]:
-        sys.exit(fleet.main(sys.argv[2:]))
-    if sys.argv[1:2] == ["storm"]:
-        sys.exit(storm.main(sys.argv[2:]))
+    """All of it, or what is named; the storm, the fleet and the million by themselves."""
+    for name, alone in (("fleet", fleet), ("registered", registered), ("storm", storm)):
+        if sys.argv[1:2] == [name]:
+            sys.exit(alone.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; all when none is named")
     parser.add_argument("--rounds", type=int, default=3)
@@ -167,7 +166,13 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.tables) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}")
-    run = dict(zip(TABLES, (tokens, postgres, questions, proving, verifying, adapting, footprints), strict=True))
+    run = dict(
+        zip(
+            TABLES,
+            (tokens, postgres, questions, proving, verifying, adapting, footprints, neighbours.neighbours),
+            strict=True,
+        )
+    )
     for name in given.tables or TABLES:
         folder = Path(tempfile.mkdtemp())
         try:

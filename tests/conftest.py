@@ -21,7 +21,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_dsn(postgres: Postgres) -> str:
-    return postgres.fresh_database()
+    """Today's tables, empty."""
+    return postgres.migrated_database()
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ async def test_a_disabled_device(tmp_path: Path) -> None:
 
 async def test_limits_hold_over_coap_too(tmp_path: Path) -> None:
     """A limit that ends where HTTP ends is none: 4.29 (RFC 8516) with Max-Age, for tokens and for wrong guesses."""
-    async with instance(tmp_path) as running:
+    async with instance(tmp_path, wrong_proofs=30) as running:
         members = await device(running)
         limit = {"rate_limit": {"per_second": 1.0, "burst": 2}}
         changed = await running.call("PATCH", f"/applications/{members[24]}", limit)

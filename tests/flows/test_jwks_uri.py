@@ -88,8 +88,7 @@ async def test_unknown_kids_do_not_make_us_fetch(w: World) -> None:
     caller = await w.c_uri()
     assert (await caller.token()).status_code == 200
     for second in range(60):
-        answer = await caller.token(header=caller.header(kid=f"random {second}"), sign=lambda _: b"\1" * 64)
-        assert answer.status_code in (401, 429), "who keeps failing is told to slow down"
+        refused(await caller.token(header=caller.header(kid=f"random {second}"), sign=lambda _: b"\1" * 64))
         w.ww.clock.now += 1
     assert 1 < len(w.server.asked) <= 1 + 60 / fetched_keys.COOL_DOWN
     assert (await caller.token()).status_code == 200

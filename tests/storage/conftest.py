@@ -12,7 +12,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'watchword.db'}"
-    return str(request.getfixturevalue("postgres_dsn"))
+    return str(request.getfixturevalue("postgres").fresh_database())
 
 
 @pytest.fixture

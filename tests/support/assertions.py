@@ -80,9 +80,7 @@ class Caller:
 
 
 def refused(answer: httpx.Response, error: str = "invalid_client", status: int = 401) -> None:
-    """N1 and N2: one and the same refusal, whatever was wrong; or who has failed often is told to slow down."""
-    if answer.status_code == 429 and error == "invalid_client":
-        error, status = "slow_down", 429
+    """N1 and N2: one and the same refusal, whatever was wrong."""
     assert answer.status_code == status, answer.text
     body = answer.json()
     assert body["error"] == error

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.support.first_start import Open, first_start
 from tests.support.listening import Door, free_socket, listening
 from tests.support.witness import Witness, witness_of
 
 from watchword.jose.development_ca import development_certificate
-from watchword.server.app import Application, initialise
+from watchword.server.app import Application
 from watchword.server.config import Settings
 from watchword.server.services import Services, World
 
@@ -104,12 +105,11 @@ async def instance(
         master_key_file=str(folder / "watchword.key"),
         tls_cert=str(certificate),
         tls_key=str(key),
-        **settings,
+        **{"wrong_proofs": 1_000_000, **settings},  # one address asks for everybody here
     )
-    with witness_of(made.database_url) as witness:
+    with Open(), witness_of(made.database_url) as witness:
         world = _world(clock, witness, **(world_of or {}))
-        first = await initialise(made, world)
-        assert first is not None
+        first = await first_start(made, world)
         async with node(made, clock, (first.client_id, first.client_secret), world) as running:
             yield running
             await witness.end(running.services, await running.http.get(f"{made.base_url}/metrics"))

@@ -9,11 +9,15 @@ import socket
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+
+from watchword.server.storage.migrate import migrate
 
 
 def _binaries() -> Path | None:
@@ -27,12 +31,19 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _apart(work: Callable[[], None]) -> None:
+    """In a thread of its own: the caller may already be inside a running loop."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
 class Postgres:
     """One server; either ours to stop, or one that WATCHWORD_TEST_POSTGRES names."""
 
     def __init__(self, dsn: str, directory: Path | None = None, binaries: Path | None = None) -> None:
         self.dsn, self._directory, self._binaries = dsn, directory, binaries
         self._made: list[str] = []
+        self._migrated = ""
 
     @classmethod
     def start(cls, *, own: bool = False) -> "Postgres":
@@ -93,15 +104,20 @@ class Postgres:
             finally:
                 await connection.close()
 
-        # A thread of its own: the caller may already be inside a running loop.
-        from concurrent.futures import ThreadPoolExecutor
+        _apart(lambda: asyncio.run(go()))
 
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(asyncio.run, go()).result()
+    def migrated_database(self) -> str:
+        """One with today's tables, and nothing in them: copied, because the migrations take most of a test's time."""
+        if not self._migrated:
+            url = self.fresh_database()
+            _apart(lambda: migrate(url))
+            self._migrated = url.rpartition("/")[2]
+        return self.fresh_database(self._migrated)
 
-    def fresh_database(self) -> str:
+    def fresh_database(self, template: str = "template1") -> str:
+        """An empty one, or a copy."""
         name = f"ww_{uuid.uuid4().hex}"
-        self._admin(f"CREATE DATABASE {name}")
+        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
         self._made.append(name)
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
 

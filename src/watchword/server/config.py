@@ -89,6 +89,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds in which a request is answered that was let in; what would take longer is told at once to come again."""
     max_connections: int = 10_000
     """Connections that a worker holds at once, or as many as it may open files; one more is told to come again."""
+    wrong_proofs: int = 100
+    """Times that a source may fail to prove one application before it is told to slow down; of any, three times."""
 
     @property
     def base_url(self) -> str:
@@ -144,6 +146,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("answer_within is 0.05 to 30 seconds")
         if not 1 <= self.max_connections <= 1_000_000:
             raise SettingsError("max_connections is 1 to 1000000")
+        if not 1 <= self.wrong_proofs <= 1_000_000:
+            raise SettingsError("wrong_proofs is 1 to 1000000")
         if not 5 <= self.status_list_ttl <= 3_600:
             raise SettingsError("status_list_ttl is 5 to 3600 seconds")
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):

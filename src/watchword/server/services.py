@@ -86,6 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
     audit: AuditLog
     prune_audit: PruneAudit
     export: ExportInstance
+    limits: RateLimits
     housekeeping: Housekeeping
     pepper: bytes
     uses: SecretUse
@@ -122,8 +123,9 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     storage.store.heed = view.forget
     pepper = master.derive(PEPPER)
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
-    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), Guesses(world.random_bytes(16)))
-    uses = SecretUse(storage.store.save_secret_use)
+    guesses = Guesses(world.random_bytes(16), settings.wrong_proofs)
+    refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), guesses)
+    uses = SecretUse(storage.journal.save_uses)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
     policy = policy_of(settings)
@@ -156,7 +158,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
     )
     statuses = StatusIndexes(master.derive(STATUS_LISTS), issuer_of, world.random_bytes)
-    limits = RateLimits(lambda: int.from_bytes(world.random_bytes(2)) / 65_536)
+    limits = RateLimits(storage.debts, lambda: int.from_bytes(world.random_bytes(2)) / 65_536)
     return Services(
         settings=settings,
         world=world,
@@ -181,6 +183,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         export=ExportInstance(
             Transfer(storage.engine, storage.store), storage.store, master, world.clock, world.random_bytes
         ),
+        limits=limits,
         housekeeping=Housekeeping(
             view,
             storage.store,
@@ -188,6 +191,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
             KeySchedule(keys, policy, world.clock),
             refusals,
             uses,
+            limits,
             bind_chains,
             storage.store.purge,
             prune_by_age,

@@ -15,17 +15,19 @@ from ..registry.rate_limit import RateLimit
 
 REMEMBERED = 20_000
 """Sources, and pairs of a source and a client id; beyond it, the one that failed longest ago is forgotten."""
-OF_ONE = RateLimit(per_second=0.2, burst=100)
-"""Wrong proofs of one application by one source."""
-OF_SOURCE = RateLimit(per_second=5.0, burst=300)
-"""Of any: one network address may be a whole fleet's, with more than one broken device behind it."""
+FREE = 100
+"""Wrong proofs of one application by one source, before it is told to slow down."""
+OF_ANY = 3
+"""Times as many are free of any application: one network address may be a whole fleet's, with broken devices in it."""
 
 
 class Guesses:
     """One object per worker. `salt` keeps others from making two sources share a place."""
 
-    def __init__(self, salt: bytes) -> None:
+    def __init__(self, salt: bytes, free: int = FREE) -> None:
         self._salt = salt
+        self._of_one = RateLimit(per_second=0.2, burst=free)
+        self._of_source = RateLimit(per_second=5.0, burst=OF_ANY * free)
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
@@ -35,8 +37,8 @@ class Guesses:
     def failed(self, unverified_client_id: str, peer: str, now: float) -> int:
         """Count one failure. Whole seconds to wait, when it was one too many; else 0."""
         source = source_of(peer)
-        seconds = self._count(source, OF_SOURCE, now)
-        return max(seconds, self._count(f"{source} {unverified_client_id}", OF_ONE, now))
+        seconds = self._count(source, self._of_source, now)
+        return max(seconds, self._count(f"{source} {unverified_client_id}", self._of_one, now))
 
     def _count(self, subject: str, limit: RateLimit, now: float) -> int:
         key = blake2b(subject.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=12).digest()
