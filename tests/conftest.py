@@ -5,20 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from _pytest.nodeid import NodeId
+from tests.support.groups import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.support.postgres import Postgres
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # never the keyring of whoever runs the tests
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """pytest 9.2 reads an item's id elsewhere than pytest-xdist 3.8 writes its group: without this no group holds, and
-    each worker starts every server."""
-    for item in items:
-        grouped = vars(item).get("_nodeid")
-        if isinstance(grouped, str):
-            item._id = NodeId.parse(grouped)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def test_where(number):
 
 def test_a_group_runs_in_one_worker(tmp_path: Path) -> None:
     """pytest and pytest-xdist disagreed on where an id is kept: every broker was started by every worker, unseen."""
-    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_collection_modifyitems\n")
+    (tmp_path / "conftest.py").write_text("from tests.support.groups import pytest_collection_modifyitems\n")
     (tmp_path / "test_group.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", "2", "--dist", "loadgroup"]
     bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
