@@ -50,6 +50,7 @@ def _plugin(folder: Path) -> Path:
     """Built against the headers of the broker that is installed."""
     made = folder / "watchword_mosquitto.so"
     check(*NEEDS)
-    built = subprocess.run(["make", "-C", SOURCE, f"OUT={made}"], capture_output=True, text=True, check=False)
+    build = ["make", "-C", str(SOURCE), f"OUT={made}", "CFLAGS=-O2 -Werror"]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return made
