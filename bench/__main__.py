@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from . import adapters, fleet, footprint, neighbours, proofs, storm, verification
+from . import adapters, fleet, footprint, neighbours, proofs, registered, storm, verification
 from .load import interleaved, rate, rates, signatures
 from .servers import floor, installed_rival, rival, watchword
 from .table import Row, heading, ratio, show
@@ -155,11 +155,10 @@ def footprints(_: Path, rounds: int, __: int) -> None:
 
 
 def main() -> None:
-    """All of it, or what is named; the storm and the fleet by themselves."""
-    if sys.argv[1:2] == ["fleet"]:
-        sys.exit(fleet.main(sys.argv[2:]))
-    if sys.argv[1:2] == ["storm"]:
-        sys.exit(storm.main(sys.argv[2:]))
+    """All of it, or what is named; the storm, the fleet and the million by themselves."""
+    for name, alone in (("fleet", fleet), ("registered", registered), ("storm", storm)):
+        if sys.argv[1:2] == [name]:
+            sys.exit(alone.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"of {', '.join(TABLES)}; all when none is named")
     parser.add_argument("--rounds", type=int, default=3)

@@ -50,14 +50,19 @@ def _measured(folder: Path, database: str, count: int) -> None:
             stack.callback(cluster.stop)
             url = cluster.fresh_database()
         ours = stack.enter_context(watchword(folder, "ES256", database=url))
-        heading(f"Import of {count} devices with a secret each, {database}")
-        wall, client, server = _imported(ours, count)
+        heading(f"{count} devices with a secret each, {database}; load of the machine {os.getloadavg()[0]:.1f}")
         bar = BARS[database] * count / 100_000
-        show(
-            Row("seconds", [wall], " s", bar, most=True),
-            Row("CPU of the command", [client], " s"),
-            Row("CPU of the server", [server], " s"),
-        )
+        _shown("import", _imported(ours, count), bar)
+        _shown("disable by label", _timed(ours, ["disable", "--label", "region=eu", "--yes", "--json"]))
+
+
+def _shown(what: str, seconds: tuple[float, float, float], bar: float | None = None) -> None:
+    wall, client, server = seconds
+    show(
+        Row(f"{what}, seconds", [wall], " s", bar, most=True),
+        Row(f"{what}, CPU of the command", [client], " s"),
+        Row(f"{what}, CPU of the server", [server], " s"),
+    )
 
 
 def _imported(ours: Ours, count: int) -> tuple[float, float, float]:
@@ -65,11 +70,17 @@ def _imported(ours: Ours, count: int) -> tuple[float, float, float]:
     lines = "".join(f"SN-{number:08},,https://es256.example/=a:read,eu\n" for number in range(count))
     (ours.folder / "list.csv").write_text("serial,name,grants,label:region\n" + lines)
     recipient = str(pyrage.x25519.Identity.generate().to_public())
-    command = [sys.executable, "-m", "watchword.cli", "device", "import", "list.csv"]
-    command += ["--bundle", "bundle", "--recipient", recipient, "--json"]
-    before, busy, began = _children(), _cpu(ours.pid), time.monotonic()
-    subprocess.run(command, cwd=ours.folder, env={**os.environ, **ours.environment}, check=True)
-    return time.monotonic() - began, _children() - before, _cpu(ours.pid) - busy
+    return _timed(ours, ["import", "list.csv", "--bundle", "bundle", "--recipient", recipient, "--json"])
+
+
+def _timed(ours: Ours, arguments: list[str]) -> tuple[float, float, float]:
+    """`watchword device` with these: wall seconds, and CPU seconds of the command and of the server."""
+    command = [sys.executable, "-m", "watchword.cli", "device", *arguments]
+    before, busy, began = _children(), cpu_of(ours.pid), time.monotonic()
+    subprocess.run(
+        command, cwd=ours.folder, env={**os.environ, **ours.environment}, check=True, stdout=subprocess.DEVNULL
+    )
+    return time.monotonic() - began, _children() - before, cpu_of(ours.pid) - busy
 
 
 def _children() -> float:
@@ -77,6 +88,7 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """Seconds that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

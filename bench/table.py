@@ -48,9 +48,9 @@ def show(*rows: Row) -> None:
         _say(row.line())
 
 
-def ratio(name: str, figures: list[float], of: list[float], bar: float | None = None) -> Row:
+def ratio(name: str, figures: list[float], of: list[float], bar: float | None = None, *, most: bool = False) -> Row:
     """Round by round, so that a slow minute of the machine is in both."""
-    return Row(name, [mine / theirs for mine, theirs in zip(figures, of, strict=True)], "", bar)
+    return Row(name, [mine / theirs for mine, theirs in zip(figures, of, strict=True)], "", bar, most)
 
 
 def _number(value: float) -> str:

@@ -37,7 +37,8 @@ def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
     identity, port = pyrage.x25519.Identity.generate(), free_port()
     (tmp_path / "identity.txt").write_text(f"{identity}\n")
     (tmp_path / "list.csv").write_text("serial\n" + "".join(f"SN-{n:05}\n" for n in range(DEVICES)))
-    command = "device", "import", "list.csv", "--bundle", "bundle", "--recipient", str(identity.to_public()), "--json"
+    into = "--bundle", "bundle", "--recipient", str(identity.to_public()), "--json"
+    command = "device", "import", "list.csv", "--patience", "0", *into
     assert watchword(tmp_path, "init", WATCHWORD_PORT=str(port)).returncode == 0
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -81,6 +82,49 @@ def test_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
             assert httpx.post(f"{base}/t/default/token", data=form, auth=pair).json()["error"] == "invalid_target"
     assert not (tmp_path / "bundle" / "import.json").exists()
     assert watchword(tmp_path, "audit", "verify").returncode == 0
+
+
+def test_a_server_that_comes_back_is_asked_again(tmp_path: Path) -> None:
+    """A restart of the server would end an import of hours; or each batch on its way tell the same outage."""
+    identity, port = pyrage.x25519.Identity.generate(), free_port()
+    (tmp_path / "list.csv").write_text("serial\n" + "".join(f"SN-{n:05}\n" for n in range(DEVICES)))
+    into = "--bundle", "bundle", "--recipient", str(identity.to_public()), "--json"
+    assert watchword(tmp_path, "init", WATCHWORD_PORT=str(port)).returncode == 0
+
+    def server() -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(
+            [*COMMAND, "serve", "--port", str(port)],
+            cwd=tmp_path,
+            env=environment(tmp_path),
+            stdout=quiet,
+            stderr=quiet,
+        )
+
+    first = server()
+    second = None
+    try:
+        _answering(port)
+        with (tmp_path / "told").open("w") as told:
+            client = subprocess.Popen(
+                [*COMMAND, "device", "import", "list.csv", *into], cwd=tmp_path, env=environment(tmp_path),
+                stdout=subprocess.PIPE, stderr=told,
+            )  # fmt: skip
+        until(tmp_path, 1, client)
+        first.kill()
+        first.wait()
+        assert 0 < registered(tmp_path) < DEVICES
+        second = server()
+        said, _ = client.communicate(timeout=90)
+        assert client.returncode == 0, (tmp_path / "told").read_text()
+    finally:
+        for child in (first, second):
+            if child is not None:
+                child.kill()
+                child.wait()
+    counted = json.loads(said)
+    assert counted["created"] + counted["exists"] == DEVICES == registered(tmp_path)
+    assert (tmp_path / "told").read_text().count("asking again") == 1
 
 
 def _answering(port: int) -> None:

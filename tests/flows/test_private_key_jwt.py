@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import json
 import re
-import stat
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -549,12 +548,12 @@ async def test_the_documentation_leads_there(w: World, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "keys-instead-of-secrets.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     names: dict[str, Any] = {}
+    key = PrivateKey.generate(Algorithm.ES256)
+    (tmp_path / "payroll.pem").write_bytes(key.to_pem())
     with contextlib.chdir(tmp_path):
         for block in blocks:
             exec(compile(block, "keys-instead-of-secrets.md", "exec"), names)
-    assert stat.S_IMODE((tmp_path / "payroll.pkcs8").stat().st_mode) == 0o600
-    public = json.loads((tmp_path / "payroll.jwk").read_text())
-    made = await w.ww.application("payroll", w.api, "a:read", auth_method="private_key_jwt", jwks={"keys": [public]})
+    made = await w.ww.application("payroll", w.api, "a:read", auth_method="private_key_jwt", jwks=jwks(key))
     names["time"] = SimpleNamespace(time=w.ww.clock)
     caller = Caller(w.ww, made["client_id"], names["key"])
     assert (await caller.send(names["assertion"](names["key"], ISSUER, made["client_id"]))).status_code == 200

@@ -2,9 +2,7 @@
 
 DEFERRED: dict[str, str] = {
     "SSR-013": "the issue that brings webhooks or audit sinks: there are none",
-    "CRS-011": "issue 2: a power cut needs a device that records writes",
     "DBF-012": "Watchword uses no Redis",
-    "DBF-014": "issue 2: two versions on one database, when there is a second version",
     **{f"SCA-{n:03}": "the issue on scale: a measurement (bench/), not a test" for n in (1, 2, 4, 5, 6)},
     **{f"ADM-{n:03}": "console issue: the web console" for n in (9, 12, 13, 15, 16, 18)},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from watchword.server.registry.model import Application
 from watchword.server.registry.revocation import of_application
 from watchword.server.registry.tags import label_tag
 from watchword.server.storage import schema
+from watchword.server.storage.each import for_each
 
 Pair = tuple[Node, Node]
 EU, US = label_tag("region", "eu"), label_tag("region", "us")
@@ -33,7 +35,7 @@ async def add(node: Node, records: list[Application]) -> None:
 async def ids(node: Node, *tags: str, after: str = "", limit: int = 9_999) -> list[str]:
     """Which have all of these tags."""
     async with node.store.snapshot() as seen:
-        return [each.client_id for each in await seen.fleet.select(node.tenant.tenant_id, tags, after, limit)]
+        return await seen.fleet.find(node.tenant.tenant_id, tags, after, limit)
 
 
 async def feed(node: Node) -> list[str]:
@@ -168,3 +170,53 @@ async def test_what_is_announced_twice_is_said_once(pair: Pair) -> None:
                 tx.announce(a.tenant.tenant_id, of_application(replace(each, enabled=enabled), 1.0))
     told = await b.services.storage.revocations.revocations(b.tenant.tenant_id, "", 0, 0, 99)
     assert [(each.ref, each.enabled) for _, each in told] == [(each.client_id, True) for each in made]
+
+
+async def test_each_of_many_who_ask_at_once_has_its_own_answer(pair: Pair) -> None:
+    """Look-ups share a question: a device would be taken for another one, or for unknown, or fail with a neighbour."""
+    a, b = pair
+    made = devices(a, 300)
+    await add(a, made)
+    async with a.store.transaction() as tx:
+        await tx.applications.remove(replace(made[7], version=2))
+    read, tenant_id = b.services.storage.reader.application, b.tenant.tenant_id
+    wanted = [each.client_id for each in made] + ["nobody", made[3].client_id]
+    asked = [asyncio.ensure_future(read(tenant_id, client_id)) for client_id in wanted]
+    gone = asyncio.ensure_future(read(tenant_id, made[5].client_id))
+    await asyncio.sleep(0)
+    gone.cancel()
+    found = [each.client_id if each is not None else None for each in await asyncio.gather(*asked)]
+    assert found == [client_id if client_id not in ("nobody", made[7].client_id) else None for client_id in wanted]
+    assert await read("another tenant", made[0].client_id) is None
+
+
+async def plan(node: Node, statement: sa.Select[Any]) -> str:
+    """How the database answers it, in its own words."""
+    explain = "EXPLAIN ANALYZE" if node.engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
+    async with node.engine.connect() as connection:
+        compiled = statement.compile(connection.sync_engine, compile_kwargs={"literal_binds": True})
+        return "\n".join(map(str, await connection.exec_driver_sql(f"{explain} {compiled}")))
+
+
+async def test_many_are_looked_up_by_key_also_without_statistics(pair: Pair) -> None:
+    """A batch of an import would read all of the tenant's claims: the last of 100,000 devices took longer than all.
+
+    Or a batch of a bulk change, and a token on PostgreSQL, all of its applications by the index of their names.
+    """
+    a, _ = pair
+    tenant_id, values = a.tenant.tenant_id, [f"SN-{n:04}" for n in range(2_000)]
+    made = devices(a, 2_000)
+    async with a.store.transaction() as tx:
+        await tx.fleet.claim(tenant_id, "serial", dict.fromkeys(values, "who"))
+        await tx.fleet.add(made)
+    dialect, c, t = a.engine.dialect.name, schema.claim, schema.application
+    query = sa.select(c.c.value, c.c.holder).where(c.c.tenant_id == tenant_id, c.c.kind == "serial")
+    said = await plan(a, for_each(dialect, values[:500], c.c.value, query))
+    assert "Removed by Filter" not in said, said
+    assert "tenant_id=? AND kind=? AND value=?" in said or "value = wanted.value" in said, said
+    bodies = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
+    ids = [each.client_id for each in made[:500]]
+    for statement in (for_each(dialect, ids, t.c.id, bodies), bodies.where(t.c.id == ids[0])):
+        said = await plan(a, statement)
+        assert "application_by_sort" not in said, said
+        assert "Removed by Filter" not in said, said

@@ -101,9 +101,12 @@ async def test_last_used_never_goes_back(pair: Pair) -> None:
     a, b = pair
     id_ = a.tenant.tenant_id
     await at_once(
-        *(lambda k=k: pair[k % 2].store.save_secret_use({(id_, "s"): 100 + k, (id_, f"own {k}"): k}) for k in range(8))
+        *(
+            lambda k=k: pair[k % 2].services.storage.journal.save_uses({(id_, "s"): 100 + k, (id_, f"own {k}"): k})
+            for k in range(8)
+        )
     )
-    await b.store.save_secret_use({(id_, "s"): 5})
+    await b.services.storage.journal.save_uses({(id_, "s"): 5})
     assert await a.store.secret_use(id_, ["s", "own 3", "never"]) == {"s": 107, "own 3": 3}
 
 
@@ -119,7 +122,7 @@ async def test_last_used_outlives_an_outage(pair: Pair) -> None:
         answer = answers.pop(0)
         if answer is not None:
             raise answer
-        await a.store.save_secret_use(used)
+        await a.services.storage.journal.save_uses(used)
 
     uses = SecretUse(save)
     uses.note(a.tenant.tenant_id, "s", 7)

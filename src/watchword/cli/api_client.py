@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from watchword.client import ClientCredentials
+from watchword.client import ClientCertificate, ClientCredentials, TokenUnavailable
 
 from . import profile
 from .say import fail
 
 ADMIN_API = "urn:watchword:admin"
+
+
+class Refused(Exception):
+    """No answer that could be used: `text` says why, `hint` what to do. `again`: nobody was there, or not ready yet."""
+
+    def __init__(self, text: str, hint: str = "", *, again: bool = False) -> None:
+        super().__init__(text)
+        self.text, self.hint, self.again = text, hint, again
 
 
 class AdminClient:
@@ -20,11 +29,9 @@ class AdminClient:
     def __init__(self, timeout: float = 10) -> None:
         known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
-        certificate = known.certificate()
-        auth = ClientCredentials(
-            known.issuer, known.client_id, certificate or known.secret(), resource=ADMIN_API, dpop=known.dpop()
-        )
-        trust = certificate.ssl_context() if certificate is not None else True
+        proof = known.proof()
+        auth = ClientCredentials(known.issuer, known.client_id, proof, resource=ADMIN_API, dpop=known.dpop())
+        trust = proof.ssl_context() if isinstance(proof, ClientCertificate) else True
         self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
@@ -35,31 +42,47 @@ class AdminClient:
         """The same for the App ID management API of the profile's tenant."""
         return self._ask(method, f"/management/v4/{self._slug}{path}", body)
 
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON, for whoever can do something about a refusal. Raises `Refused`."""
+        return self._asked(method, f"/api/v1{path}", body)
+
     def _ask(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None) -> Any:
+        try:
+            return self._asked(method, path, body, query)
+        except Refused as refused:
+            fail(refused.text, refused.hint)
+
+    def _asked(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None) -> Any:
         try:
             answer = self._http.request(method, path, json=body, params=query)
         except httpx.HTTPError as error:
-            fail(f"cannot reach {self.base}: {error}", "is `watchword serve` running there?")
+            raise Refused(
+                f"cannot reach {self.base}: {error}", "is `watchword serve` running there?", again=True
+            ) from None
         except Exception as error:
-            fail(
+            raise Refused(
                 f"no token: {error}",
-                "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and WATCHWORD_CLIENT_SECRET",
-            )
+                "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and what proves it (docs/jobs.md)",
+                again=isinstance(error, TokenUnavailable),
+            ) from None
         if answer.is_success:
             return answer.json() if answer.content else None
         problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
         named = f" ({problem['field']})" if problem.get("field") else ""
         title = problem.get("title") or problem.get("error") or answer.status_code
         detail = problem.get("detail") or problem.get("message") or answer.text[:200]
-        fail(f"{title}: {detail}{named}")
+        raise Refused(f"{title}: {detail}{named}", again=answer.status_code in (429, 503))
 
     def items(self, path: str, query: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """A whole list, page by page."""
-        found: list[dict[str, Any]] = []
+        """A whole list."""
+        return [one for page in self.pages(path, query) for one in page]
+
+    def pages(self, path: str, query: dict[str, Any] | None = None) -> Iterator[list[dict[str, Any]]]:
+        """A list, page by page."""
         wanted = dict(query or {})
         while True:
             page = self.call("GET", path, query=wanted)
-            found += page["items"]
+            yield page["items"]
             if not page.get("next"):
-                return found
+                return
             wanted["cursor"] = page["next"]

@@ -1,7 +1,8 @@
 """Secrets of many devices on disk, for one reader: a folder of age files (age-encryption.org/v1), one a batch.
 
-A file appears whole and stays. While the import is not complete, the key that its secrets are made of stands beside
-them, so that the same command goes on where it was stopped; it goes when the last answer is on disk.
+A file appears whole and stays. While the work (an import, a rotation) is not complete, the key that its secrets are
+made of stands beside them, so that the same command goes on where it was stopped; it goes when the last answer is on
+disk.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Bundle:
             plain = text.getvalue().encode()
             _put(self.folder / f"{number:06}.csv.age", _age().encrypt(plain, self._recipients), replacing=True)
 
+    def next_number(self) -> int:
+        """Behind the files that are there: what an interrupted run has told is not written over."""
+        return 1 + max((int(found.name[:6]) for found in self.folder.glob("*.csv.age")), default=0)
+
     def finish(self) -> None:
         """All answers are on disk: nobody needs the key any more."""
         (self.folder / UNFINISHED).unlink(missing_ok=True)
@@ -48,7 +53,7 @@ class Bundle:
 
 
 def begin(folder: Path, recipients: list[str], source: str) -> Bundle:
-    """A new bundle, or the unfinished one of the same file (`source`: its digest). Exits with 1 or 2."""
+    """A new bundle, or the unfinished one of the same work (`source`: its digest). Exits with 1 or 2."""
     if not recipients:
         say.misuse("nobody could open this bundle", "name who may with --recipient age1...")
     readers = [_recipient(text) for text in recipients]
@@ -59,13 +64,13 @@ def begin(folder: Path, recipients: list[str], source: str) -> Bundle:
             say.fail(f"{folder} holds a bundle that is complete", "name a new folder")
         key = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
         begun = {"bundle_key": key, "source": source, "recipients": sorted(recipients)}
-        with suppress(FileExistsError):  # another import began at the same moment: it is the same one
+        with suppress(FileExistsError):  # the same work began at the same moment: it is the same one
             _put(place, json.dumps(begun).encode(), replacing=False)
     said = _unfinished(place)
     if said["source"] != source or said["recipients"] != sorted(recipients):
         say.fail(
-            f"{folder} belongs to an import of another file or for other recipients, and it is not complete",
-            "run that one again, or name a new folder",
+            f"{folder} belongs to other work or other recipients, and it is not complete",
+            "run that command again, or name a new folder",
         )
     return Bundle(folder, readers, said["bundle_key"])
 
@@ -126,7 +131,7 @@ def _unfinished(place: Path) -> dict[str, Any]:
         found = json.loads(place.read_text())
         return {"bundle_key": found["bundle_key"], "source": found["source"], "recipients": found["recipients"]}
     except (OSError, ValueError, KeyError, TypeError):
-        say.fail(f"cannot read {place}", "name a new folder: what was registered can be rotated into it")
+        say.fail(f"cannot read {place}", "name a new folder: `watchword device rotate` writes new secrets into it")
 
 
 def _put(place: Path, content: bytes, *, replacing: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as text
+import os
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -13,7 +14,9 @@ from . import say
 from .api_client import AdminClient
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
-keys = typer.Typer(no_args_is_help=True, help="The public keys of a private_key_jwt application: list, add, remove.")
+keys = typer.Typer(
+    no_args_is_help=True, help="The public keys of a private_key_jwt application: new, list, add, remove."
+)
 
 
 def read_jwks(path: Path) -> dict[str, Any]:
@@ -27,6 +30,26 @@ def read_jwks(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         say.fail(f"{path} holds no JWK", "name a file that holds a JWK or a JWK set")
     return found if "keys" in found else {"keys": [found]}
+
+
+@keys.command("new")
+def keys_new(
+    file: Annotated[Path, typer.Argument(help="Where the private key goes, PEM, mode 0600; must not exist")],
+    alg: Annotated[str, typer.Option(help="ES256, EdDSA")] = "ES256",
+) -> None:
+    """Make a key pair here: the private half stays in FILE, the public one is printed, for `--jwks` or `keys add`."""
+    from watchword.jose import Algorithm, PrivateKey
+
+    if alg not in ("ES256", "EdDSA"):
+        say.misuse(f"{alg} is not made here", "use ES256 or EdDSA; others: openssl genpkey")
+    pair = PrivateKey.generate(Algorithm(alg))
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        say.fail(f"{file}: {error.strerror}", "name a new file in a folder that you may write to")
+    with os.fdopen(handle, "wb") as opened:
+        opened.write(pair.to_pem())
+    say.data(pair.public.to_jwk())
 
 
 @keys.command("list")

@@ -16,14 +16,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from . import say
-from .api_client import AdminClient
+from .api_client import AdminClient, Refused
 from .bundle import Bundle, begin
 from .device_list import BadLine, Checked, Row, check_file, read_rows
+from .patience import Patience, Seconds
 
 BATCH: Final = 500
 """Rows a request: half a second of a slow server."""
 IN_FLIGHT: Final = 2
-_PATIENCE: Final = 120.0
+_TIMEOUT: Final = 120.0
 _SHOWN: Final = 10
 OUTCOMES: Final = ("created", "exists", "differs", "refused")
 
@@ -37,6 +38,7 @@ def import_(
     recipient: Annotated[list[str] | None, typer.Option(help="Who can open it: age1...; repeatable")] = None,
     report: Annotated[Path | None, typer.Option(help="A file for the rows that were refused, with the reason")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge every row and change nothing")] = False,
+    patience: Seconds = 60.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Register many devices. Run it again after any failure: what is there already stays as it is."""
@@ -46,12 +48,12 @@ def import_(
             f"{checked.needing_secrets} devices need a secret, the first in line {checked.first_needing}",
             "say --bundle FOLDER --recipient age1..., or give their public keys in the column jwk",
         )
-    client = AdminClient(_PATIENCE)
+    client = AdminClient(_TIMEOUT)
     kept = begin(bundle, recipient or [], checked.sha256) if bundle is not None and not dry_run else None
     counted: Counter[str] = Counter()
     with _reporting(report, checked.header) as refuse, say.counting("devices", checked.rows) as step:
         asking = {"dry_run": dry_run, "bundle_key": kept.key if kept is not None else _passing() if dry_run else None}
-        for number, rows, results in _answers(client, file, asking):
+        for number, rows, results in _answers(client, Patience(client, patience), file, asking):
             if kept is not None:
                 kept.write(number, _secrets(results))
             for row, result in zip(rows, results, strict=True):
@@ -81,7 +83,9 @@ def _passing() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
 
 
-def _answers(client: AdminClient, file: Path, asking: dict[str, Any]) -> Iterator[tuple[int, list[Row], Answer]]:
+def _answers(
+    client: AdminClient, patience: Patience, file: Path, asking: dict[str, Any]
+) -> Iterator[tuple[int, list[Row], Answer]]:
     """Batch after batch, in the file's order; the next ones are on their way meanwhile."""
     _, rows = read_rows(file, _ids(client, "apis", "identifier", "api_id"), _ids(client, "roles", "name", "role_id"))
     whole = (row for row in rows if isinstance(row, Row))
@@ -90,20 +94,22 @@ def _answers(client: AdminClient, file: Path, asking: dict[str, Any]) -> Iterato
         try:
             for number, batch in enumerate(iter(lambda: list(islice(whole, BATCH)), []), 1):
                 body = {"rows": [row.body for row in batch], **asking}
-                waiting.append((number, batch, pool.submit(_ask, client, body)))
+                waiting.append((number, batch, pool.submit(_ask, patience, body)))
                 if len(waiting) == IN_FLIGHT:
                     first, sent, answer = waiting.popleft()
                     yield first, sent, answer.result()
             for first, sent, answer in waiting:
                 yield first, sent, answer.result()
-        except typer.Exit:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except Refused as refused:
             say.warn("the import stopped: run the same command again, and it goes on")
-            raise
+            say.fail(refused.text, refused.hint)
+        finally:
+            patience.end()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ask(client: AdminClient, body: dict[str, Any]) -> Answer:
-    return list(client.call("POST", "/devices/import", body)["rows"])
+def _ask(patience: Patience, body: dict[str, Any]) -> Answer:
+    return list(patience.ask("POST", "/devices/import", body)["rows"])
 
 
 def _ids(client: AdminClient, kind: str, name: str, id: str) -> dict[str, str]:

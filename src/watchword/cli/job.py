@@ -19,12 +19,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from watchword.client import AccessToken, ClientCredentials, TokenError
+from watchword.client.surroundings import FIELDS
 
 from . import say
 from .token import Cached, ProfileName, Resource, Scope, credentials
 
 NOT_STARTED, CANNOT_START, NOT_FOUND = 125, 126, 127
-_OURS = ("WATCHWORD_CLIENT_SECRET", "WATCHWORD_CLIENT_SECRET_FILE", "CREDENTIALS_DIRECTORY")
+_OURS = {"CREDENTIALS_DIRECTORY", "WATCHWORD_ID_TOKEN", *(f"WATCHWORD_{name.upper()}" for name in FIELDS)}
 """What the child does not inherit: it gets a token, not the means to get others."""
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LOOK_UP = 1.0

@@ -12,8 +12,9 @@ One file, mode 0600. What `init` writes at its top is the profile ``default``; o
     client_id = "..."
     client_secret_file = "/run/secrets/nightly"
 
-In place of a secret, `client_certificate_file` and `client_key_file` (PEM) prove it by mutual TLS;
-`dpop_key_file` (PEM) binds the tokens of administrative verbs.
+In place of a secret, `client_key_file` (PEM) signs assertions, `platform` or `platform_token_file` uses the identity
+that the platform gives, and `client_certificate_file` (PEM) beside the key proves it by mutual TLS. `dpop_key_file`
+(PEM) binds the tokens of administrative verbs.
 """
 
 from __future__ import annotations
@@ -27,20 +28,17 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from watchword.client import ClientCertificate, DpopKey, Secret, SecretMissing, from_file
-from watchword.client.sources import SYSTEMD_NAME, SecretSource
+from watchword.client import DpopKey, Proof, SecretMissing, from_file, surroundings
+from watchword.client.sources import SecretSource
 
 from .say import fail, misuse
 
 DEFAULT = "default"
-_FIELDS = (
-    "issuer", "client_id", "client_secret", "client_secret_file", "client_certificate_file", "client_key_file",
-    "dpop_key_file",
-)  # fmt: skip
+_FIELDS = ("issuer", "client_id", *surroundings.FIELDS, "dpop_key_file")
 
 
 class Profile(Struct, frozen=True):
-    """An issuer and the credentials of one application there: a secret, the file that holds it, or a certificate."""
+    """An issuer, one application there, and by what it proves itself (`watchword.client.surroundings`)."""
 
     issuer: str = ""
     client_id: str = ""
@@ -48,23 +46,40 @@ class Profile(Struct, frozen=True):
     client_secret_file: str = ""
     client_certificate_file: str = ""
     client_key_file: str = ""
+    client_key_id: str = ""
+    platform: str = ""
+    platform_token_file: str = ""
     dpop_key_file: str = ""
 
     def __repr__(self) -> str:
         return f"Profile({self.issuer!r}, {self.client_id!r}, ...)"
 
-    def secret(self) -> SecretSource:
-        """Where the secret is read for each request."""
-        if self.client_secret_file:
-            return from_file(self.client_secret_file)
-        kept = Secret(self.client_secret)
-        return lambda: kept
+    def proof(self) -> SecretSource | Proof:
+        """What `ClientCredentials` takes. Exits with 2 for a platform that is none."""
+        try:
+            found = surroundings.proof_of(self._given(), self.issuer)
+        except ValueError as error:
+            misuse(str(error))
+        assert found is not None, "load() has looked"
+        return found
 
-    def certificate(self) -> ClientCertificate | None:
-        """What the application shows in a TLS handshake, where that is how it proves itself."""
-        if not self.client_certificate_file:
-            return None
-        return ClientCertificate(self.client_certificate_file, self.client_key_file or self.client_certificate_file)
+    def secret(self) -> SecretSource:
+        """For what knows no other proof. Exits with 2 when this application has another."""
+        found = self.proof()
+        if not callable(found):
+            misuse("this needs an application with a client secret", "name one: watchword profile set, or --profile")
+        return found
+
+    def proves_itself(self) -> bool:
+        """Whether anything is there to prove the application with."""
+        return any(name != "client_key_id" for name in self._given())
+
+    def shown(self) -> dict[str, str]:
+        """The fields of its proof; a secret is only said to be there."""
+        return {**self._given(), **({"client_secret": "kept in the profile"} if self.client_secret else {})}
+
+    def _given(self) -> dict[str, str]:
+        return {name: value for name in surroundings.FIELDS if (value := getattr(self, name))}
 
     def dpop(self) -> DpopKey | None:
         """The key that tokens are bound to, where there is one. Exits with 1 when the file holds none."""
@@ -138,13 +153,13 @@ def load(name: str | None = None) -> Profile:
     if not asked:
         found = _with_environment(found)
     missing = [f"WATCHWORD_{field.upper()}" for field in _FIELDS[:2] if not getattr(found, field)]
-    if not found.client_secret and not found.client_secret_file and not found.client_certificate_file:
+    if not found.proves_itself():
         missing.append("WATCHWORD_CLIENT_SECRET")
     if missing:
         fail(f"not set: {', '.join(missing)}", f"set them, or let `watchword init` write {path()}")
     if found.client_secret_file:
         try:
-            found.secret()()
+            from_file(found.client_secret_file)()
         except SecretMissing as error:
             fail(str(error))
     return found
@@ -167,15 +182,8 @@ def _with_environment(found: Profile) -> Profile:
         client_id=os.environ.get("WATCHWORD_CLIENT_ID") or found.client_id,
         dpop_key_file=os.environ.get("WATCHWORD_DPOP_KEY_FILE") or found.dpop_key_file,
     )
-    if place := os.environ.get("WATCHWORD_CLIENT_CERTIFICATE_FILE"):
-        key = os.environ.get("WATCHWORD_CLIENT_KEY_FILE", "")
-        return replace(one, client_certificate_file=place, client_key_file=key)
-    if place := os.environ.get("WATCHWORD_CLIENT_SECRET_FILE"):
-        return replace(one, client_secret_file=place)
-    if secret := os.environ.get("WATCHWORD_CLIENT_SECRET"):
-        return replace(one, client_secret=secret, client_secret_file="")
-    systemd = Path(os.environ.get("CREDENTIALS_DIRECTORY") or "/nowhere", SYSTEMD_NAME)
-    return replace(one, client_secret_file=str(systemd)) if systemd.exists() else one
+    given = surroundings.in_environment()
+    return replace(one, **{name: given.get(name, "") for name in surroundings.FIELDS}) if given else one
 
 
 def _profile(table: dict[str, Any]) -> Profile:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
-from watchword.client import wire
+from watchword.client import surroundings, wire
 
 from . import profile, say
 
@@ -41,17 +42,12 @@ def show(
     """One profile, the current one unless named. The secret is never shown."""
     wanted = profile.chosen(name)
     one = _known(wanted)
-    told = {
-        "name": wanted,
-        "issuer": one.issuer,
-        "client_id": one.client_id,
-        "client_secret": one.client_secret_file or "kept in the profile",
-    }
+    told = {"name": wanted, "issuer": one.issuer, "client_id": one.client_id, **one.shown()}
     if json:
         say.data(told)
     else:
         for field, value in told.items():
-            say.out.print(f"{field:14} {say.plain(value)}", markup=False)
+            say.out.print(f"{field:24} {say.plain(value)}", markup=False)
 
 
 @profiles.command()
@@ -68,19 +64,28 @@ def set_(
     issuer: Annotated[str, typer.Option(help="The issuer's URL")],
     client_id: Annotated[str, typer.Option(help="The application's id")],
     secret_file: Annotated[Path | None, typer.Option(help="A file that holds the secret; read at each use")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="A private key (PEM) in place of a secret")] = None,
+    key_id: Annotated[str, typer.Option(help="The key's kid, if it is not its thumbprint")] = "",
+    certificate_file: Annotated[
+        Path | None, typer.Option(help="A certificate (PEM) for mutual TLS; its key by --key-file")
+    ] = None,
+    platform: Annotated[str, typer.Option(help=f"Its platform's identity: {', '.join(surroundings.PLATFORMS)}")] = "",
+    platform_token_file: Annotated[Path | None, typer.Option(help="A file that the platform keeps fresh")] = None,
 ) -> None:
-    """Keep credentials under a name. The secret comes from standard input unless a file is named."""
+    """Keep credentials under a name. A secret comes from standard input, unless something else is named."""
     try:
         wire.checked_url(issuer, "--issuer", insecure_http=False)
     except ValueError as error:
         say.misuse(str(error))
-    if secret_file is not None:
-        made = profile.Profile(issuer, client_id, client_secret_file=str(secret_file.absolute()))
+    made = profile.Profile(
+        issuer, client_id, client_secret_file=_absolute(secret_file), client_key_file=_absolute(key_file),
+        client_key_id=key_id, client_certificate_file=_absolute(certificate_file), platform=platform,
+        platform_token_file=_absolute(platform_token_file),
+    )  # fmt: skip
+    if made.proves_itself():
+        made.proof()
     else:
-        secret = typer.prompt("Client secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
-        if not secret:
-            say.misuse("no secret on standard input", "pipe it in, or name a file: --secret-file")
-        made = profile.Profile(issuer, client_id, secret)
+        made = replace(made, client_secret=_asked())
     known = profile.read()
     written = profile.keep(profile.Profiles({**known.named, name: made}, known.current))
     say.done(f"{say.plain(name)} is kept in {written} (mode 0600)")
@@ -94,6 +99,17 @@ def remove(name: Name) -> None:
     named = {other: one for other, one in known.named.items() if other != name}
     profile.keep(profile.Profiles(named, profile.DEFAULT if known.current == name else known.current))
     say.done(f"{say.plain(name)} is forgotten")
+
+
+def _absolute(path: Path | None) -> str:
+    return str(path.absolute()) if path is not None else ""
+
+
+def _asked() -> str:
+    secret = typer.prompt("Client secret", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if not secret:
+        say.misuse("no secret on standard input", "pipe it in, or name what proves it: --secret-file, --key-file, ...")
+    return str(secret)
 
 
 def _known(name: str) -> profile.Profile:

@@ -65,7 +65,7 @@ def credentials(name: str | None, resource: str | None, scope: str | None, cache
         return ClientCredentials(
             known.issuer,
             known.client_id,
-            known.certificate() or known.secret(),
+            known.proof(),
             resource=resource,
             scope=scope,
             cache=DiskCache() if cache else None,

@@ -17,7 +17,8 @@ from watchword.client.exchange import Exchange
 from watchword.client.flow import Plan
 from watchword.client.proof import AuthMethod, Proof, SharedSecret
 from watchword.client.secret import Secret
-from watchword.client.sources import SecretSource, from_surroundings
+from watchword.client.sources import SecretSource
+from watchword.client.surroundings import in_environment, proof_of
 
 if TYPE_CHECKING:
     from watchword.client.exchange import Transport
@@ -101,20 +102,22 @@ class ClientCredentials(Doors):
 
     @classmethod
     def from_environment(cls, **options: Any) -> Self:
-        """From ``WATCHWORD_ISSUER``, ``WATCHWORD_CLIENT_ID`` and a secret in ``WATCHWORD_CLIENT_SECRET_FILE``,
+        """From ``WATCHWORD_ISSUER``, ``WATCHWORD_CLIENT_ID``, and what proves that the program is this application.
 
-        ``WATCHWORD_CLIENT_SECRET`` or the systemd credential ``watchword-client-secret``. ``options`` as above.
+        The first of: ``WATCHWORD_CLIENT_CERTIFICATE_FILE``, ``_CLIENT_KEY_FILE``, ``_PLATFORM``,
+        ``_PLATFORM_TOKEN_FILE``, ``_CLIENT_SECRET_FILE``, ``_CLIENT_SECRET``, the systemd credential
+        ``watchword-client-secret`` (docs/jobs.md). ``options`` as above.
 
         Raises:
             ValueError: names what is not set.
         """
         issuer, client_id = os.environ.get("WATCHWORD_ISSUER"), os.environ.get("WATCHWORD_CLIENT_ID")
-        secret = from_surroundings()
-        if not issuer or not client_id or secret is None:
-            named = {"ISSUER": issuer, "CLIENT_ID": client_id, "CLIENT_SECRET": secret}
+        proof = proof_of(in_environment(), issuer or "")
+        if not issuer or not client_id or proof is None:
+            named = {"ISSUER": issuer, "CLIENT_ID": client_id, "CLIENT_SECRET": proof}
             missing = ", ".join(f"WATCHWORD_{name}" for name, value in named.items() if not value)
             raise ValueError(f"not set: {missing}")
-        return cls(issuer, client_id, secret, **options)
+        return cls(issuer, client_id, proof, **options)
 
     def __repr__(self) -> str:
         return f"ClientCredentials({self._plan.issuer!r}, {self._plan.client_id!r})"

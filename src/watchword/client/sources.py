@@ -16,7 +16,7 @@ from watchword.client.secret import Secret
 SecretSource = Callable[[], Secret]
 
 SYSTEMD_NAME = "watchword-client-secret"
-"""What `from_surroundings` looks for in ``$CREDENTIALS_DIRECTORY``."""
+"""What `surroundings` looks for in ``$CREDENTIALS_DIRECTORY``."""
 BIGGEST_SECRET = 8192
 """Bytes; whoever names a log file by mistake is told so."""
 
@@ -81,17 +81,3 @@ def from_keyring(service: str, user: str) -> SecretSource:
         return Secret(text)
 
     return read
-
-
-def from_surroundings() -> SecretSource | None:
-    """What this process was given: ``WATCHWORD_CLIENT_SECRET_FILE``, ``WATCHWORD_CLIENT_SECRET``, a systemd credential.
-
-    The first that is there, else None.
-    """
-    if path := os.environ.get("WATCHWORD_CLIENT_SECRET_FILE"):
-        return from_file(path)
-    if os.environ.get("WATCHWORD_CLIENT_SECRET"):
-        return from_environment()
-    if (folder := os.environ.get("CREDENTIALS_DIRECTORY")) and Path(folder, SYSTEMD_NAME).exists():
-        return from_systemd()
-    return None

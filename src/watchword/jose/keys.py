@@ -161,6 +161,12 @@ class PrivateKey:
             serialization.NoEncryption(),
         )
 
+    def to_pem(self) -> bytes:
+        """The same as PEM, which `from_pem` reads: for a file that nobody else may read."""
+        return self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def sign(self, data: bytes) -> bytes:
         """The signature in JOSE's form (RFC 7518 section 3.4: r || s for ECDSA)."""
         return self._sign(data)

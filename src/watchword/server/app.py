@@ -14,11 +14,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.device_authorities import DeviceAuthorityHandlers
 from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
+from .http.admin.expected import ExpectedHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
+from .http.admin.pending import PendingHandlers
 from .http.admin.registration import RegistrationHandlers
 from .http.administration import Administration
 from .http.administrator import Administrators
@@ -46,12 +49,14 @@ from .service.appid_surface import appid_surface
 from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, FirstAdmin
 from .service.desk import Desk
+from .service.device_certificates import DeviceCertificates
 from .service.dry_run_identity import DryRunIdentity
 from .service.enrol_device import EnrolDevice
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
 from .service.prove_possession import ProvePossession
+from .service.renew_certificate import RenewCertificate
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
 from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
@@ -85,6 +90,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
         services.storage.store, services.pepper, services.world.clock, services.world.random_bytes,
         services.master.seal, services.fetch.check,
     )  # fmt: skip
+    certificates = DeviceCertificates(desk, services.master.unseal)
     pages = Pages(desk, services.master)
     handlers = AdminHandlers(
         desk, services.keys, services.create_tenant, services.issuer_of,
@@ -99,9 +105,11 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
     administration = Administration(administrators, timeout)
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
-        *EnrolmentHandlers(desk, pages).routes(),
+        *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
+        *ExpectedHandlers(desk, pages).routes(), *PendingHandlers(desk, pages).routes(),
         *DeviceHandlers(
-            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS)
+            desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS),
+            settings.max_old_secrets,
         ).routes(),
     ]  # fmt: skip
     admin = AdminApi(routes, administration, services.issuer_of, base_path)
@@ -124,7 +132,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
         ),
         EnrolmentEndpoint(
             services.view,
-            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use, window),
+            EnrolDevice(desk, certificates, services.uses.flush, services.storage.store.secret_use, window),
+            RenewCertificate(desk, services.who, certificates),
             services.refusals,
             settings.body_timeout,
             services.issuer_of,

@@ -125,7 +125,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
     commits = GroupCommit(storage.journal, view.heed, world.clock, lambda: world.random_bytes(8).hex())
     guesses = Guesses(world.random_bytes(16), settings.wrong_proofs)
     refusals = Refusals(world.clock, lambda: world.random_bytes(8).hex(), guesses)
-    uses = SecretUse(storage.store.save_secret_use)
+    uses = SecretUse(storage.journal.save_uses)
     imported = ImportedSecrets(storage.store, pepper, world.clock)
     tokens = TokenReader(view)
     policy = policy_of(settings)

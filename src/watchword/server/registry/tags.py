@@ -1,4 +1,4 @@
-"""What applications are selected by: their labels, each as one text."""
+"""What applications are selected by: their labels, each as one text, and their enrolment group."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ def label_tag(name: str, value: str) -> str:
     return f"{name}\n{value}"
 
 
+def group_tag(group_id: str) -> str:
+    """An enrolment group. No label has an empty name, so no label has this tag."""
+    return label_tag("", group_id)
+
+
 def tags_of(application: Application) -> frozenset[str]:
     """All that it can be found by."""
-    return frozenset(label_tag(name, value) for name, value in application.labels.items())
+    labels = frozenset(label_tag(name, value) for name, value in application.labels.items())
+    return labels if application.group_id is None else labels | {group_tag(application.group_id)}

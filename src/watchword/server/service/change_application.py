@@ -8,14 +8,14 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
+from ..registry.application_rules import Surroundings, check_application
 from ..registry.client_keys import read_keys
 from ..registry.errors import Conflict
 from ..registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind, SigningAlgorithm
 from ..registry.rate_limit import RateLimit
 from ..registry.revocation import of_application
 from .client_key_changes import record_keys
-from .create_application import check_application
-from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, issuers_of, roles_of
+from .desk import Caller, Desk, changed_fields, check_version, found, surroundings_of
 from .identity_changes import record_identities
 from .membership import leave, settle
 from .ports import Transaction
@@ -82,31 +82,44 @@ async def update_application(
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
-        after = _changed(await _still_there(tx, before), change, int(desk.clock()))
-        fields = changed_fields(before, after)
-        if not fields:
+        around = await surroundings_of(tx, caller.tenant_id)
+        after = changed_application(desk, caller, before, change, around)
+        if after is before:
             return before
-        if client_id == caller.actor and _ARMS & set(fields):
-            raise Conflict(_NOT_ITSELF)
-        after = replace(after, version=before.version + 1)
-        await check_application(tx, after)
         await settle(tx, before, after)
         await tx.applications.replace(after)
-        if "enabled" in fields:
-            tx.announce(caller.tenant_id, of_application(after, desk.clock()))
-        tx.record(
-            caller.tenant_id,
-            ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)),
-        )
+        record_change(tx, desk, caller, before, after)
         record_keys(tx, desk, caller, before, after)
         record_identities(tx, desk, caller, before, after)
     return after
 
 
-async def _still_there(tx: Transaction, application: Application) -> Application:
+def changed_application(
+    desk: Desk, caller: Caller, before: Application, change: ApplicationChange, around: Surroundings
+) -> Application:
+    """What it becomes; `before` itself when nothing changes. Raises `Invalid`, `Conflict`."""
+    after = _changed(_still_there(before, around), change, int(desk.clock()))
+    fields = changed_fields(before, after)
+    if not fields:
+        return before
+    if before.client_id == caller.actor and _ARMS & set(fields):
+        raise Conflict(_NOT_ITSELF)
+    after = replace(after, version=before.version + 1)
+    check_application(after, around)
+    return after
+
+
+def record_change(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
+    """To the log, and to the APIs when it was enabled or disabled."""
+    fields = changed_fields(before, after)
+    if "enabled" in fields:
+        tx.announce(caller.tenant_id, of_application(after, desk.clock()))
+    tx.record(caller.tenant_id, ApplicationUpdated(client_id=after.client_id, fields=fields, **desk.said(caller)))
+
+
+def _still_there(application: Application, around: Surroundings) -> Application:
     """Without the APIs, scopes, roles, issuers that were deleted since: what gives nothing must not block a change."""
-    apis, roles = await apis_of(tx, application.tenant_id), await roles_of(tx, application.tenant_id)
-    issuers = await issuers_of(tx, application.tenant_id) if application.identities else {}
+    apis, roles, issuers = around.apis, around.roles, around.issuers
     return replace(
         application,
         grants=tuple(

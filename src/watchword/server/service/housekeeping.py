@@ -44,6 +44,7 @@ class Housekeeping:
             self._view.follow(),
             self._limits.follow(),
             self._every(10, self.write_sums),
+            self._every(10, self.write_uses),
             self._every(10, self._bind),
             self._every(30, self.rotate_keys),
             self._every(60, self.purge),
@@ -51,7 +52,7 @@ class Housekeeping:
         )
 
     async def write_sums(self) -> None:
-        """Refusals as aggregates; when secrets were last used."""
+        """Refusals as aggregates."""
         found = self._refusals.take()
         if found:
             async with self._store.transaction() as tx:
@@ -59,7 +60,10 @@ class Housekeeping:
                     tenant = await self._view.tenant(slug)
                     if tenant is not None:
                         tx.record(tenant.tenant.tenant_id, event)
-        await self._uses.flush()
+
+    async def write_uses(self) -> None:
+        """When secrets were last used."""
+        await self._uses.flush_when_due(self._clock())
 
     async def purge(self) -> None:
         """What expired."""
@@ -71,6 +75,7 @@ class Housekeeping:
         await self._commits.drain()
         await self._limits.settle()
         await self._quietly(self.write_sums)
+        await self._quietly(self._uses.flush)
         await self._quietly(self._bind)
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -18,6 +15,7 @@ from ..registry.application_rules import Surroundings, check_application
 from ..registry.enrolment import EnrolmentGroup, check_serial
 from ..registry.errors import Conflict, Invalid, RegistryError
 from ..registry.model import SECRET_METHODS, Application, AuthMethod, ClientKey, Grant
+from .bundle_secrets import of_import, secret_key
 from .client_key_changes import record_keys
 from .desk import Caller, Desk, changed_fields, surroundings_of
 from .membership import SERIAL
@@ -91,31 +89,18 @@ async def import_devices(desk: Desk, caller: Caller, batch: DeviceBatch, bulk_ke
 
     Raises `Invalid` when it is no batch, `Contention` when another import met this one: do it again.
     """
-    secret_key = _secret_key(batch.bundle_key, bulk_key, caller.tenant_id)
+    key = secret_key(batch.bundle_key, bulk_key, caller.tenant_id)
     if not 1 <= len(batch.rows) <= MAX_ROWS:
         raise Invalid(f"send 1 to {MAX_ROWS} rows", field="rows")
     keys = await _keys_of(batch.rows, int(desk.clock()))
     if batch.dry_run:
         async with desk.store.snapshot() as look:
-            results, _ = await _judged(desk, look, caller, batch.rows, keys, secret_key)
+            results, _ = await _judged(desk, look, caller, batch.rows, keys, key)
         return [replace(result, client_id="", client_secret="") for result in results]
     async with desk.store.transaction(_PATIENCE) as tx:
-        results, made = await _judged(desk, tx, caller, batch.rows, keys, secret_key)
+        results, made = await _judged(desk, tx, caller, batch.rows, keys, key)
         await _create(desk, tx, caller, made)
     return results
-
-
-def _secret_key(unverified_bundle_key: str | None, bulk_key: bytes, tenant_id: str) -> bytes | None:
-    """What the secrets of one import in one tenant are made of. Raises `Invalid`."""
-    if unverified_bundle_key is None:
-        return None
-    try:
-        raw = base64.b64decode(unverified_bundle_key + "=" * (-len(unverified_bundle_key) % 4), b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != 32:
-        raise Invalid("use exactly 32 random bytes in base64url", field="bundle_key")
-    return hmac.digest(bulk_key, raw + tenant_id.encode(), "sha256")
 
 
 async def _keys_of(rows: Sequence[DeviceRow], now: int) -> list[tuple[ClientKey, ...] | Invalid]:
@@ -133,9 +118,9 @@ async def _keys_of(rows: Sequence[DeviceRow], now: int) -> list[tuple[ClientKey,
 
 async def _judged(
     desk: Desk, look: Transaction | Snapshot, caller: Caller, rows: Sequence[DeviceRow],
-    keys: Sequence[tuple[ClientKey, ...] | Invalid], secret_key: bytes | None,
+    keys: Sequence[tuple[ClientKey, ...] | Invalid], key: bytes | None,
 ) -> tuple[list[RowResult], list[Application]]:  # fmt: skip
-    known = await _known(look, caller.tenant_id, rows, secret_key, int(desk.clock()))
+    known = await _known(look, caller.tenant_id, rows, key, int(desk.clock()))
     results: list[RowResult] = []
     made: dict[str, Application] = {}
     for number, (row, given) in enumerate(zip(rows, keys, strict=True)):
@@ -158,7 +143,7 @@ async def _judged(
 
 
 async def _known(
-    look: Transaction | Snapshot, tenant_id: str, rows: Sequence[DeviceRow], secret_key: bytes | None, now: int
+    look: Transaction | Snapshot, tenant_id: str, rows: Sequence[DeviceRow], key: bytes | None, now: int
 ) -> _Known:
     around = await surroundings_of(look, tenant_id)
     groups: dict[str, EnrolmentGroup] = {}
@@ -172,7 +157,7 @@ async def _known(
         for group in groups.values()
     }
     devices = await look.fleet.holding(tenant_id, SERIAL, [row.serial for row in rows])
-    return _Known(around, groups, room, devices, secret_key, now)
+    return _Known(around, groups, room, devices, key, now)
 
 
 def _row(
@@ -252,7 +237,7 @@ def _with_secret(
             return wanted, ""
         raise Invalid("it needs a secret: import it into a bundle, or give its public key", field="bundle_key")
     life = group.secret_lifetime if group is not None else None
-    made_of = hmac.digest(known.secret_key, (wanted.serial or "").encode(), "sha256")
+    made_of = of_import(known.secret_key, wanted.serial or "")
     kept, text = desk.new_secret(known.now + life if life is not None else None, made_of)
     return replace(wanted, secrets=(desk.kept_for(wanted, kept, text),)), text
 

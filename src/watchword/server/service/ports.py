@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -12,10 +12,22 @@ from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import EnrolmentGroup
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
+from ..registry.ports import (
+    Codes,
+    CodeShelf,
+    Collection,
+    Expected,
+    ExpectedShelf,
+    Fleet,
+    FleetShelf,
+    PendingCollection,
+    PendingShelf,
+    Shelf,
+)
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -91,6 +103,7 @@ class TenantState(Struct, frozen=True):
     keys: list[SigningKey]
     revoked: dict[str, int]
     issuers: list[TrustedIssuer]
+    authorities: list[DeviceAuthority]
     groups: Sequence[GroupLimit] = ()
 
 
@@ -146,6 +159,9 @@ class Journal(Protocol):
         All marks are consumed or, with `Replayed`, nothing is written: one statement decides (decision 0020).
         """
 
+    async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
+        """When secrets were last used, by tenant and secret id, in a transaction of its own; no time goes back."""
+
     async def close(self) -> None:
         """Let go of the connection."""
 
@@ -195,12 +211,24 @@ class Transaction(Protocol):
         """Records of one kind."""
 
     @property
+    def device_authorities(self) -> Collection[DeviceAuthority]:
+        """Records of one kind."""
+
+    @property
     def enrolment_groups(self) -> Collection[EnrolmentGroup]:
         """Records of one kind."""
 
     @property
     def codes(self) -> Codes:
         """With which devices enrol."""
+
+    @property
+    def pending(self) -> PendingCollection:
+        """Devices that wait for approval."""
+
+    @property
+    def expected(self) -> Expected:
+        """Devices that may still come."""
 
     @property
     def fleet(self) -> Fleet:
@@ -270,6 +298,10 @@ class Snapshot(Protocol):
         """Records of one kind."""
 
     @property
+    def device_authorities(self) -> Shelf[DeviceAuthority]:
+        """Records of one kind."""
+
+    @property
     def enrolment_groups(self) -> Shelf[EnrolmentGroup]:
         """Records of one kind."""
 
@@ -282,6 +314,14 @@ class Snapshot(Protocol):
     @property
     def codes(self) -> CodeShelf:
         """With which devices enrol."""
+
+    @property
+    def pending(self) -> PendingShelf:
+        """Devices that wait for approval."""
+
+    @property
+    def expected(self) -> ExpectedShelf:
+        """Devices that may still come."""
 
     @property
     def fleet(self) -> FleetShelf:

@@ -24,27 +24,38 @@ async def rotate_secret(
 
     Of rotations that race, each hands out a secret that works until a later one supersedes it.
     """
-    if not 0 <= overlap <= MAX_OVERLAP:
-        raise Invalid(f"use 0 to {MAX_OVERLAP} seconds", field="overlap")
+    check_overlap(overlap)
     async with desk.store.transaction() as tx:
-        now = desk.clock()
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         if before.auth_method not in SECRET_METHODS:
             raise Conflict(f"this application proves itself by {before.auth_method}: it has keys and no secret")
         fresh, text = desk.new_secret(expires_at)
-        fresh = desk.kept_for(before, fresh, text)
-        ends = int(now) + overlap
-        living = [secret for secret in before.secrets if secret.live(now)]
-        kept = living[-keep_old:] if overlap and keep_old else []
-        old = tuple(replace(s, expires_at=min(ends, s.expires_at or ends)) for s in kept)
-        after = replace(before, secrets=(*old, fresh), version=before.version + 1)
+        after, event = rotated(desk, caller, before, desk.kept_for(before, fresh, text), overlap, keep_old)
         await tx.applications.replace(after)
-        event = SecretRotated(
-            client_id=client_id, secret_id=fresh.id, others_expire_at=ends,
-            superseded=tuple(s.id for s in living if s not in kept), **desk.said(caller),
-        )  # fmt: skip
         tx.record(caller.tenant_id, event)
-    return after, fresh, text
+    return after, after.secrets[-1], text
+
+
+def check_overlap(overlap: int) -> None:
+    """Raises `Invalid`."""
+    if not 0 <= overlap <= MAX_OVERLAP:
+        raise Invalid(f"use 0 to {MAX_OVERLAP} seconds", field="overlap")
+
+
+def rotated(
+    desk: Desk, caller: Caller, before: Application, fresh: Secret, overlap: int, keep_old: int
+) -> tuple[Application, SecretRotated]:
+    """With the new secret as its last one."""
+    now = desk.clock()
+    ends = int(now) + overlap
+    living = [secret for secret in before.secrets if secret.live(now)]
+    kept = living[-keep_old:] if overlap and keep_old else []
+    old = tuple(replace(s, expires_at=min(ends, s.expires_at or ends)) for s in kept)
+    event = SecretRotated(
+        client_id=before.client_id, secret_id=fresh.id, others_expire_at=ends,
+        superseded=tuple(s.id for s in living if s not in kept), **desk.said(caller),
+    )  # fmt: skip
+    return replace(before, secrets=(*old, fresh), version=before.version + 1), event
 
 
 async def revoke_secret(desk: Desk, caller: Caller, client_id: str, secret_id: str) -> Application:

@@ -6,6 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from .ports import StorageUnavailable
 
+EVERY = 60.0
+"""Seconds: what is written together and in order of its key is written to fewer pages than a piece each ten seconds."""
+MOST = 20_000
+"""That wait to be written; then they are not waited for."""
 PIECE = 200
 """Secrets of one transaction: tokens wait for it, and after a storm there are a hundred thousand to write."""
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
@@ -16,15 +20,22 @@ class SecretUse:
 
     def __init__(self, save: Save) -> None:
         self._save = save
+        self._saved_at = 0.0
         self._unsaved: dict[tuple[str, str], int] = {}
 
     def note(self, tenant_id: str, secret_id: str, now: float) -> None:
         """The secret proved somebody just now."""
         self._unsaved[tenant_id, secret_id] = int(now)
 
+    async def flush_when_due(self, now: float) -> None:
+        """`flush`, once in `EVERY` seconds or when there are many."""
+        if now - self._saved_at >= EVERY or len(self._unsaved) >= MOST:
+            self._saved_at = now
+            await self.flush()
+
     async def flush(self) -> None:
         """Write what is new, piece by piece."""
-        unsaved, self._unsaved = list(self._unsaved.items()), {}
+        unsaved, self._unsaved = sorted(self._unsaved.items()), {}
         for start in range(0, len(unsaved), PIECE):
             try:
                 await self._save(dict(unsaved[start : start + PIECE]))

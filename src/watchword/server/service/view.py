@@ -16,6 +16,7 @@ from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
+from ..registry.device_authority import DeviceAuthority
 from ..registry.limits import limits_of
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile
@@ -46,6 +47,7 @@ class TenantView:
         self.group_limits: dict[str, RateLimit] = {
             group.group_id: group.rate_limit for group in state.groups if group.rate_limit is not None
         }
+        self.authorities: list[DeviceAuthority] = state.authorities
         self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
         self.signing: dict[str, PrivateKey] = {
             key.algorithm: _open(key, master) for key in self.keys if key.state == "active"
@@ -61,10 +63,10 @@ class TenantView:
         return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:
-        """The tenant's trust anchors, read once per view."""
+        """The tenant's trust anchors, and its own authorities for devices; read once per view."""
         found = self.derived.get("anchors")
         if found is None:
-            found = self.derived["anchors"] = trust_anchors(self.tenant.anchors)
+            found = self.derived["anchors"] = trust_anchors([*self.tenant.anchors, *self.authorities])
         assert isinstance(found, TrustAnchors)
         return found
 

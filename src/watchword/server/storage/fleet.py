@@ -19,6 +19,7 @@ from ..registry.errors import Conflict
 from ..registry.model import Application
 from ..registry.tags import tags_of
 from . import schema
+from .each import for_each
 from .table import Table
 
 if TYPE_CHECKING:
@@ -55,12 +56,17 @@ class Fleet:
     def __init__(self, tx: RegistryTransaction) -> None:
         self._tx = tx
 
-    async def select(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[Application]:
-        """Those that have all of these tags, in order of client id behind `after`; in a writing transaction, locked."""
-        t = schema.application
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id > after, ~t.c.deleted)
-        query = _having(query, tenant_id, tags, t.c.id, after).order_by(t.c.id).limit(limit)
-        return await self._bodies(query)
+    async def find(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[str]:
+        """The client ids of those that have all of these tags, in order behind `after`; of all when no tag is named."""
+        t, first = schema.application, schema.application_tag
+        if not tags:
+            query = sa.select(t.c.id).where(t.c.tenant_id == tenant_id, t.c.id > after, schema.living(t))
+            query = query.order_by(t.c.id)
+        else:  # from the index of tags, however few of all the applications have them
+            query = sa.select(first.c.id).order_by(first.c.id)
+            query = query.where(first.c.tenant_id == tenant_id, first.c.tag == tags[0], first.c.id > after)
+            query = _having(query, tenant_id, tags[1:], first.c.id, after)
+        return [str(row[0]) for row in await self._tx.run(query.limit(limit))]
 
     async def count(self, tenant_id: str, tags: Sequence[str]) -> int:
         """How many there are; of all kinds when no tag is named."""
@@ -74,41 +80,48 @@ class Fleet:
         return int((await self._tx.run(query))[0][0])
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """Those of these client ids that there are, in order of client id; in a writing transaction, locked."""
+        """Those of these client ids that there are, in their order; in a writing transaction, locked in that order."""
         t = schema.application
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id.in_(client_ids), ~t.c.deleted)
-        return await self._bodies(query.order_by(t.c.id))
+        query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
+        wanted = list(dict.fromkeys(client_ids))
+        rows: Sequence[Any] = await self._tx.run(self._each(wanted, t.c.id, query, locks=self._tx.writes))
+        found = {row[0]: row[1] for row in rows}
+        return [_decode(found[client_id]) for client_id in wanted if client_id in found]
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
-        """Who claimed these values; what nobody claimed is absent.
-
-        Two look-ups by key. As one join, PostgreSQL reads both tables whole while it has no statistics of them.
-        """
-        t, c = schema.application, schema.claim
-        query = sa.select(c.c.holder, c.c.value).where(c.c.tenant_id == tenant_id, c.c.kind == kind)
-        held: Sequence[Any] = await self._tx.run(query.where(c.c.value.in_(values)))
+        """Who claimed these values; what nobody claimed is absent."""
+        t = schema.application
+        held = await self._holders(tenant_id, kind, values)
         if not held:
             return {}
-        ids = sorted({row[0] for row in held})
-        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, t.c.id.in_(ids), ~t.c.deleted)
-        rows: Sequence[Any] = await self._tx.run(found)
+        found = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
+        rows: Sequence[Any] = await self._tx.run(self._each(sorted(set(held.values())), t.c.id, found))
         living = {row[0]: _decode(row[1]) for row in rows}
-        return {value: living[holder] for holder, value in held if holder in living}
+        return {value: living[holder] for value, holder in held.items() if holder in living}
 
     async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
         """Claim each value for its holder; those that somebody else has, also at the same moment."""
         if not holders:
             return set()
-        c = schema.claim
         insert: Any = pg_insert if self._tx.dialect == "postgresql" else sqlite_insert
         values = [
             {"tenant_id": tenant_id, "kind": kind, "value": value, "holder": holder}
             for value, holder in sorted(holders.items())
         ]
-        await self._tx.connection.execute(insert(c).on_conflict_do_nothing(), values)
+        await self._tx.connection.execute(insert(schema.claim).on_conflict_do_nothing(), values)
+        held = await self._holders(tenant_id, kind, list(holders))
+        return {value for value, holder in held.items() if holder != holders[value]}
+
+    async def _holders(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, str]:
+        c = schema.claim
         query = sa.select(c.c.value, c.c.holder).where(c.c.tenant_id == tenant_id, c.c.kind == kind)
-        rows: Sequence[Any] = await self._tx.run(query.where(c.c.value.in_(list(holders))))
-        return {row[0] for row in rows if row[1] != holders[row[0]]}
+        rows: Sequence[Any] = await self._tx.run(self._each(values, c.c.value, query))
+        return {row[0]: row[1] for row in rows}
+
+    def _each(
+        self, values: Sequence[str], key: sa.ColumnElement[Any], query: sa.Select[Any], *, locks: bool = False
+    ) -> sa.Select[Any]:
+        return for_each(self._tx.dialect, values, key, query, locks=locks)
 
     async def add(self, records: Sequence[Application]) -> None:
         """Insert all of them, with their tags. Nobody is told: no cache holds what there was not.
@@ -128,7 +141,7 @@ class Fleet:
         await _write_tags(self._tx, [(None, record) for record in records])
 
     async def replace(self, changes: Sequence[tuple[Application, Application]]) -> None:
-        """Before and after, as `select` or `named` of this transaction found and locked them."""
+        """Before and after, as `named` of this transaction found and locked them."""
         if not changes:
             return
         t = schema.application
@@ -147,10 +160,6 @@ class Fleet:
         await _write_tags(self._tx, changes)
         for _, after in changes:
             self._tx.changed(after.tenant_id, "application", after.client_id)
-
-    async def _bodies(self, query: sa.Select[Any]) -> list[Application]:
-        rows = await self._tx.run(query.with_for_update(of=schema.application) if self._tx.writes else query)
-        return [_decode(row[0]) for row in rows]
 
 
 def _having(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.device_authority import DeviceAuthority
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
@@ -40,6 +41,16 @@ _CONSUMED = """
 SELECT tenant_id, key FROM replay_mark
 JOIN unnest($1::text[], $2::bytea[]) AS wanted (t, k) ON tenant_id = t AND key = k
 """
+_USED = """
+INSERT INTO secret_use (tenant_id, secret_id, last_used_at) SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+ON CONFLICT (tenant_id, secret_id) DO UPDATE SET last_used_at = excluded.last_used_at
+WHERE excluded.last_used_at > secret_use.last_used_at
+"""
+_APPLICATIONS = """
+SELECT t, i, body FROM unnest($1::text[], $2::text[]) AS wanted (t, i),
+LATERAL (SELECT body FROM application WHERE tenant_id = t AND id = i AND deleted::int = 0 LIMIT 1) AS found
+"""
+"""`NOT deleted` would fit the index of names: see `schema.living`."""
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000"
 
 _STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = $1 AND list_name = $2"
@@ -110,6 +121,9 @@ class PostgresReader:
 
     def __init__(self, url: str) -> None:
         self._connection = Connection(url)
+        self._application = msgspec.json.Decoder(Application).decode
+        self._wanted: list[tuple[tuple[str, str], asyncio.Future[Application | None]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def _bodies(self, kind: type[R], sql: str, *arguments: object) -> list[R]:
         rows = await self._connection.use(lambda c: c.fetch(sql, *arguments))
@@ -144,17 +158,39 @@ class PostgresReader:
                 id_,
             ),
             await self._bodies(
-                GroupLimit,
-                "SELECT body FROM enrolment_group WHERE tenant_id = $1 AND NOT deleted",
-                id_,
+                DeviceAuthority, "SELECT body FROM device_authority WHERE tenant_id = $1 AND NOT deleted", id_
+            ),
+            await self._bodies(
+                GroupLimit, "SELECT body FROM enrolment_group WHERE tenant_id = $1 AND NOT deleted", id_
             ),
         )
 
     async def application(self, tenant_id: str, client_id: str) -> Application | None:
-        """One live application."""
-        sql = "SELECT body FROM application WHERE tenant_id = $1 AND id = $2 AND NOT deleted"
-        found = await self._bodies(Application, sql, tenant_id, client_id)
-        return found[0] if found else None
+        """One live application. All who ask while one answer is on its way share the next question.
+
+        Among a million devices hardly any is known to the worker; a question each would queue up for the connection.
+        """
+        answer: asyncio.Future[Application | None] = asyncio.get_running_loop().create_future()
+        self._wanted.append(((tenant_id, client_id), answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await answer
+
+    async def _ask(self) -> None:
+        while self._wanted:
+            asked, self._wanted = self._wanted, []
+            tenants, ids = [key[0] for key, _ in asked], [key[1] for key, _ in asked]
+            try:
+                rows = await self._connection.use(lambda c, t=tenants, i=ids: c.fetch(_APPLICATIONS, t, i))  # type: ignore[misc]
+                found = {(row[0], row[1]): self._application(row[2]) for row in rows}
+            except Exception as error:
+                for _, answer in asked:
+                    if not answer.done():
+                        answer.set_exception(_like(error))
+                continue
+            for key, answer in asked:
+                if not answer.done():
+                    answer.set_result(found.get(key))
 
     async def opaque(self, tenant_id: str, hash: str) -> bytes | None:
         """The claims of an opaque token."""
@@ -194,6 +230,11 @@ class PostgresReader:
         await self._connection.close()
 
 
+def _like(error: Exception) -> Exception:
+    """One for each who waits: an exception that many raise keeps all of their frames."""
+    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else error
+
+
 def _columns(records: Sequence[msgspec.Struct], width: int) -> list[list[Any]]:
     """For unnest."""
     found = [list(column) for column in zip(*(msgspec.structs.astuple(record) for record in records), strict=True)]
@@ -224,6 +265,12 @@ class PostgresJournal:
                 raise Replayed(frozenset((row[0], row[1]) for row in used)) from None
 
         return [Change(*row) for row in await self._connection.use(write)]
+
+    async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
+        """In order of their key, so that two workers that meet wait for each other and never both."""
+        rows = sorted(used.items())
+        columns = [key[0] for key, _ in rows], [key[1] for key, _ in rows], [at for _, at in rows]
+        await self._connection.use(lambda c: c.execute(_USED, *columns))
 
     async def close(self) -> None:
         """Let go of the connection."""

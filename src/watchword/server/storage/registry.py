@@ -9,7 +9,7 @@ polling each other's file lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,16 +23,20 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup
 from ..registry.errors import Conflict
 from ..registry.model import Api, InitialToken, Role, Tenant
+from ..registry.pending import KEPT
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import PATIENCE, Change, StorageUnavailable
 from . import schema
 from .codes import Codes
+from .expected import Expected
 from .failures import told_apart
 from .fleet import Applications, Fleet
+from .pending import Pending
 from .table import Table
 
 _FEED_LOCK = 0x7761746368
@@ -54,6 +58,8 @@ class RegistryTransaction:
         self.applications = Applications(self)
         self.fleet = Fleet(self)
         self.codes = Codes(self)
+        self.expected = Expected(self)
+        self.pending = Pending(self)
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(
@@ -66,6 +72,9 @@ class RegistryTransaction:
 
         self.enrolment_groups = Table(
             self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name)
+        )
+        self.device_authorities = Table(
+            self, schema.device_authority, DeviceAuthority, lambda r: (r.tenant_id, r.authority_id, r.authority_id)
         )
         self.issuers = Table(
             self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)
@@ -276,19 +285,6 @@ class RegistryStore:
             rows.append(chain.next_row(events, now))
         return rows
 
-    async def save_secret_use(self, used: Mapping[tuple[str, str], int]) -> None:
-        """Remember when secrets were last used; never goes back, whichever worker is late."""
-        insert: Any = pg_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
-        statement = insert(schema.secret_use)
-        ours, theirs = statement.excluded.last_used_at, schema.secret_use.c.last_used_at
-        statement = statement.on_conflict_do_update(
-            index_elements=["tenant_id", "secret_id"],
-            set_={"last_used_at": sa.case((ours > theirs, ours), else_=theirs)},
-        )
-        values = [{"tenant_id": t, "secret_id": s, "last_used_at": at} for (t, s), at in sorted(used.items())]
-        async with told_apart(), self._turn, self._engine.begin() as connection:
-            await connection.execute(statement, values)
-
     async def secret_use(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
         """When these secrets were last used; the never used ones are absent."""
         t = schema.secret_use
@@ -309,6 +305,9 @@ class RegistryStore:
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
             sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
             sa.delete(schema.debt).where(schema.debt.c.until < now - 60),
+            sa.delete(schema.pending_enrolment).where(
+                schema.pending_enrolment.c.expires_at < int(now) - KEPT, schema.pending_enrolment.c.state != "denied"
+            ),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

@@ -29,6 +29,15 @@ def _aggregate(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
     )
 
 
+def living(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Not deleted, where the row is looked up by its key: in words that fit no index.
+
+    `NOT deleted` fits the index of names, and PostgreSQL, as long as it has no statistics, thinks that this narrows as
+    much as the key does, and reads the whole tenant.
+    """
+    return sa.cast(table.c.deleted, sa.Integer) == 0
+
+
 meta = sa.Table(
     "meta",
     metadata,
@@ -79,6 +88,19 @@ enrolment_code = sa.Table(
     sa.Index("enrolment_code_by_group", "tenant_id", "group_id"),
 )
 """What lets devices into an enrolment group, by its HMAC."""
+expected_device = sa.Table(
+    "expected_device",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("entry", sa.Text, primary_key=True),
+    sa.Column("group_id", sa.Text, nullable=False),
+    sa.Column("serial", sa.Text),
+    sa.Column("key", sa.Text),
+    sa.UniqueConstraint("tenant_id", "serial", name="expected_serial"),
+    sa.UniqueConstraint("tenant_id", "key", name="expected_key"),
+    sa.Index("expected_device_by_group", "tenant_id", "group_id", "entry"),
+)
+"""Who may still come into an enrolment group, by serial number and by its key's thumbprint."""
 application_tag = sa.Table(
     "application_tag",
     metadata,
@@ -88,6 +110,20 @@ application_tag = sa.Table(
     sqlite_with_rowid=False,
 )
 """What living applications are found by (`registry/tags.py`); the key is the index."""
+pending_enrolment = _aggregate(
+    "pending_enrolment",
+    sa.Column("group_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("mark", sa.Text, nullable=False),
+    sa.Column("ticket", sa.Text),
+    sa.Column("expires_at", _big, nullable=False),
+    sa.UniqueConstraint("tenant_id", "mark", name="pending_mark"),
+    sa.UniqueConstraint("tenant_id", "ticket", name="pending_ticket"),
+    sa.Index("pending_enrolment_by_group", "tenant_id", "group_id", "state", "expires_at"),
+    sa.Index("pending_enrolment_by_state", "tenant_id", "state", "sort", "id"),
+)
+"""Devices that wait for approval. A row goes when its device has come."""
+device_authority = _aggregate("device_authority")
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",
@@ -95,7 +131,9 @@ secret_use = sa.Table(
     sa.Column("tenant_id", sa.Text, primary_key=True),
     sa.Column("secret_id", sa.Text, primary_key=True),
     sa.Column("last_used_at", _big, nullable=False),
+    sqlite_with_rowid=False,
 )
+"""In order of its key: the times of a fleet that are written together share pages."""
 revoked = sa.Table(
     "revoked",
     metadata,

@@ -40,7 +40,7 @@ class Table(Generic[T]):
     async def get(self, tenant_id: str, id: str) -> T | None:
         """The record, locked until the transaction ends."""
         t = self._table
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, ~t.c.deleted)
+        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t))
         return await self._one(query.with_for_update() if self._tx.writes else query)
 
     async def find(self, tenant_id: str, sort: str) -> T | None:
@@ -95,7 +95,7 @@ class Table(Generic[T]):
             t.c.version == values["version"] - 1,
         )
         try:
-            count = await self._tx.count(sa.update(t).where(*where, ~t.c.deleted).values(**values, deleted=deleted))
+            count = await self._tx.count(sa.update(t).where(*where, schema.living(t)).values(**values, deleted=deleted))
         except IntegrityError:
             raise Conflict(f"{values['sort']!r} exists already") from None
         if count != 1:
