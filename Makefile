@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 REFERENCE ?= build/docs
 
-.PHONY: help venv demo test serve bench lint docs
+.PHONY: help venv demo iot test serve bench lint docs
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/'
@@ -20,6 +20,9 @@ venv: $(STAMP)  ## create .venv with the pinned requirements
 
 demo: venv  ## the airline story, end to end, on throwaway state
 	$(BIN)/watchword demo
+
+iot: venv  ## a fleet of devices, its brokers and a dashboard, on throwaway state (Debian: .ci/prepare brokers)
+	$(BIN)/python -m examples.iot
 
 serve: venv  ## run the server
 	$(BIN)/watchword serve

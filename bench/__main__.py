@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from . import adapters, fleet, footprint, proofs, registered, storm, verification
+from . import adapters, fleet, footprint, neighbours, proofs, registered, storm, verification
 from .load import interleaved, rate, rates, signatures
 from .servers import floor, installed_rival, rival, watchword
 from .table import Row, heading, ratio, show
 
-TABLES = ("tokens", "postgres", "questions", "proofs", "verification", "adapters", "footprint")
+TABLES = ("tokens", "postgres", "questions", "proofs", "verification", "adapters", "footprint", "neighbours")
 
 
 def tokens(folder: Path, rounds: int, seconds: int) -> None:
@@ -166,7 +166,13 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.tables) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}")
-    run = dict(zip(TABLES, (tokens, postgres, questions, proving, verifying, adapting, footprints), strict=True))
+    run = dict(
+        zip(
+            TABLES,
+            (tokens, postgres, questions, proving, verifying, adapting, footprints, neighbours.neighbours),
+            strict=True,
+        )
+    )
     for name in given.tables or TABLES:
         folder = Path(tempfile.mkdtemp())
         try:

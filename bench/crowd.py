@@ -12,12 +12,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from watchword.client.flow import ASKED_TRIES, FIRST_PAUSE, LONGEST_PAUSE
+
 SOURCES = [f"127.0.0.{n}" for n in range(2, 34)]
 HELD = 15_000
 """Connections at once: below the limit on open files. Whoever is due beyond it waits, and his wait counts."""
 PATIENCE = 10.0
 """Seconds for one try."""
-LONGEST = 30.0
+TRIES = 3
+"""Of `watchword.client` without being told when to come again; with that it is `ASKED_TRIES`."""
+ANEW = 20.0
+"""Seconds, by chance half as many more or less, after which a device asks again whose client gave up."""
 _BIND_ADDRESS_NO_PORT = 24
 _RETRY = re.compile(rb"\r\nretry-after: (\d+)\r\n", re.IGNORECASE)
 
@@ -31,6 +36,9 @@ class Device:
     every: float = 0.0
     due: float = 0.0
     tries: int = 0
+    row: int = 0
+    """Of these, since its client began."""
+    gave_up: int = 0
     served_at: float = 0.0
     tokens: int = 0
     told: dict[int, int] = field(default_factory=dict)
@@ -163,7 +171,7 @@ class Crowd:
             second.refused += 1
         else:
             second.failed += 1
-        return self._line_up(device, now + _pause(device.tries, answer))
+        return self._line_up(device, now + _pause(device, answer))
 
     def _give_up(self, now: float) -> None:
         for one in [one for one in self._tries.values() if now - one.begun > PATIENCE]:
@@ -171,9 +179,17 @@ class Crowd:
             self._judge(one, b"")
 
 
-def _pause(tries: int, answer: bytes) -> float:
-    """As `watchword.client` waits: as long as it is told and by chance some more, or by itself."""
-    asked = _RETRY.search(answer)
+def _pause(device: Device, answer: bytes) -> float:
+    """As `watchword.client` waits: as long as it is told and by chance some more, or by itself.
+
+    When its patience has ended its device has an error, and begins anew after a while.
+    """
+    found = _RETRY.search(answer)
+    asked = int(found[1]) if found is not None else None
+    device.row += 1
+    if device.row >= (TRIES if asked is None else ASKED_TRIES) or (asked or 0) > LONGEST_PAUSE:
+        device.row, device.gave_up = 0, device.gave_up + 1
+        return ANEW * (0.5 + random.random())
     if asked is None:
-        return min(LONGEST, 0.5 * 2.0 ** (tries - 1)) * (1 - random.random() / 2)
-    return int(asked[1]) + random.random() * min(LONGEST, 2.0 ** (tries - 1))
+        return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (device.row - 1)) * (1 - random.random() / 2)
+    return asked + random.random() * min(LONGEST_PAUSE, 2.0 ** (device.row - 1))

@@ -119,7 +119,10 @@ def tell(crowd: Crowd, devices: list[Device], hammerers: dict[str, list[Device]]
     _say(f"{len(devices):,} devices, {crowd.served:,} served in {lasted:.1f} s; most connections {crowd.most_held:,}")
     _say(f"the last of them came after {crowd.arrived:.1f} s")
     _say(f"refused {_sum(crowd, 'refused'):,} times, no answer {_sum(crowd, 'failed'):,} times")
-    _say(f"tries of a device: median {statistics.median(tries):.0f}, most {tries[-1]}")
+    gave_up = sum(each.gave_up > 0 for each in devices)
+    _say(
+        f"tries of a device: median {statistics.median(tries):.0f}, most {tries[-1]}; clients that gave up: {gave_up:,}"
+    )
     _say(f"answer to those let in: p50 {_part(latencies, 0.5):.3f} s, p99 {_part(latencies, 0.99):.3f} s")
     _say(f"from a device's first try to its token: p50 {_part(waited, 0.5):.1f} s, p99 {_part(waited, 0.99):.1f} s")
     for name, hands in hammerers.items():

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples.brokers.kafka import Kafka
+from examples.brokers.kafka import kafka as running_kafka
 from tests.brokers import issuer as made
 from tests.brokers.issuer import Issuer
 
@@ -23,4 +25,16 @@ def short_folder(name: str) -> Iterator[Path]:
 def issuer() -> Iterator[Issuer]:
     for folder in short_folder("ww"):
         with made.issuer(folder) as running:
+            yield running
+
+
+KAFKA_API = "urn:kafka"
+
+
+@pytest.fixture(scope="session")
+def kafka(issuer: Issuer) -> Iterator[Kafka]:
+    """One for all: it takes longest to start."""
+    issuer.api(KAFKA_API, "produce")
+    for folder in short_folder("kf"):
+        with running_kafka(issuer.url, issuer.ca, KAFKA_API, folder) as running:
             yield running

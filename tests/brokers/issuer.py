@@ -45,11 +45,11 @@ class Issuer:
     """What tests ask of the server, as an operator and as its applications would."""
 
     def __init__(self, url: str, folder: Path, ca: Path, admin: tuple[str, str]) -> None:
-        self.url, self.folder, self.ca, self._admin = url, folder, ca, admin
+        self.url, self.folder, self.ca, self.admin = url, folder, ca, admin
         self.offset = 0.0
         self.trust = ssl.create_default_context(cafile=str(ca))
         self.http = httpx.Client(verify=self.trust, timeout=20)
-        self._apis: dict[str, str] = {}
+        self.apis: dict[str, str] = {}
 
     def clock(self) -> float:
         """The server's idea of now."""
@@ -62,15 +62,15 @@ class Issuer:
         made = self._call(
             "POST", "/apis", {"identifier": identifier, "name": identifier, "scopes": listed, "tokens": tokens, **body}
         )
-        self._apis[identifier] = made["api_id"]
+        self.apis[identifier] = made["api_id"]
 
     def may_introspect(self, identifier: str, client_id: str) -> None:
         """Let an application introspect tokens for an API."""
-        self._call("PATCH", f"/apis/{self._apis[identifier]}", {"introspectors": [client_id]})
+        self._call("PATCH", f"/apis/{self.apis[identifier]}", {"introspectors": [client_id]})
 
     def application(self, identifier: str, *scopes: str, **body: Any) -> Registered:
         """Register an application with one grant."""
-        grants = [{"api_id": self._apis[identifier], "scopes": scopes}]
+        grants = [{"api_id": self.apis[identifier], "scopes": scopes}]
         made = self._call("POST", "/applications", {"name": "a test's", "kind": "device", "grants": grants, **body})
         return Registered(made["client_id"], made["client_secret"], identifier)
 
@@ -111,7 +111,7 @@ class Issuer:
 
     def _call(self, method: str, path: str, body: Any) -> Any:
         form = {"grant_type": "client_credentials", "resource": ADMIN_API}
-        token = self.http.post(f"{self.url}/token", data=form, auth=self._admin).json()["access_token"]
+        token = self.http.post(f"{self.url}/token", data=form, auth=self.admin).json()["access_token"]
         base = self.url.rpartition("/t/")[0]
         header = {"authorization": f"Bearer {token}"}
         answer = self.http.request(method, f"{base}/api/v1{path}", json=body, headers=header)

@@ -9,13 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
-import subprocess
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,105 +18,22 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError as AioKafkaError
 from aiokafka.errors import TopicAuthorizationFailedError
 from confluent_kafka import KafkaError, Producer
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
-)
-from tests.brokers.conftest import short_folder
-from tests.brokers.issuer import Issuer, Registered
-from tests.brokers.programs import listening
-from tests.support.served import free_ports
+from examples.brokers.kafka import Kafka
+from tests.brokers.conftest import KAFKA_API as API
+from tests.brokers.issuer import Issuer
 
 from watchword.client import AccessToken
 from watchword.sasl.aiokafka import TokenProvider
 from watchword.sasl.confluent_kafka import oauth_cb
 
 pytestmark = pytest.mark.xdist_group("kafka")  # one worker starts it
-API, OTHER = "urn:kafka", "urn:another-kafka"
+OTHER = "urn:another-kafka"
 SHORT = 4
-POM = Path(__file__).parent / "kafka" / "pom.xml"
-CONFIG = """
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=CONTROLLER://127.0.0.1:{controller},INSIDE://127.0.0.1:{inside},DEVICES://127.0.0.1:{devices}
-advertised.listeners=INSIDE://127.0.0.1:{inside},DEVICES://127.0.0.1:{devices}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,INSIDE:PLAINTEXT,DEVICES:SASL_PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=INSIDE
-log.dirs={folder}/data
-offsets.topic.replication.factor=1
-group.initial.rebalance.delay.ms=0
-connection.failed.authentication.delay.ms=0
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
-"""
 
 
-@dataclass(frozen=True)
-class Kafka:
-    """A running one; `inside` is a plain listener on loopback, for the operator."""
-
-    inside: str
-    devices: str
-
-    def topic(self, *writers: Registered) -> str:
-        """A new topic and who may write to it."""
-        admin = AdminClient({"bootstrap.servers": self.inside})
-        name = f"t-{uuid.uuid4()}"
-        admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
-        rules = [
-            AclBinding(
-                ResourceType.TOPIC, name, ResourcePatternType.LITERAL, f"User:{app.client_id}", "*",
-                AclOperation.WRITE, AclPermissionType.ALLOW,
-            )
-            for app in writers
-        ]  # fmt: skip
-        for done in (admin.create_acls(rules) if rules else {}).values():
-            done.result(30)
-        return name
-
-
-@pytest.fixture(scope="module")
-def kafka(issuer: Issuer) -> Iterator[Kafka]:
-    for identifier in (API, OTHER):
-        issuer.api(identifier, "produce")
-    for folder in short_folder("kf"):
-        with _kafka(issuer, folder) as made:
-            yield made
-
-
-@contextmanager
-def _kafka(issuer: Issuer, folder: Path) -> Iterator[Kafka]:
-    maven = shutil.which("mvn")
-    assert maven is not None, "mvn is missing: run .ci/prepare brokers"
-    fetch = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={folder}/lib"]
-    fetched = subprocess.run(fetch, capture_output=True, text=True, check=False)
-    assert fetched.returncode == 0, fetched.stdout
-    ca = folder / "ca.pem"
-    shutil.copyfile(issuer.ca, ca)
-    issuer.watchword(
-        "broker-config", "kafka", "--api", API, "--listener", "DEVICES", "--ca", str(ca), "--out", str(folder)
-    )
-    controller, inside, devices = free_ports(3)
-    config = folder / "server.properties"
-    own = CONFIG.format(folder=folder, controller=controller, inside=inside, devices=devices)
-    config.write_text(own + (folder / "watchword.properties").read_text())
-    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", quiet, "-cp", f"{folder}/lib/*"]
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    form = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
-    formatted = subprocess.run(form, capture_output=True, text=True, check=False)
-    assert formatted.returncode == 0, formatted.stderr
-    start = f'. {folder}/watchword.env; exec {" ".join(java[:4])} $KAFKA_OPTS -cp "{java[5]}" kafka.Kafka {config}'
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    with listening(["sh", "-c", start], devices, folder, environment, others=[inside]):
-        yield Kafka(f"127.0.0.1:{inside}", f"127.0.0.1:{devices}")
+@pytest.fixture(scope="module", autouse=True)
+def another_api(issuer: Issuer) -> None:
+    issuer.api(OTHER, "produce")
 
 
 Source = Callable[[], AccessToken]
@@ -198,7 +110,7 @@ def code_of(error: KafkaError | None) -> int | None:
 def test_allowed(kafka: Kafka, issuer: Issuer) -> None:
     """A producer that uses librdkafka, as most do, could not send."""
     app = issuer.application(API, "produce")
-    topic = kafka.topic(app)
+    topic = kafka.topic(writers=[app.client_id])
     with closing(Librdkafka(kafka, issuer.credentials(app).token)) as producer:
         assert producer.send(topic) is None
 
@@ -206,7 +118,7 @@ def test_allowed(kafka: Kafka, issuer: Issuer) -> None:
 def test_a_topic_without_a_grant(kafka: Kafka, issuer: Issuer) -> None:
     """The principal would not be the application: any token would write to any topic."""
     app, another = issuer.application(API, "produce"), issuer.application(API, "produce")
-    topic = kafka.topic(another)
+    topic = kafka.topic(writers=[another.client_id])
     with closing(Librdkafka(kafka, issuer.credentials(app).token)) as producer:
         assert code_of(producer.send(topic)) == KafkaError.TOPIC_AUTHORIZATION_FAILED
 
@@ -215,7 +127,7 @@ def test_a_topic_without_a_grant(kafka: Kafka, issuer: Issuer) -> None:
 def test_refused(kind: str, kafka: Kafka, issuer: Issuer) -> None:
     """A token that leaked long ago, one that another API saw, or one that nobody signed would write."""
     app = issuer.application(OTHER if kind == "for another API" else API, "produce")
-    topic = kafka.topic(app)
+    topic = kafka.topic(writers=[app.client_id])
     token = issuer.token(app, lives=-1 if kind == "expired" else 60)
     if kind == "forged":
         head, body, signature = token.split(".")
@@ -235,7 +147,7 @@ def test_refused(kind: str, kafka: Kafka, issuer: Issuer) -> None:
 def test_revoked(kafka: Kafka, issuer: Issuer) -> None:
     """What docs/brokers.md says: Kafka does not ask us, a revoked JWT works until it expires."""
     app = issuer.application(API, "produce")
-    topic, token = kafka.topic(app), issuer.token(app)
+    topic, token = kafka.topic(writers=[app.client_id]), issuer.token(app)
     issuer.revoke(app, token)
     with closing(Librdkafka(kafka, holding(token))) as producer:
         assert producer.send(topic) is None
@@ -244,7 +156,7 @@ def test_revoked(kafka: Kafka, issuer: Issuer) -> None:
 def test_renewed_on_a_live_connection(kafka: Kafka, issuer: Issuer) -> None:
     """Without KIP-368 every producer would lose its connection each hour, or keep it for ever."""
     app = issuer.application(API, "produce")
-    topic = kafka.topic(app)
+    topic = kafka.topic(writers=[app.client_id])
     with closing(Librdkafka(kafka, holding(issuer.token(app, lives=2 * SHORT), issuer.token(app)))) as producer:
         assert producer.send(topic) is None
         before = producer.connects()
@@ -256,7 +168,7 @@ def test_renewed_on_a_live_connection(kafka: Kafka, issuer: Issuer) -> None:
 def test_a_live_connection_ends_with_its_token(kafka: Kafka, issuer: Issuer) -> None:
     """A device that gets no new token, because it was disabled, would write on."""
     app = issuer.application(API, "produce")
-    topic, token = kafka.topic(app), issuer.token(app, lives=SHORT)
+    topic, token = kafka.topic(writers=[app.client_id]), issuer.token(app, lives=SHORT)
 
     def source() -> AccessToken:
         return AccessToken(token, 2_000_000_000_000)
@@ -281,7 +193,7 @@ def aio_producer(kafka: Kafka, provider: TokenProvider) -> AIOKafkaProducer:
 async def test_aiokafka_allowed(kafka: Kafka, issuer: Issuer) -> None:
     """An asyncio service could not send; and what it sent would not be there."""
     app = issuer.application(API, "produce")
-    topic = kafka.topic(app)
+    topic = kafka.topic(writers=[app.client_id])
     async with aio_producer(kafka, TokenProvider(issuer.credentials(app, loop=True).atoken)) as producer:
         await producer.send_and_wait(topic, b"21.5")
     async with AIOKafkaConsumer(topic, bootstrap_servers=kafka.inside, auto_offset_reset="earliest") as consumer:
@@ -291,7 +203,7 @@ async def test_aiokafka_allowed(kafka: Kafka, issuer: Issuer) -> None:
 async def test_aiokafka_expired(kafka: Kafka, issuer: Issuer) -> None:
     """The two libraries would differ in what opens the broker. This one overlooks the refusal, and sends in vain."""
     app = issuer.application(API, "produce")
-    topic, expired = kafka.topic(app), issuer.token(app, lives=-1)
+    topic, expired = kafka.topic(writers=[app.client_id]), issuer.token(app, lives=-1)
 
     async def source() -> AccessToken:
         return AccessToken(expired, 0)
@@ -308,7 +220,7 @@ async def test_aiokafka_expired(kafka: Kafka, issuer: Issuer) -> None:
 async def test_aiokafka_a_topic_without_a_grant(kafka: Kafka, issuer: Issuer) -> None:
     """The principal would not be the application here either."""
     app, another = issuer.application(API, "produce"), issuer.application(API, "produce")
-    topic = kafka.topic(another)
+    topic = kafka.topic(writers=[another.client_id])
     async with aio_producer(kafka, TokenProvider(issuer.credentials(app, loop=True).atoken)) as producer:
         with pytest.raises(TopicAuthorizationFailedError):
             await producer.send_and_wait(topic, b"99")
@@ -317,7 +229,7 @@ async def test_aiokafka_a_topic_without_a_grant(kafka: Kafka, issuer: Issuer) ->
 async def test_aiokafka_goes_on_with_a_new_token(kafka: Kafka, issuer: Issuer) -> None:
     """aiokafka cannot authenticate again on a connection: Kafka ends it, and it must come back by itself."""
     app = issuer.application(API, "produce")
-    topic = kafka.topic(app)
+    topic = kafka.topic(writers=[app.client_id])
     give = holding(issuer.token(app, lives=SHORT), issuer.token(app))
 
     async def source() -> AccessToken:

@@ -16,11 +16,11 @@ from typing import Any
 
 import nats
 import pytest
+from examples.brokers.processes import listening, saying
 from nats.aio.client import Client
 from nats.errors import Error
 from tests.brokers.conftest import short_folder
 from tests.brokers.issuer import Issuer, Registered
-from tests.brokers.programs import listening, saying
 from tests.support.served import COMMAND, environment, free_ports, watchword
 
 from watchword.client import AccessToken

@@ -21,11 +21,11 @@ import aio_pika
 import pytest
 from aio_pika.exceptions import AMQPError
 from aiormq.exceptions import ChannelAccessRefused
+from examples.brokers.processes import listening
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.brokers.conftest import short_folder
 from tests.brokers.issuer import Issuer, Registered
-from tests.brokers.programs import listening
 from tests.interop.gateways import free_port, program
 from tests.support.served import free_ports
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,9 @@ import httpx
 import pytest
 from tests.support.instance import BASE, ISSUER, Clock, instance
 
-from watchword.server.http.door import Door, Shares
+from watchword.server.app import Application
+from watchword.server.http.door import TOO_LATE, Door, Shares
+from watchword.server.protocol.admission import A_QUEUE
 
 LIMIT = 24
 
@@ -83,6 +87,55 @@ async def test_administrators_have_a_share_of_their_own() -> None:
         assert (await http.get("/management/v4/acme/roles")).status_code == 503
         inside.go.set()
         assert (await http.post("/t/acme/token")).status_code == 200
+
+
+async def test_whoever_waited_too_long_is_told_before_he_is_read() -> None:
+    """What lies in the kernel is read late by a busy server, and a refusal that costs a request makes it later."""
+    shares = Shares(0.5)
+    door = Door(Inside(), "", shares, {"acme"}.__contains__, Clock(), lambda: 0.5)
+    request = b"POST /t/acme/token?x HTTP/1.1\r\nhost: h\r\n\r\ngrant_type="
+    answers = [door.too_late(0.6, request) for _ in range(200)]
+    refused = [each for each in answers if each is not None]
+    assert answers[:A_QUEUE] == [None] * A_QUEUE
+    assert len(refused) == (200 - A_QUEUE) // 2 == shares.protocol.refused
+    head, _, body = refused[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert re.search(rb"\r\nretry-after: [1-9]\d?(\r\n|$)", head)
+    assert b"\r\nconnection: close\r\n" in head
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+    assert json.loads(body)["error"] == "temporarily_unavailable"
+
+
+@pytest.mark.parametrize("request_", [b"GET /health/live HTTP/1.1\r\n", b"GET /metrics HTTP/1.1\r\n"])
+async def test_health_is_never_too_late(request_: bytes) -> None:
+    """Whatever restarts a server that does not answer would restart it in the middle of the storm."""
+    door = Door(Inside(), "", Shares(0.5), {"acme"}.__contains__, Clock(), lambda: 0.5)
+    for late in (b"POST /t/acme/token HTTP/1.1\r\n", request_):
+        told = [door.too_late(9.0, late) for _ in range(100)]
+    assert told == [None] * 100
+
+
+@pytest.mark.parametrize("first_bytes", [b"", b"\r\n", b"P", b"POST", b"POST ", b"\x16\x03\x01" * 700, b" " * 2_000])
+async def test_first_bytes_that_are_no_request(first_bytes: bytes) -> None:
+    """Half a line, or another protocol, would end the connection without a word."""
+    door = Door(Inside(), "", Shares(0.5), {"acme"}.__contains__, Clock(), lambda: 0.5)
+    assert [door.too_late(9.0, first_bytes) is None for _ in range(100)].count(False) == (100 - A_QUEUE) // 2
+
+
+async def test_the_listener_is_told_whom_to_ask(tmp_path: Path) -> None:
+    """The door could judge who waited too long, and no listener ask it."""
+    async with instance(tmp_path) as ww:
+        application = Application(ww.services.settings, ww.services.world)
+        state: dict[str, Any] = {}
+        said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        running = asyncio.create_task(application({"type": "lifespan", "state": state}, told.get, said.put))
+        told.put_nowait({"type": "lifespan.startup"})
+        assert (await said.get())["type"] == "lifespan.startup.complete"
+        assert state[TOO_LATE](0.0, b"POST /t/default/token HTTP/1.1\r\n") is None
+        told.put_nowait({"type": "lifespan.shutdown"})
+        assert (await said.get())["type"] == "lifespan.shutdown.complete"
+        await running
 
 
 async def test_another_tenant_gets_in() -> None:

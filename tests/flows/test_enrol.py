@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
+from tests.support.enrolling import applications, codes, enrol, group, keyed
 from tests.support.instance import ISSUER, Instance, credentials_of, instance, node
 
-from watchword.jose import Algorithm, PrivateKey, Signer
-from watchword.server.protocol.enrolment import PROOF
+from watchword.jose import Algorithm, PrivateKey
 from watchword.server.registry.secret_text import ENROLMENT_PREFIX, well_formed
 from watchword.server.storage import schema
 
@@ -26,35 +24,6 @@ async def ww(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[In
     url = request.getfixturevalue("postgres_dsn") if request.param == "postgres" else ""
     async with instance(tmp_path, url) as running:
         yield running
-
-
-async def group(ww: Instance, **more: Any) -> str:
-    """A group's id; unless told otherwise, its devices have something to ask for."""
-    if "grants" not in more:
-        api = await ww.api("https://rs0.example/", "a:read")
-        more["grants"] = [{"api_id": api["api_id"], "scopes": ["a:read"]}]
-    answer = await ww.call("POST", "/enrolment-groups", {"name": "sensors", **more})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["group_id"])
-
-
-async def codes(ww: Instance, group_id: str, **more: Any) -> list[str]:
-    """Fresh codes."""
-    answer = await ww.call("POST", f"/enrolment-groups/{group_id}/codes", more)
-    assert answer.status_code == 201, answer.text
-    return list(answer.json()["codes"])
-
-
-async def enrol(ww: Instance, code: str, enrolment_id: str = "device-1", **more: Any) -> httpx.Response:
-    """One request of a device."""
-    body = {"code": code, "enrolment_id": enrolment_id, **more}
-    return await ww.http.post(f"{ISSUER}/enrol", json=body)
-
-
-async def applications(ww: Instance) -> list[dict[str, Any]]:
-    """Those that enrolled."""
-    found = (await ww.call("GET", "/applications")).json()["items"]
-    return [one for one in found if one["group_id"] is not None]
 
 
 async def test_a_device_becomes_what_its_group_says(ww: Instance) -> None:
@@ -164,12 +133,6 @@ async def test_a_secret_is_not_given_again_later(ww: Instance) -> None:
     ww.clock.now += 600
     assert (await enrol(ww, code)).status_code == 409
     assert (await ww.token(credentials_of(first))).status_code == 200
-
-
-def keyed(ww: Instance, key: PrivateKey, typ: str = PROOF, **claims: Any) -> dict[str, Any]:
-    """What a device sends that brings a key."""
-    said = {"iss": "device-1", "aud": ISSUER, "iat": int(ww.clock.now), "exp": int(ww.clock.now) + 60, **claims}
-    return {"jwks": {"keys": [key.public.to_jwk()]}, "proof": Signer(key, typ).sign(json.dumps(said).encode())}
 
 
 async def test_a_device_with_a_key_gets_no_secret(ww: Instance) -> None:

@@ -76,7 +76,7 @@ async def test_one_living_device_has_a_serial_number(ww: Instance) -> None:
     assert (await ww.call("POST", "/applications", {"name": "c", "serial": "SN-2"})).status_code == 201
 
 
-@pytest.mark.parametrize("change", [{"name_pattern": "x-{y}"}, {"max_devices": 0}, {"ways": ["certificate"]}, {"approval": True}, {"auth_methods": ["tls_client_auth"]}, {"secret_lifetime": 1}, {"anchors": "x"}])  # fmt: skip
+@pytest.mark.parametrize("change", [{"name_pattern": "x-{y}"}, {"max_devices": 0}, {"ways": ["certificate"]}, {"approval": True}, {"auth_methods": ["spiffe_x509"]}, {"secret_lifetime": 1}, {"anchors": "x"}, {"ways": ["key"], "auth_methods": ["client_secret_post"]}])  # fmt: skip
 async def test_a_group_that_makes_no_sense(ww: Instance, change: dict[str, Any]) -> None:
     """It would be found out by the first device in the field, far from whoever wrote it."""
     assert (await ww.call("POST", "/enrolment-groups", {"name": "x", **change})).status_code == 400

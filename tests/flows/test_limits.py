@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,37 @@ async def test_one_broken_device_takes_nothing_from_the_others(ww: Instance) -> 
     assert await statuses(ww, others[0], 2) == [200, 429]
 
 
+async def test_a_group_is_limited_together(ww: Instance) -> None:
+    """A firmware that asks in a loop would take the tenant's whole rate, and every other device would be refused."""
+    api = await ww.api("urn:ledger", "read")
+    made = await ww.call(
+        "POST", "/enrolment-groups", {"name": "sensors", "rate_limit": {"per_second": 1.0, "burst": 9}}
+    )
+    assert made.json()["rate_limit"] == {"per_second": 1.0, "burst": 9}
+    group = made.json()["group_id"]
+    broken = [await ww.application(f"s{n}", api, "read", group_id=group, rate_limit=LIMIT) for n in range(3)]
+    other = await ww.application("other", api, "read")
+    await ww.call("PATCH", "/tenants/default", {"rate_limit": {"per_second": 1.0, "burst": 20}})
+    ww.clock.now += 100
+    assert [(await statuses(ww, each, 30)).count(200) for each in broken] == [5, 4, 0]
+    assert await statuses(ww, other, 12) == [200] * 11 + [429]
+
+
+async def test_a_groups_limit_is_changed_and_taken_away(ww: Instance) -> None:
+    """A limit that holds only for those who enrol later would not stop the firmware that is out there."""
+    api = await ww.api("urn:ledger", "read")
+    path = f"/enrolment-groups/{(await ww.call('POST', '/enrolment-groups', {'name': 'sensors'})).json()['group_id']}"
+    device = await ww.application("device", api, "read", group_id=path.rpartition("/")[2])
+    assert await statuses(ww, device, 10) == [200] * 10
+    assert (await ww.call("PATCH", path, {"rate_limit": LIMIT})).json()["rate_limit"] == LIMIT
+    assert await statuses(ww, device, 10) == [200] * 5 + [429] * 5
+    assert (await ww.call("PATCH", path, {"rate_limit": None})).json()["rate_limit"] is None
+    assert await statuses(ww, device, 10) == [200] * 10
+    for wrong in ({"per_second": 0, "burst": 1}, {"per_second": 1}, "10/s"):
+        assert (await ww.call("PATCH", path, {"rate_limit": wrong})).status_code == 400
+        assert (await ww.call("POST", "/enrolment-groups", {"name": "b", "rate_limit": wrong})).status_code == 400
+
+
 async def test_a_tenants_refused_are_told_different_times(ww: Instance) -> None:
     """A fleet that is told one second comes back in that second, and one of it is served."""
     api = await ww.api("urn:ledger", "read")
@@ -71,6 +104,20 @@ async def test_a_tenants_refused_are_told_different_times(ww: Instance) -> None:
     assert await statuses(ww, devices[0], 1) == [200]
     told = [int((await ww.token(credentials_of(each))).headers["retry-after"]) for each in devices[1:]]
     assert told[-1] >= 8 > told[0]
+
+
+async def test_rlm_008_a_noisy_tenant_refuses_nobody_else(ww: Instance) -> None:
+    """RLM-008: tenant A at ten times its quota, and callers of tenant B are told to slow down for it."""
+    made = (await ww.call("POST", "/tenants", {"slug": "noisy", "name": "noisy"})).json()
+    changed = await ww.call("PATCH", "/tenants/noisy", {"rate_limit": {"per_second": 1.0, "burst": 20}})
+    assert changed.status_code == 200
+    caller = await ww.application("caller", await ww.api("urn:ledger", "read"), "read")
+    noise = [ww.token(credentials_of(made), made["issuer"]) for _ in range(200)]
+    quiet = [ww.token(credentials_of(caller)) for _ in range(40)]
+    mixed = [each for n in range(40) for each in (*noise[5 * n : 5 * n + 5], quiet[n])]
+    answers = await asyncio.gather(*mixed)
+    assert {answers[n].status_code for n in range(5, 240, 6)} == {200}
+    assert Counter([each.status_code for each in answers]) == {200: 60, 429: 180}
 
 
 async def test_a_limit_is_changed_and_taken_away(ww: Instance) -> None:
@@ -105,5 +152,8 @@ def test_limits_on_the_command_line(tmp_path: Path) -> None:
         assert "limit 2/s, 2 at once" in watchword(tmp_path, "app", "limit", client_id, "2/s").stderr
         assert "limit none" in watchword(tmp_path, "app", "limit", client_id, "none").stderr
         assert "limit 50/s, 50 at once" in watchword(tmp_path, "tenant", "update", "default", "--rate", "50/s").stderr
+        made = watchword(tmp_path, "enrolment", "create", "sensors", "--rate", "2/s:9", "--json").stdout
+        assert '"rate_limit":{"per_second":2.0,"burst":9}' in made.replace("\n", "").replace(" ", "")
+        assert watchword(tmp_path, "enrolment", "update", "sensors", "--rate", "none").returncode == 0
         for wrong in ("10", "10/day", "x/s", "10/s:x", "nan/s"):
             assert watchword(tmp_path, "app", "limit", client_id, wrong).returncode in (1, 2)

@@ -2,8 +2,6 @@
 
 DEFERRED: dict[str, str] = {
     "SSR-013": "the issue that brings webhooks or audit sinks: there are none",
-    "RLM-005": "limits are counted by each worker; the table that nodes share is designed (0054), not built",
-    "RLM-008": "a quiet tenant gets in at the door (tests/flows/test_door.py); its p99 is not measured",
     "DBF-012": "Watchword uses no Redis",
     **{f"SCA-{n:03}": "the issue on scale: a measurement (bench/), not a test" for n in (1, 2, 4, 5, 6)},
     **{f"ADM-{n:03}": "console issue: the web console" for n in (9, 12, 13, 15, 16, 18)},

@@ -104,3 +104,17 @@ def issue(
 def authority(name: str, now: float, by: Held | None = None, path_length: int | None = None) -> Held:
     """A certificate authority."""
     return issue(cn(name), now, by, authority=True, path_length=path_length, ends=3650 * DAY)
+
+
+def shown(one: Held, *chain: Held) -> dict[str, str]:
+    """As the proxy passes it on."""
+    headers = {"client-cert": one.rfc9440}
+    return {**headers, "client-cert-chain": ", ".join(each.rfc9440 for each in chain)} if chain else headers
+
+
+def idevid(serial: str, now: float, by: Held, ends: timedelta = 30 * DAY) -> Held:
+    """As manufacturers make them (IEEE 802.1AR)."""
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, "meter"), x509.NameAttribute(NameOID.SERIAL_NUMBER, serial)]
+    )
+    return issue(subject, now, by, ends=ends)

@@ -20,6 +20,14 @@ def api_id_of(client: AdminClient, identifier: str) -> str:
     say.fail(f"there is no API {identifier}", "see `watchword api list`")
 
 
+def group_id_of(client: AdminClient, group: str) -> str:
+    """By name or id. Exits with 1 when there is none."""
+    for known in client.items("/enrolment-groups"):
+        if group in (known["name"], known["group_id"]):
+            return str(known["group_id"])
+    say.fail(f"there is no enrolment group {group}", "see `watchword enrolment list`")
+
+
 def grants_of(client: AdminClient, grants: list[str]) -> list[dict[str, Any]]:
     """`identifier=scope,scope` as the admin API wants it."""
     made = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import time
@@ -18,6 +19,7 @@ from . import profile, say
 
 if TYPE_CHECKING:
     from watchword.resource import Verifier
+    from watchword.resource.feed import RevocationFeed
 
 broker_auth = typer.Typer(no_args_is_help=True, help="Services that brokers ask about logins.")
 
@@ -50,7 +52,7 @@ def nats(
     except KeysMissing as missing:
         say.fail(str(missing), f"make them with `watchword broker-config nats --keys {keys}`")
 
-    async def service(verifier: Verifier, stopped: asyncio.Event) -> None:
+    async def service(verifier: Verifier, _feed: RevocationFeed | None, stopped: asyncio.Event) -> None:
         from nats.aio.client import Client
         from nats.errors import Error
 
@@ -73,6 +75,35 @@ def nats(
     _run(service, api, issuer, revocations)
 
 
+@broker_auth.command()
+def mosquitto(
+    api: Api,
+    socket: Annotated[Path, typer.Option(help="Where the plugin asks; the folder's group may, and nobody else")],
+    revocations: Revocations = False,
+    issuer: Issuer = None,
+) -> None:
+    """Answer Mosquitto's plugin: scopes mqtt.pub:FILTER and mqtt.sub:FILTER say what a client may do."""
+    from watchword.sasl.mosquitto import Gate
+
+    async def service(verifier: Verifier, feed: RevocationFeed | None, stopped: asyncio.Event) -> None:
+        gate = Gate(verifier.averify, now=time.time, check=None if feed is None else feed.check)
+        before = os.umask(0o117)
+        try:
+            server = await asyncio.start_unix_server(gate.serve, socket)
+        except OSError as error:
+            say.fail(f"{socket} cannot be made: {error}", "name a folder that this user may write to")
+        finally:
+            os.umask(before)
+        ending = asyncio.create_task(gate.end_the_revoked())
+        say.done(f"answering Mosquitto at {socket}")
+        async with server:
+            await stopped.wait()
+        ending.cancel()
+        socket.unlink(missing_ok=True)
+
+    _run(service, api, issuer, revocations)
+
+
 def _setting(stopped: asyncio.Event) -> Callable[[], Awaitable[None]]:
     async def closed() -> None:
         stopped.set()
@@ -85,7 +116,10 @@ async def _log_error(error: Exception) -> None:
 
 
 def _run(
-    service: Callable[[Verifier, asyncio.Event], Awaitable[None]], api: str, issuer: str | None, revocations: bool
+    service: Callable[[Verifier, RevocationFeed | None, asyncio.Event], Awaitable[None]],
+    api: str,
+    issuer: str | None,
+    revocations: bool,
 ) -> None:
     """The service over a verifier, until SIGTERM or SIGINT."""
 
@@ -94,20 +128,22 @@ def _run(
         for told in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(told, stopped.set)
         async with AsyncExitStack() as stack:
-            await service(await _verifier(stack, api, issuer, revocations), stopped)
+            await service(*await _verifier(stack, api, issuer, revocations), stopped)
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(until_told())
 
 
-async def _verifier(stack: AsyncExitStack, api: str, issuer: str | None, revocations: bool) -> Verifier:
+async def _verifier(
+    stack: AsyncExitStack, api: str, issuer: str | None, revocations: bool
+) -> tuple[Verifier, RevocationFeed | None]:
     """With the feed, nothing is judged before its first answer: old revocations count from the start."""
     from watchword.resource import RevocationsUnknown, Verifier
     from watchword.resource.feed import RevocationFeed
 
     if not revocations:
-        return Verifier(issuer or profile.issuer() or profile.load().issuer, audience=api)
+        return Verifier(issuer or profile.issuer() or profile.load().issuer, audience=api), None
     known = profile.load()
     feed = RevocationFeed(
         issuer or known.issuer, audience=api, client_id=known.client_id, client_secret=known.secret()().reveal()
@@ -117,4 +153,4 @@ async def _verifier(stack: AsyncExitStack, api: str, issuer: str | None, revocat
     except RevocationsUnknown as error:
         say.fail(f"no revocations: {error}", f"is {known.client_id} an introspector of {api}?", say.TRY_LATER)
     await stack.enter_async_context(feed)
-    return Verifier(feed.issuer, audience=api, revocations=feed)
+    return Verifier(feed.issuer, audience=api, revocations=feed), feed

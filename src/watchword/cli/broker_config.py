@@ -16,7 +16,7 @@ import typer
 from . import profile, say
 
 broker_config = typer.Typer(
-    no_args_is_help=True, help="Configuration of Dovecot, RabbitMQ, Kafka, NATS, PostgreSQL for this issuer."
+    no_args_is_help=True, help="Configuration of Dovecot, RabbitMQ, Kafka, NATS, PostgreSQL, Mosquitto."
 )
 
 Api = Annotated[str, typer.Option(help="The API's identifier: the audience that tokens must have")]
@@ -236,6 +236,23 @@ def nats(
         f'    auth_users: [ "{made.user}" ]',
         "  }",
         "}",
+    ]
+    _deliver(out, {"watchword.conf": _text(lines)})
+
+
+@broker_config.command()
+def mosquitto(
+    plugin: Annotated[Path, typer.Option(help="Where watchword_mosquitto.so is (contrib/mosquitto builds it)")],
+    socket: Annotated[Path, typer.Option(help="Where `watchword broker-auth mosquitto` answers")],
+    out: Out = None,
+) -> None:
+    """Mosquitto 2 with our plugin: each login is judged by `watchword broker-auth mosquitto`."""
+    lines = [
+        # Mosquitto 2.0 ticks for no plugin of a single listener, and expired logins would go on.
+        "per_listener_settings false",
+        "allow_anonymous false",
+        f"plugin {_plain(str(plugin.absolute()))}",
+        f"plugin_opt_socket {_plain(str(socket.absolute()))}",
     ]
     _deliver(out, {"watchword.conf": _text(lines)})
 

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from watchword.server.http.door import WAITED
+from watchword.server.http.door import TOO_LATE
 
 HEAD_BYTES, HEAD_COUNT = 2_097_152, 1_000
 """Request line and headers together, and how many. Far above what the application takes (server/http/wire.py), so that
@@ -141,7 +141,6 @@ class Connection(HttpToolsProtocol):
     _deadline: float | None = None
     _head_size = 0
     _above = False
-    _waited: float | None = None
     _read_before = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -178,8 +177,8 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             if self._above and not self._asks_for_health(data):
                 return self._turn_away()
-            if not self._read_before:
-                self._read_before, self._waited = True, _waited(self.transport)
+            if not self._read_before and self._too_late(data):
+                return None
             self._head_size += len(data)
             if self._head_size > HEAD_BYTES:
                 return self._refuse_head()
@@ -198,6 +197,17 @@ class Connection(HttpToolsProtocol):
         line = data.partition(b"\r")[0]
         asks = b"/health/" in line or b"/metrics" in line
         return asks and len(self.connections) <= (self.limit_concurrency or 0) + RESERVE
+
+    def _too_late(self, data: bytes) -> bool:
+        """Whether its first bytes lay in the kernel too long; then it is answered."""
+        self._read_before = True
+        judge, waited = self.app_state.get(TOO_LATE), _waited(self.transport)
+        answer = judge(waited, data) if judge is not None and waited is not None else None
+        if answer is None:
+            return False
+        self.transport.write(answer)
+        self.transport.close()
+        return True
 
     def _turn_away(self) -> None:
         """RFC 9110 section 15.6.4."""
@@ -263,9 +273,6 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"] = self._root + path
         scope["path"] = self.root_path + _decoded(path)
         scope["query_string"] = query
-        if self._waited is not None:
-            scope[WAITED] = self._waited  # type: ignore[literal-required]
-            self._waited = None
 
     def on_response_complete(self) -> None:
         """Answered: the next request of this connection, or the wait for it."""

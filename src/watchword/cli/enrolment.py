@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import say
 from .api_client import AdminClient
-from .api_names import grants_of
+from .api_names import grants_of, group_id_of
+from .device_ca import device_ca
+from .expected import expect, expected, unexpect
+from .limits import Rate, read_rate
+from .pending import approve, deny, pending
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 enrolment = typer.Typer(no_args_is_help=True, help="Let devices enrol themselves: groups and the ways into them.")
+enrolment.add_typer(device_ca, name="ca")
+for verb in (expect, expected, unexpect, pending, approve, deny):
+    enrolment.command()(verb)
 _DAY = 86_400
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": _DAY}
 
@@ -26,8 +34,19 @@ MaxDevices = Annotated[int | None, typer.Option(help="How many living devices it
 ExpiresIn = Annotated[str | None, typer.Option(help="30d, 12h: from then on nobody enrols")]
 SecretLife = Annotated[str | None, typer.Option(help="How long their secrets live, such as 365d")]
 Bound = Annotated[bool | None, typer.Option("--require-bound/--no-require-bound", help="Only bound tokens for them")]
-Codes = Annotated[
-    bool | None, typer.Option("--codes/--no-codes", help="Whether devices enrol themselves by code [default: yes]")
+Way = Annotated[
+    list[str] | None,
+    typer.Option(help="How devices enrol: code, key, certificate, registration or none; repeatable [default: code]"),
+]
+Anchors = Annotated[
+    Path | None, typer.Option(help="PEM: the authorities that made the devices' certificates (--way certificate)")
+]
+CertificateLife = Annotated[str | None, typer.Option(help="How long certificates live that we sign, such as 90d")]
+Approval = Annotated[
+    str | None, typer.Option(help="required: an administrator looks at each device first [default: none]")
+]
+OnlyExpected = Annotated[
+    bool | None, typer.Option("--only-expected/--anybody", help="Only devices on the group's list (expect)")
 ]
 
 
@@ -35,14 +54,17 @@ Codes = Annotated[
 def create(
     name: str, grant: Grant = None, role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None,
     name_pattern: NamePattern = None, max_devices: MaxDevices = None, expires: ExpiresIn = None,
-    secret_lifetime: SecretLife = None, require_bound: Bound = None, codes: Codes = None, json: Json = False,
+    secret_lifetime: SecretLife = None, require_bound: Bound = None, way: Way = None,
+    only_expected: OnlyExpected = None, approval: Approval = None, anchors: Anchors = None,
+    certificate_lifetime: CertificateLife = None, rate: Rate = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Create a group: what a device becomes that enrols through it."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        codes=codes,
+        way=way, only_expected=only_expected, approval=approval, anchors=anchors,
+        certificate_lifetime=certificate_lifetime, rate=rate,
     )  # fmt: skip
     _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
 
@@ -52,14 +74,16 @@ def update(
     group: str, rename: Annotated[str | None, typer.Option(help="Its new name")] = None, grant: Grant = None,
     role: Role = None, kind: Kind = None, auth: Auth = None, label: Label = None, name_pattern: NamePattern = None,
     max_devices: MaxDevices = None, expires: ExpiresIn = None, secret_lifetime: SecretLife = None,
-    require_bound: Bound = None, codes: Codes = None, json: Json = False,
+    require_bound: Bound = None, way: Way = None, only_expected: OnlyExpected = None, approval: Approval = None,
+    anchors: Anchors = None, certificate_lifetime: CertificateLife = None, rate: Rate = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Change a group, for whoever enrols from now on. What is not named stays."""
     client = AdminClient()
     body = _body(
         client, grant=grant, role=role, kind=kind, auth=auth, label=label, name_pattern=name_pattern,
         max_devices=max_devices, expires=expires, secret_lifetime=secret_lifetime, require_bound=require_bound,
-        codes=codes,
+        way=way, only_expected=only_expected, approval=approval, anchors=anchors,
+        certificate_lifetime=certificate_lifetime, rate=rate,
     )  # fmt: skip
     if rename is not None:
         body["name"] = rename
@@ -120,14 +144,6 @@ def withdraw(group: str) -> None:
     say.done(f"withdrew the codes of {group}")
 
 
-def group_id_of(client: AdminClient, group: str) -> str:
-    """By name or id. Exits with 1 when there is none."""
-    for known in client.items("/enrolment-groups"):
-        if group in (known["name"], known["group_id"]):
-            return str(known["group_id"])
-    say.fail(f"there is no enrolment group {group}", "see `watchword enrolment list`")
-
-
 def seconds(text: str, option: str) -> int:
     """`7d`, `12h`, `30m`, `90` as seconds. Exits with 2 for anything else."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
@@ -141,7 +157,7 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for option, member in (
         ("kind", "kind"), ("auth", "auth_methods"), ("role", "role_ids"), ("name_pattern", "name_pattern"),
-        ("require_bound", "require_bound"),
+        ("require_bound", "require_bound"), ("only_expected", "only_expected"), ("approval", "approval"),
     ):  # fmt: skip
         if given[option] is not None:
             body[member] = given[option]
@@ -155,9 +171,22 @@ def _body(client: AdminClient, **given: Any) -> dict[str, Any]:
         body["expires_at"] = int(time.time()) + seconds(given["expires"], "--expires")
     if given["secret_lifetime"] is not None:
         body["secret_lifetime"] = seconds(given["secret_lifetime"], "--secret-lifetime")
-    if given["codes"] is not None:
-        body["ways"] = ["code"] if given["codes"] else []
+    if given["rate"] is not None:
+        body["rate_limit"] = read_rate(given["rate"])
+    if given["certificate_lifetime"] is not None:
+        body["certificate_lifetime"] = seconds(given["certificate_lifetime"], "--certificate-lifetime")
+    if given["anchors"] is not None:
+        body["anchors"] = _pem(given["anchors"])
+    if given["way"] is not None:
+        body["ways"] = [one for one in given["way"] if one != "none"]
     return body
+
+
+def _pem(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        say.fail(f"cannot read {path}", "name a file that holds certificates of authorities in PEM")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from . import say
+from .appid import import_appid
 from .serve import _settings
 
 import_ = typer.Typer(
     no_args_is_help=True, help="Bring something along: an exported instance, or applications from IBM Cloud App ID."
 )
+import_.command("appid")(import_appid)
 Database = Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")]
 
 

@@ -1,62 +1,83 @@
-"""The `watchword` command: one binary, help on every verb, exit codes 0 done / 1 failed / 2 wrong use."""
+"""The `watchword` command: one binary, help on every verb, exit codes 0 done / 1 failed / 2 wrong use.
+
+Only the verb that is called is loaded: a job that runs `watchword token` each minute does not pay for the console, the
+demo and the server.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Final
+
 import typer
 
-from .appid import import_appid
-from .audit import audit
-from .broker_auth import broker_auth
-from .broker_config import broker_config
-from .demo import demo
-from .devices import device
-from .doctor import doctor
-from .enrolment import enrolment
-from .export import key_export
-from .inspect import inspect
-from .instance import export, import_
-from .job import curl, run
-from .profiles import profiles
-from .quarantine import quarantine, release
-from .registration import registration
-from .registry import api, app, key, role
-from .serve import init, serve
-from .tenants import tenant
-from .token import token
+VERBS: Final = {
+    "init": "serve:init",
+    "serve": "serve:serve",
+    "demo": "demo:demo",
+    "token": "token:token",
+    "run": "job:run",
+    "curl": "job:curl",
+    "inspect": "inspect:inspect",
+    "doctor": "doctor:doctor",
+    "export": "instance:export",
+    "import": "instance:import_",
+    "app": "registry:app",
+    "api": "registry:api",
+    "role": "registry:role",
+    "key": "registry:key",
+    "tenant": "tenants:tenant",
+    "audit": "audit:audit",
+    "device": "devices:device",
+    "enrolment": "enrolment:enrolment",
+    "registration": "registration:registration",
+    "profile": "profiles:profiles",
+    "broker-config": "broker_config:broker_config",
+    "broker-auth": "broker_auth:broker_auth",
+}
+"""Module and name of each verb or group of verbs, in the order of the help."""
+_OF_ANOTHER_PROGRAM: Final = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
-cli = typer.Typer(
-    name="watchword",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    help="An identity for applications: OAuth 2.0 client credentials.",
-)
-import_.command("appid")(import_appid)
-for verb in (init, serve, demo, token, inspect, doctor, export):
-    cli.command()(verb)
-key.command("export")(key_export)
-app.command("quarantine")(quarantine)
-app.command("release")(release)
-for program in (run, curl):
-    cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(program)
-for name, group in (
-    ("app", app),
-    ("api", api),
-    ("role", role),
-    ("key", key),
-    ("tenant", tenant),
-    ("audit", audit),
-    ("broker-config", broker_config),
-    ("broker-auth", broker_auth),
-    ("import", import_),
-    ("profile", profiles),
-    ("registration", registration),
-    ("enrolment", enrolment),
-    ("device", device),
-):
-    cli.add_typer(group, name=name)
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"watchword {version('watchword')}\n")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit")
+    ] = False,
+) -> None:
+    """Nothing but the options that stand before a verb."""
+
+
+def command(*names: str) -> typer.Typer:
+    """With these verbs; with all, when one of them is none."""
+    cli = typer.Typer(
+        name="watchword",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        help="An identity for applications: OAuth 2.0 client credentials.",
+    )
+    cli.callback()(_options)
+    for name in names if names and all(one in VERBS for one in names) else VERBS:
+        module, _, attribute = VERBS[name].partition(":")
+        verb = getattr(import_module(f".{module}", __package__), attribute)
+        if isinstance(verb, typer.Typer):
+            cli.add_typer(verb, name=name)
+        else:
+            settings = _OF_ANOTHER_PROGRAM if module == "job" else None
+            cli.command(name, context_settings=settings)(verb)
+    return cli
 
 
 def main() -> None:
     """The console script."""
-    cli()
+    completing = "_WATCHWORD_COMPLETE" in os.environ
+    command(*([] if completing else sys.argv[1:2]))()

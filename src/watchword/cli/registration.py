@@ -11,7 +11,7 @@ import typer
 
 from . import say
 from .api_client import AdminClient
-from .api_names import grants_of
+from .api_names import grants_of, group_id_of
 from .registry import Json
 
 registration = typer.Typer(
@@ -40,6 +40,9 @@ def create(
     one_per_software: Annotated[
         bool, typer.Option("--one-per-software", help="A software_id registers once in this tenant")
     ] = False,
+    group: Annotated[
+        str | None, typer.Option(help="An enrolment group, which says what they become (--way registration)")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make an initial access token; it is printed once."""
@@ -56,7 +59,9 @@ def create(
     }  # fmt: skip
     if auth:
         policy["auth_methods"] = auth
-    body = {"name": name, "uses": uses, "expires_in": expires_in, "policy": policy}
+    body: dict[str, Any] = {"name": name, "uses": uses, "expires_in": expires_in, "policy": policy}
+    if group is not None:
+        body["group_id"] = group_id_of(client, group)
     made = client.call("POST", "/initial-tokens", body)
     if json:
         say.data(made)

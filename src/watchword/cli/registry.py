@@ -12,8 +12,10 @@ from .api_client import AdminClient
 from .api_names import api_id_of, details_types_of, grants_of
 from .certificates import read_certificates
 from .client_keys import keys, read_jwks
+from .export import key_export
 from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
 from .limits import Rate, app_limit, read_rate
+from .quarantine import quarantine, release
 from .say import members as _show
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -21,9 +23,12 @@ app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, 
 app.add_typer(keys, name="keys")
 app.add_typer(identities, name="identities")
 app.command("limit")(app_limit)
+app.command("quarantine")(quarantine)
+app.command("release")(release)
 api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
 role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
-key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw.")
+key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw, export.")
+key.command("export")(key_export)
 
 
 def state(one: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ class Certificate:
         try:
             self._read = x509.load_der_x509_certificate(der)
             _ = self._read.extensions, self._read.subject
-            self._key = _acceptable_key(self._read)
+            self._key = acceptable_key(self._read.public_key())
             self.ends_at = self._read.not_valid_after_utc.timestamp()
         except UnacceptableKey as error:
             raise UnacceptableCertificate(error.rule) from None
@@ -82,6 +82,12 @@ class Certificate:
     def subject(self) -> str:
         """The subject as RFC 4514 writes it: for people."""
         return self._read.subject.rfc4514_string()
+
+    @property
+    def subject_serial(self) -> str | None:
+        """The one `serialNumber` of its subject: what a manufacturer calls the device (IEEE 802.1AR section 8.6)."""
+        found = self._read.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+        return str(found[0].value) if len(found) == 1 else None
 
     @property
     def distinguished_name(self) -> bytes:
@@ -227,8 +233,8 @@ def alternative_name(kind: NameKind, text: str) -> str:
     return text
 
 
-def _acceptable_key(certificate: x509.Certificate) -> RawPublic:
-    key = certificate.public_key()
+def acceptable_key(key: object) -> RawPublic:
+    """A public key that somebody may sign with here. Raises `UnacceptableCertificate`, `UnacceptableKey`."""
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
         check_rsa(numbers.n, numbers.e)

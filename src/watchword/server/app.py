@@ -14,11 +14,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
+from .http.admin.device_authorities import DeviceAuthorityHandlers
 from .http.admin.devices import DeviceHandlers
 from .http.admin.enrolment import EnrolmentHandlers
+from .http.admin.expected import ExpectedHandlers
 from .http.admin.federation import FederationHandlers
 from .http.admin.handlers import AdminHandlers
 from .http.admin.pages import Pages
+from .http.admin.pending import PendingHandlers
 from .http.admin.registration import RegistrationHandlers
 from .http.administration import Administration
 from .http.administrator import Administrators
@@ -29,7 +32,7 @@ from .http.appid.management import AppIdManagement
 from .http.appid.questions import AppIdQuestions
 from .http.appid.runtime import AppIdRuntime
 from .http.client_certificate import ClientCertificates
-from .http.door import Door, Shares
+from .http.door import TOO_LATE, Door, Shares
 from .http.dpop import Addresses
 from .http.front import Asgi, Front
 from .http.oauth.enrol import EnrolmentEndpoint
@@ -46,12 +49,14 @@ from .service.appid_surface import appid_surface
 from .service.check_token import CheckToken
 from .service.create_tenant import DEFAULT, FirstAdmin
 from .service.desk import Desk
+from .service.device_certificates import DeviceCertificates
 from .service.dry_run_identity import DryRunIdentity
 from .service.enrol_device import EnrolDevice
 from .service.follow_revocations import FollowRevocations
 from .service.forward_auth import ForwardAuth
 from .service.import_instance import ImportInstance, pieces_of
 from .service.prove_possession import ProvePossession
+from .service.renew_certificate import RenewCertificate
 from .service.serve_status_list import ServeStatusList
 from .service.sign_introspection import SignIntrospection
 from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
@@ -63,7 +68,7 @@ if TYPE_CHECKING:
     from .coap.listener import CoapListener
 
 
-def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Asgi:
+def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Door:
     """The ASGI application over these services."""
     settings, timeout = services.settings, services.settings.body_timeout
     addresses = Addresses(settings.base_url, settings.mtls_url)
@@ -85,6 +90,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         services.storage.store, services.pepper, services.world.clock, services.world.random_bytes,
         services.master.seal, services.fetch.check,
     )  # fmt: skip
+    certificates = DeviceCertificates(desk, services.master.unseal)
     pages = Pages(desk, services.master)
     handlers = AdminHandlers(
         desk, services.keys, services.create_tenant, services.issuer_of,
@@ -99,7 +105,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
     administration = Administration(administrators, timeout)
     routes = [
         *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
-        *EnrolmentHandlers(desk, pages).routes(),
+        *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
+        *ExpectedHandlers(desk, pages).routes(), *PendingHandlers(desk, pages).routes(),
         *DeviceHandlers(
             desk, pages, services.storage.store.secret_use, services.master.derive(BULK_SECRETS),
             settings.max_old_secrets,
@@ -125,7 +132,8 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> As
         ),
         EnrolmentEndpoint(
             services.view,
-            EnrolDevice(desk, services.uses.flush, services.storage.store.secret_use, window),
+            EnrolDevice(desk, certificates, services.uses.flush, services.storage.store.secret_use, window),
+            RenewCertificate(desk, services.who, certificates),
             services.refusals,
             settings.body_timeout,
             services.issuer_of,
@@ -193,20 +201,22 @@ class Application:
 
     def __init__(self, settings: Settings, world: World = World()) -> None:  # noqa: B008 (frozen)
         self._settings, self._world = settings, world
-        self._front: Asgi | None = None
+        self._front: Door | None = None
         self.services: Services | None = None
 
     async def __call__(self, scope: dict[str, object], receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await self._lifespan(receive, send, scope.get("state"))
         elif self._front is not None:
             await self._front(scope, receive, send)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send, state: object = None) -> None:
         await receive()
         try:
             async with self.running():
+                if isinstance(state, dict) and self._front is not None:
+                    state[TOO_LATE] = self._front.too_late
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         except Exception as error:

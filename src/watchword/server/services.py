@@ -86,6 +86,7 @@ class Services(Struct, frozen=True, kw_only=True):
     audit: AuditLog
     prune_audit: PruneAudit
     export: ExportInstance
+    limits: RateLimits
     housekeeping: Housekeeping
     pepper: bytes
     uses: SecretUse
@@ -157,7 +158,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         Nonces(master.derive(NONCES)), Window(settings.clock_tolerance, settings.dpop_proof_life), settings.dpop_nonce
     )
     statuses = StatusIndexes(master.derive(STATUS_LISTS), issuer_of, world.random_bytes)
-    limits = RateLimits(lambda: int.from_bytes(world.random_bytes(2)) / 65_536)
+    limits = RateLimits(storage.debts, lambda: int.from_bytes(world.random_bytes(2)) / 65_536)
     return Services(
         settings=settings,
         world=world,
@@ -182,6 +183,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         export=ExportInstance(
             Transfer(storage.engine, storage.store), storage.store, master, world.clock, world.random_bytes
         ),
+        limits=limits,
         housekeeping=Housekeeping(
             view,
             storage.store,
@@ -189,6 +191,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
             KeySchedule(keys, policy, world.clock),
             refusals,
             uses,
+            limits,
             bind_chains,
             storage.store.purge,
             prune_by_age,

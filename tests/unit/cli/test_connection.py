@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from watchword.cli.connection import HEAD_BYTES, HEAD_COUNT, HEAD_SECONDS, WATCH_SECONDS, Connection
-from watchword.server.http.door import WAITED
+from watchword.server.http.door import TOO_LATE
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -375,13 +375,14 @@ async def test_below_the_ceiling() -> None:
     assert await crowded(1).send(GET) == [ANSWER]
 
 
-async def test_how_long_a_connection_waited() -> None:
+@pytest.mark.parametrize("busy", [b"", b"HTTP/1.1 503 Service Unavailable\r\n\r\n"])
+async def test_how_long_a_connection_waited(busy: bytes) -> None:
     """A queue in the kernel is invisible to the door, which would let in everybody who is too late already."""
-    told: list[float | None] = []
+    told: list[tuple[float, bytes]] = []
 
-    async def app(scope: Message, receive: Any, send: Send) -> None:
-        told.append(scope.get(WAITED))
-        await answering(START, BODY)(scope, receive, send)
+    def too_late(waited: float, first_bytes: bytes) -> bytes | None:
+        told.append((waited, first_bytes))
+        return busy or None
 
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -389,9 +390,10 @@ async def test_how_long_a_connection_waited() -> None:
         listener.accept()[0] as accepted,
     ):
         calling.sendall(GET)
-        caller = Caller(app)
+        caller = Caller(answering(START, BODY))
         caller.wire.socket = accepted
-        await caller.send(GET, GET)
-    assert told[0] is not None
-    assert 0 <= told[0] < 60
-    assert told[1] is None
+        caller.connection.app_state[TOO_LATE] = too_late
+        written = await caller.send(*([GET] if busy else [GET, GET]))
+    assert [first_bytes for _, first_bytes in told] == [GET]
+    assert 0 <= told[0][0] < 60
+    assert (written, caller.wire.closed) == (([busy], True) if busy else ([ANSWER, ANSWER], False))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from watchword.server.protocol import form
 from watchword.server.protocol.errors import InvalidRequest
@@ -27,7 +29,10 @@ def test_the_usual_body_is_parsed_once() -> None:
         b"grant_type=client_credentials&client_id=a&client_secret=b",
         b"grant_type=client_credentials&client_%73ecret=b",
         b"grant_type=client_credentials&CLIENT_SECRET=b",
-        b"grant_type=client_credentials&client_assertion=a.b.c",
+        b"grant_type=client_credentials&client_assertion=a%2Eb.c",
+        b"grant_type=client_credentials&client_assertion=a.b.c&client_secret=d",
+        b"grant_type=client_credentials&client_assertion=a.b.c&client_assertion_type=urn%3Asecret",
+        b"grant_type=client_credentials&x_client_assertion=a.b.c",
         b"grant_type=password&username=a&password=b",
         b"subject_token=a.b.c",
         b"grant_type=client_credentials&scope=" + b"a" * 256,
@@ -38,6 +43,41 @@ def test_credentials_are_never_kept(body: bytes) -> None:
     before = kept()
     assert parse_known_form(body) == parse_form(body)
     assert kept() == before
+
+
+def test_an_assertion_is_never_kept() -> None:
+    """It is another one each time: all of them would push out what is worth keeping, and stand in memory besides."""
+    form._remembered.cache_clear()
+    before, bodies = kept(), []
+    for assertion in (b"a.b.c", b"d.e.f", b""):
+        bodies.append(b"&".join((b"client_id=an-id", b"client_assertion=" + assertion, form._ASSERTION_TYPE)))
+        assert parse_known_form(bodies[-1]) == parse_form(bodies[-1])
+        assert kept() == before + 1, "what stands around it, once"
+    for body in bodies:
+        form._remembered(body, form._IN_TOKEN_REQUESTS)
+    assert kept() == before + 1 + len(bodies), "and not with it"
+
+
+PIECES = st.sampled_from(
+    (
+        b"client_assertion=", b"a.b.c", b"client_assertion", b"=", b"&", b"&&", b"%", b"%2E", b"+", b"\n", b"\r",
+        b"\xff", b"scope=a", b"client_secret=s", form._ASSERTION_TYPE, b"client%5Fassertion=x", b"resource=r",
+    )
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=8).map(b"".join))
+def test_around_an_assertion_nothing_is_read_differently(body: bytes) -> None:
+    """A quicker way to read would let through what the careful one refuses, or read it as something else."""
+    try:
+        expected: object = parse_form(body, form._IN_TOKEN_REQUESTS)
+    except InvalidRequest as refusal:
+        expected = refusal.public
+    try:
+        found: object = parse_known_form(body)
+    except InvalidRequest as refusal:
+        found = refusal.public
+    assert found == expected
 
 
 def test_a_refusal_is_not_kept() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from watchword.server.protocol.rate import LONGEST_WAIT, retry_after, source_of, spent, turn, wait
+from watchword.server.protocol.rate import LONGEST_WAIT, merged, retry_after, share_of, source_of, spent, turn, wait
 from watchword.server.registry.errors import Invalid
 from watchword.server.registry.rate_limit import RateLimit, check_rate_limit
 
@@ -34,6 +34,29 @@ def test_two_nodes_debts_add_up() -> None:
     """What two nodes admitted, charged to one number, is what one node would have charged."""
     limit = RateLimit(per_second=10, burst=10)
     assert spent(spent(0, NOW, limit, 4), NOW, limit, 6) == pytest.approx(spent(0, NOW, limit, 10))
+
+
+def test_whoever_is_alone_is_judged_as_before() -> None:
+    """What comes back from the database would take a part of the rate from a worker that nobody shares it with."""
+    limit = RateLimit(per_second=10, burst=10)
+    until = spent(spent(0, NOW, limit, 3), NOW + 0.1, limit)
+    shared = max(0.0, until - 4 / 10) + 4 / 10
+    assert merged(until, 0, shared, limit) == pytest.approx(until)
+
+
+def test_what_was_spent_meanwhile_comes_on_top() -> None:
+    """Tokens that are given out while the database is asked would be in nobody's count."""
+    limit = RateLimit(per_second=10, burst=10)
+    before = spent(0, NOW, limit, 3)
+    since = spent(before, NOW, limit, 2)
+    assert merged(since, 2, before + 0.5, limit) == pytest.approx(NOW + 1.0)
+    assert merged(since, 2, before, limit) == pytest.approx(since)
+
+
+@pytest.mark.parametrize(("per_second", "burst", "share"), [(1.0, 1, 1), (0.1, 9, 1), (10, 50, 5), (2_000, 20, 20)])
+def test_a_share_is_a_tenth_of_the_burst(per_second: float, burst: int, share: int) -> None:
+    """Too great, and workers give out more than the limit; too small at a great rate, and they do nothing but tell."""
+    assert share_of(RateLimit(per_second=per_second, burst=burst)) == share
 
 
 def test_the_wait_is_as_long_as_it_says() -> None:

@@ -27,7 +27,7 @@ class Feed:
     async def tenant(self, slug: str, now: float) -> TenantState:
         self.loaded += 1
         tenant = Tenant(tenant_id="t1", slug=slug, name="One", created_at=1)
-        return TenantState(tenant=tenant, apis=[], roles=[], keys=[], revoked={}, issuers=[])
+        return TenantState(tenant=tenant, apis=[], roles=[], keys=[], revoked={}, issuers=[], authorities=[])
 
     async def changes(self, since: int) -> Sequence[Change]:
         return [change for change in self.changes_kept if change.seq > since][:PIECE]

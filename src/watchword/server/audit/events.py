@@ -7,15 +7,23 @@ holds a secret, a token or a digest.
 
 from __future__ import annotations
 
-from msgspec import Struct
-
-
-class Event(Struct, frozen=True, kw_only=True, tag_field="event", tag=True, omit_defaults=True):
-    """What all events say."""
-
-    at: float
-    actor: str = "system"
-    request_id: str = ""
+from .event import Event as Event
+from .fleet_events import (
+    DeviceAuthorityAdded,
+    DeviceAuthorityRemoved,
+    DeviceCertificateIssued,
+    DeviceEnrolled,
+    DevicesExpected,
+    EnrolmentApproved,
+    EnrolmentCodesCreated,
+    EnrolmentCodesWithdrawn,
+    EnrolmentDenied,
+    EnrolmentGroupCreated,
+    EnrolmentGroupDeleted,
+    EnrolmentGroupUpdated,
+    EnrolmentRequested,
+    ExpectedDevicesRemoved,
+)
 
 
 class TokenIssued(Event, frozen=True, kw_only=True):
@@ -319,51 +327,6 @@ class ApplicationRegistered(Event, frozen=True, kw_only=True):
     software_id: str = ""
 
 
-class EnrolmentGroupCreated(Event, frozen=True, kw_only=True):
-    """Devices may enrol through a new group."""
-
-    group_id: str
-    name: str
-
-
-class EnrolmentGroupUpdated(Event, frozen=True, kw_only=True):
-    """What devices become that enrol through a group changed; `fields` names what."""
-
-    group_id: str
-    fields: tuple[str, ...]
-
-
-class EnrolmentCodesCreated(Event, frozen=True, kw_only=True):
-    """`count` codes were handed out, each for `uses` devices."""
-
-    group_id: str
-    count: int
-    uses: int
-    expires_at: int
-
-
-class EnrolmentCodesWithdrawn(Event, frozen=True, kw_only=True):
-    """Nobody enrols with any of these codes any more."""
-
-    group_id: str
-    count: int
-
-
-class DeviceEnrolled(Event, frozen=True, kw_only=True):
-    """A device enrolled itself; `ApplicationCreated` stands beside this."""
-
-    client_id: str
-    group_id: str
-    way: str
-    serial: str | None = None
-
-
-class EnrolmentGroupDeleted(Event, frozen=True, kw_only=True):
-    """Nobody enrols through this group any more."""
-
-    group_id: str
-
-
 AnyEvent = (
     TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
     | TenantCreated | TenantUpdated | TenantDeleted
@@ -371,6 +334,9 @@ AnyEvent = (
     | ApplicationQuarantined | ApplicationReleased
     | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
     | EnrolmentCodesCreated | EnrolmentCodesWithdrawn | DeviceEnrolled
+    | DevicesExpected | ExpectedDevicesRemoved
+    | EnrolmentRequested | EnrolmentApproved | EnrolmentDenied
+    | DeviceAuthorityAdded | DeviceAuthorityRemoved | DeviceCertificateIssued
     | SecretCreated | SecretRotated | SecretRevoked | SecretUpgraded
     | ClientKeyAdded | ClientKeyRemoved
     | IssuerTrusted | TrustedIssuerUpdated | IssuerDistrusted | IdentityRuleAdded | IdentityRuleRemoved

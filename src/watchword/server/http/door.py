@@ -17,8 +17,10 @@ from .wire import JSON, NO_STORE, Receive, Scope, Send, bodies_awaited, encode_j
 
 ADMIN_FIRST, ADMIN_FLOOR = 64, 16
 BUSY = "more is asked than can be answered in time; ask again after the seconds in Retry-After"
-WAITED = "watchword.waited"
-"""In the scope of a connection's first request: the seconds that it waited before we read it (`cli/connection.py`)."""
+TOO_LATE = "watchword.too_late"
+"""In the state of ASGI's lifespan: `Door.too_late`, for a listener that knows how long a connection waited."""
+_LINE = 1_024
+"""Bytes of a request in which its path is looked for."""
 _BODY = encode_json({"error": Unavailable.error, "error_description": BUSY})
 _HEADERS = [JSON, (b"content-length", b"%d" % len(_BODY)), *NO_STORE, (b"connection", b"close")]
 
@@ -77,16 +79,25 @@ class Door:
             return await self._inside(scope, receive, send)
         if share.full(group) and self._still_full(share, group):
             return await self._refuse(share, send)
-        waited = scope.get(WAITED)
-        if waited is not None and share.late(waited):
-            share.measure(self._monotonic(), full=False)
-            return await self._refuse(share, send)
         share.enter(group)
         try:
             await self._inside(scope, receive, send)
         finally:
             share.leave(group)
         return None
+
+    def too_late(self, waited: float, first_bytes: bytes) -> bytes | None:
+        """The whole answer to a connection that waited too long before its first bytes were read, or None: let it in.
+
+        To be asked before anything is parsed: in a storm most of what can be done about a request is not to begin it.
+        """
+        share, _ = self._place(b"".join(first_bytes[:_LINE].split(b" ", 2)[1:2]).partition(b"?")[0])
+        if share is None or not share.late(waited):
+            return None
+        share.measure(self._monotonic(), full=False)
+        return b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % (
+            b"".join(b"%b: %b\r\n" % header for header in self._headers(share)), _BODY,
+        )  # fmt: skip
 
     def _place(self, raw_path: bytes) -> tuple[Admission | None, str]:
         """Whose share, and for whom in it. Made-up slugs count as one group, and so do paths of none."""
@@ -109,7 +120,9 @@ class Door:
         return share.full(group)
 
     async def _refuse(self, share: Admission, send: Send) -> None:
-        seconds = retry_after(share.refuse(self._monotonic()), self._chance())
-        headers = [*_HEADERS, (b"retry-after", b"%d" % seconds)]
-        await send({"type": "http.response.start", "status": Unavailable.status, "headers": headers})
+        await send({"type": "http.response.start", "status": Unavailable.status, "headers": self._headers(share)})
         await send({"type": "http.response.body", "body": _BODY})
+
+    def _headers(self, share: Admission) -> list[tuple[bytes, bytes]]:
+        seconds = retry_after(share.refuse(self._monotonic()), self._chance())
+        return [*_HEADERS, (b"retry-after", b"%d" % seconds)]

@@ -55,14 +55,15 @@ class Front:
         self._posts: dict[str, Post] = {
             "token": token, "introspect": questions.introspect, "revoke": questions.revoke,
             "revocations": questions.revocations, "register": registration.register,
-            "enrol": enrolment,
+            "enrol": enrolment, "enrol/renew": enrolment.renew,
         }  # fmt: skip
 
         async def metadata(tenant: TenantView, scope: Scope, send: Send) -> None:
             await documents.metadata(tenant, issuer_of(tenant.tenant.slug), scope, send)
 
         self._gets: dict[str, Get] = {
-            "jwks": documents.jwks, "cose-keys": documents.cose_keys, "forward-auth": forward_auth,
+            "jwks": documents.jwks, "cose-keys": documents.cose_keys, "device-ca": documents.device_ca,
+            "forward-auth": forward_auth,
             _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
         }  # fmt: skip
         self._metadata, self._registration, self._status_list = metadata, registration, status_list

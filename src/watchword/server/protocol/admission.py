@@ -52,8 +52,8 @@ class Admission:
         """Whether one has to be refused who waited so many seconds before he was seen at all.
 
         What waits before the door is not in flight: the kernel keeps it for as long as we are busy with others. Of two
-        that are late one is let in all the same. To refuse a new connection costs half of what a token does, so who
-        refuses everybody while more come than he can refuse serves nobody.
+        that are late one is let in all the same. To refuse a new connection costs a third of what a token does, so
+        who refuses everybody while more come than he can refuse serves nobody.
         """
         if waited <= self._within:
             self._late -= self._late > 0

@@ -10,6 +10,7 @@ OAuthError
 ├── InvalidAuthorizationDetails  400 invalid_authorization_details  (RFC 9396)
 ├── InvalidGrant            400 invalid_grant              (RFC 6749)
 ├── EnrolmentRefused        409 enrolment_refused          (ours)
+├── EnrolmentDenied         403 access_denied              (the word is RFC 8628's)
 ├── InvalidDpopProof        400 invalid_dpop_proof         (RFC 9449)
 │   └── UseDpopNonce        400 use_dpop_nonce, DPoP-Nonce
 ├── InvalidClientMetadata   400 invalid_client_metadata    (RFC 7591)
@@ -95,7 +96,7 @@ class InvalidGrant(OAuthError):
 
     def __init__(
         self,
-        public: str = "the code is not valid, or not any more: ask for a new one where you got it",
+        public: str = "this lets nobody in, or not any more: ask whoever gave it to you",
         *,
         detail: str = "",
         rule: str = "code",
@@ -107,6 +108,15 @@ class EnrolmentRefused(OAuthError):
     """The code counts, and the group's policy does not let this device in."""
 
     status, error = 409, "enrolment_refused"
+
+
+class EnrolmentDenied(OAuthError):
+    """An administrator looked at the device and turned it away: asking again changes nothing."""
+
+    status, error = 403, "access_denied"
+
+    def __init__(self) -> None:
+        super().__init__("an administrator turned this device away, and that is final: stop asking", rule="denied")
 
 
 class InvalidDpopProof(OAuthError):

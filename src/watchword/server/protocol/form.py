@@ -22,6 +22,10 @@ _IN_TOKEN_REQUESTS = REPEATABLE | {"audience"}
 """`audience` by one grant alone (RFC 8693 section 2.1): `token_request` refuses it in the others."""
 _REMEMBERED = 256
 """Bytes of a body that is remembered, and bodies."""
+_ASSERTION = b"client_assertion="
+_ASSERTION_TYPE = b"client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+"""As nearly everybody's encoder writes it; otherwise the form is parsed anew each time."""
+_OF_A_JWT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 _CREDENTIALS = re.compile(rb"secret|assertion|token|password|%", re.IGNORECASE)
 
 
@@ -63,11 +67,26 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
 def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
     """`parse_form`, for callers that send the same each time: a short body without credentials is parsed once.
 
-    What could be a secret is not kept, nor is anything that is escaped, since that could spell one.
+    What could be a secret is not kept, nor is anything that is escaped, since that could spell one. A client assertion
+    is another one each time, and all that stands around it is the same.
     """
-    if len(body) > _REMEMBERED or _CREDENTIALS.search(body):
+    if _ASSERTION not in body:
+        if len(body) > _REMEMBERED or _CREDENTIALS.search(body):
+            return parse_form(body, _IN_TOKEN_REQUESTS)
+        return _remembered(body, _IN_TOKEN_REQUESTS)
+    before, _, after = body.partition(_ASSERTION)
+    assertion, _, more = after.partition(b"&")
+    rest = before + more
+    if (
+        len(rest) > _REMEMBERED
+        or (before and not before.endswith(b"&"))
+        or assertion.translate(None, _OF_A_JWT)
+        or _CREDENTIALS.search(rest.replace(_ASSERTION_TYPE, b"", 1))
+        or b"\n" in rest
+        or b"\r" in rest
+    ):
         return parse_form(body, _IN_TOKEN_REQUESTS)
-    return _remembered(body, _IN_TOKEN_REQUESTS)
+    return {**_remembered(rest, _IN_TOKEN_REQUESTS), "client_assertion": assertion.decode("ascii")}
 
 
 _remembered = lru_cache(_REMEMBERED)(parse_form)

@@ -28,6 +28,17 @@ def spent(until: float, now: float, limit: RateLimit, count: int = 1) -> float:
     return (until if until > now else now) + count / limit.per_second
 
 
+def share_of(limit: RateLimit) -> int:
+    """How much a worker spends before it tells the others: a tenth of the burst, or a hundredth of a second's rate."""
+    return max(1, limit.burst // 10, int(limit.per_second / 100))
+
+
+def merged(until: float, untold: int, shared: float, limit: RateLimit) -> float:
+    """A worker's debt, of which `untold` are not in it, with the debt that all have together."""
+    own = untold / limit.per_second
+    return max(until - own, shared) + own
+
+
 def turn(queue_until: float, now: float, per_second: float) -> float:
     """When one who is refused may come again, so that all who are refused come one after another, and not at once."""
     return min(max(queue_until, now) + 1 / per_second, now + LONGEST_WAIT)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from ..registry.limits import Limit
 from ..registry.model import Api, Application, Grant, Role, Tenant
 from .access import Access
 
@@ -19,6 +20,8 @@ class Standing(Struct, frozen=True):
     granted: Mapping[str, frozenset[str]]
     roles: tuple[str, ...] = ()
     """The names of its roles."""
+    limits: tuple[Limit, ...] = ()
+    """What its tokens are counted against, in this order."""
     answers: dict[tuple[object, ...], Access] = {}
     """What it was given before, by what it asked for. Good for as long as the standing is."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 
 from ...jose.certificates import (
     Certificate,
@@ -13,6 +14,7 @@ from ...jose.certificates import (
     distinguished_name,
     read_pem,
 )
+from .device_authority import DeviceAuthority
 from .errors import Invalid
 from .model import CertificateName, TrustAnchor
 from .spiffe import trust_domain
@@ -60,16 +62,16 @@ def spiffe_id(certificate: Certificate) -> str:
     return names[0]
 
 
-def read_anchors(pem: str, at: int) -> tuple[TrustAnchor, ...]:
+def read_anchors(pem: str, at: int, field: str = "pem") -> tuple[TrustAnchor, ...]:
     """The authorities of a PEM text. Raises `Invalid`."""
     try:
         found = read_pem(pem.encode())
         for certificate in found:
             certificate.check_is_authoritys()
     except UnacceptableCertificate as error:
-        raise Invalid(f"a certificate is not acceptable: {error.rule}", field="pem") from None
+        raise Invalid(f"a certificate is not acceptable: {error.rule}", field=field) from None
     if any(certificate.ends_at <= at for certificate in found):
-        raise Invalid("a certificate has expired", field="pem")
+        raise Invalid("a certificate has expired", field=field)
     return tuple(
         TrustAnchor(
             thumbprint=certificate.thumbprint,
@@ -82,6 +84,6 @@ def read_anchors(pem: str, at: int) -> tuple[TrustAnchor, ...]:
     )
 
 
-def trust_anchors(anchors: tuple[TrustAnchor, ...]) -> TrustAnchors:
+def trust_anchors(anchors: Iterable[TrustAnchor | DeviceAuthority]) -> TrustAnchors:
     """What verifies."""
     return TrustAnchors([certificate for anchor in anchors for certificate in read_pem(anchor.pem.encode())])

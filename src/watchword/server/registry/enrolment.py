@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from . import rules
+from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
 from .errors import Invalid
-from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind
+from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
+from .rate_limit import RateLimit, check_rate_limit
 
-Way = Literal["code"]
-"""A code that was printed on it, or that a batch of devices shares."""
+Way = Literal["code", "key", "certificate", "registration"]
+"""A code that was printed on it, or that a batch of devices shares; a key that was expected; its manufacturer's
+certificate; an initial access token (RFC 7591)."""
+Approval = Literal["none", "required"]
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
     "client_secret_post",
@@ -19,9 +24,14 @@ METHODS: tuple[AuthMethod, ...] = (
     "private_key_jwt",
 )
 """What a device can be given, or can bring: a secret, or its own key."""
+OWN_KEY: tuple[AuthMethod, ...] = ("private_key_jwt", "tls_client_auth")
+"""By the last one it sends a certificate signing request, and gets a certificate of the tenant's own authority."""
+ALLOWED: tuple[AuthMethod, ...] = (*METHODS, "tls_client_auth")
 MAX_DEVICES = 10_000_000
 MAX_CODES = 10_000
 """Of one request."""
+MAX_OPEN_CODES = 100_000
+"""Codes of one group with which somebody may still enrol."""
 MAX_USES = 1_000_000
 MAX_CODE_LIFE = 366 * 86_400
 REPEAT_WITHIN = 600
@@ -31,11 +41,9 @@ MIN_LIFE = 60
 PLACEHOLDERS = ("{serial}", "{id}")
 
 
-class EnrolmentGroup(Struct, frozen=True, kw_only=True):
-    """Times are seconds since the epoch, lives are seconds."""
+class EnrolmentPolicy(Struct, frozen=True, kw_only=True):
+    """What an administrator says of a group. Times are seconds since the epoch, lives are seconds."""
 
-    tenant_id: str
-    group_id: str
     name: str
     kind: Kind = "device"
     auth_methods: tuple[AuthMethod, ...] = METHODS
@@ -53,6 +61,23 @@ class EnrolmentGroup(Struct, frozen=True, kw_only=True):
     require_bound: bool = False
     ways: tuple[Way, ...] = ("code",)
     """None: nobody enrols by itself, administrators put applications into it."""
+    rate_limit: RateLimit | None = None
+    """How many tokens its applications may be given together."""
+    only_expected: bool = False
+    """Whether a device's serial number or key has to be on the group's list, whatever way it comes."""
+    approval: Approval = "none"
+    """Whether an administrator looks at each device before it becomes one."""
+    anchors: str = ""
+    """PEM of the authorities that made the devices' certificates, for the way of that name."""
+    certificate_lifetime: int = CERTIFICATE_LIFE
+    """Of the certificates that the tenant's own authority signs for its devices."""
+
+
+class EnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True):
+    """A policy, with what the server says of it."""
+
+    tenant_id: str
+    group_id: str
     created_at: int
     version: int = 1
 
@@ -109,16 +134,46 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) ->
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
     _check_lives(group)
+    check_rate_limit(group.rate_limit, "rate_limit")
+    _check_ways(group)
+
+
+def _check_ways(group: EnrolmentGroup) -> None:
     rules.check_unique(group.ways, "ways")
+    if ("certificate" in group.ways) != bool(group.anchors):
+        raise Invalid("anchors are the authorities of the way `certificate`: both, or neither", field="anchors")
+    if "registration" in group.ways:
+        _check_registers(group)
+    if "key" in group.ways and not set(group.auth_methods) & set(OWN_KEY):
+        raise Invalid(f"who comes with a key proves itself with it: take {' or '.join(OWN_KEY)}", field="auth_methods")
+
+
+def _check_registers(group: EnrolmentGroup) -> None:
+    """RFC 7591 answers at once, and knows neither serial numbers nor proofs of a key."""
+    if group.approval == "required" or group.only_expected or "{serial}" in group.name_pattern:
+        raise Invalid("who registers cannot wait, and has no serial number: use another group for that", field="ways")
+    if not set(group.auth_methods) & set(METHODS):
+        raise Invalid(f"who registers proves itself by one of {', '.join(METHODS)}", field="auth_methods")
+
+
+def registration_policy(policy: RegistrationPolicy, group: EnrolmentGroup) -> RegistrationPolicy:
+    """What the group says, beside whose software statements count."""
+    return replace(
+        policy, kind=group.kind, auth_methods=tuple(m for m in group.auth_methods if m in METHODS),
+        grants=group.grants, labels=group.labels, secret_lifetime=group.secret_lifetime,
+        require_bound=group.require_bound,
+    )  # fmt: skip
 
 
 def _check_methods(group: EnrolmentGroup) -> None:
-    if not group.auth_methods or not set(group.auth_methods) <= set(METHODS):
-        raise Invalid(f"name one or more of {', '.join(METHODS)}", field="auth_methods")
+    if not group.auth_methods or not set(group.auth_methods) <= set(ALLOWED):
+        raise Invalid(f"name one or more of {', '.join(ALLOWED)}", field="auth_methods")
     rules.check_unique(group.auth_methods, "auth_methods")
 
 
 def _check_lives(group: EnrolmentGroup) -> None:
+    if not MIN_CERTIFICATE_LIFE <= group.certificate_lifetime <= MAX_CERTIFICATE_LIFE:
+        raise Invalid(f"use {MIN_CERTIFICATE_LIFE} to {MAX_CERTIFICATE_LIFE} seconds", field="certificate_lifetime")
     if group.secret_lifetime is None:
         return
     if not MIN_LIFE <= group.secret_lifetime <= MAX_LIFE:

@@ -136,6 +136,8 @@ class InitialToken(Struct, frozen=True, kw_only=True):
     """Made of the token's HMAC: whoever has the database cannot make the token."""
     name: str
     policy: RegistrationPolicy
+    group_id: str | None = None
+    """The enrolment group whose policy holds in place of what this one's says of grants, methods and lives."""
     uses_left: int
     expires_at: int
     created_at: int

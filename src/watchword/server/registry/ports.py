@@ -8,7 +8,9 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from .enrolment import EnrolmentCode
+from .expected import ExpectedDevice
 from .model import Application
+from .pending import PendingEnrolment, State
 
 T = TypeVar("T", bound=Struct)
 
@@ -93,3 +95,54 @@ class Codes(CodeShelf, Protocol):
 
     async def withdraw(self, tenant_id: str, group_id: str) -> int:
         """All that there are of a group are gone; how many."""
+
+    async def count_open(self, tenant_id: str, group_id: str, now: int) -> int:
+        """With how many of a group somebody may still enrol."""
+
+
+class PendingShelf(Shelf[PendingEnrolment], Protocol):
+    """Devices that wait for approval, to look at."""
+
+    async def by_mark(self, tenant_id: str, mark: str) -> PendingEnrolment | None:
+        """By what its repeats are known by."""
+
+    async def by_ticket(self, tenant_id: str, ticket: str) -> PendingEnrolment | None:
+        """By its ticket's digest."""
+
+    async def of_state(
+        self, tenant_id: str, state: State, group_id: str, now: int, after: tuple[str, str] | None, limit: int
+    ) -> list[PendingEnrolment]:
+        """The oldest first, behind `after` (sort, id); of all groups when none is named; only denials do not expire."""
+
+
+class PendingCollection(PendingShelf, Collection[PendingEnrolment], Protocol):
+    """Devices that wait for approval, to look at and to change."""
+
+    async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
+        """How many of a group wait and have not expired; exact while the group is locked."""
+
+    async def drop(self, tenant_id: str, group_id: str, pending_id: str = "") -> int:
+        """One of a group, or all: the rows are gone; how many there were."""
+
+
+class ExpectedShelf(Protocol):
+    """The lists of devices that are expected, to look at."""
+
+    async def find(self, tenant_id: str, serials: Sequence[str], keys: Sequence[str]) -> list[ExpectedDevice]:
+        """Those with one of these serial numbers, or one of these keys; of any group."""
+
+    async def page(self, tenant_id: str, group_id: str, after: str, limit: int) -> list[ExpectedDevice]:
+        """Of a group, in order of `entry`, beginning behind `after`."""
+
+
+class Expected(ExpectedShelf, Protocol):
+    """The lists of devices that are expected, to look at and to change."""
+
+    async def add(self, devices: Sequence[ExpectedDevice]) -> None:
+        """Insert; where a serial number or a key is listed already, that one stays."""
+
+    async def take(self, device: ExpectedDevice) -> bool:
+        """It has come; False when somebody else was first. One statement decides."""
+
+    async def remove(self, tenant_id: str, group_id: str, entry: str = "") -> int:
+        """One of a group, or all; how many there were."""

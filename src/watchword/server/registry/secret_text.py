@@ -16,6 +16,7 @@ PREFIX = "wwsec_"
 OPAQUE_PREFIX = "wwtok_"
 INITIAL_PREFIX, REGISTRATION_PREFIX = "wwiat_", "wwrat_"
 ENROLMENT_PREFIX = "wwenr_"
+TICKET_PREFIX = "wwtkt_"
 _BODY, _CHECK = 43, 6
 _MAX_HASHED = 1024
 

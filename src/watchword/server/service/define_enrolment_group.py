@@ -5,34 +5,26 @@ from __future__ import annotations
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
-from ..audit.events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
-from ..registry.enrolment import METHODS, EnrolmentGroup, Way, check_group
-from ..registry.errors import Conflict
+from ..audit.fleet_events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
+from ..registry.certificates import MAX_ANCHORS, read_anchors
+from ..registry.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
+from ..registry.errors import Conflict, Invalid
 from ..registry.model import AuthMethod, Grant, Kind
+from ..registry.rate_limit import RateLimit
 from .change_application import given
 from .desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
 from .ports import Transaction
 
 
-class NewEnrolmentGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said of one; see `EnrolmentGroup`."""
-
-    name: str
-    kind: Kind = "device"
-    auth_methods: tuple[AuthMethod, ...] = METHODS
-    grants: tuple[Grant, ...] = ()
-    role_ids: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
-    name_pattern: str = "device-{id}"
-    max_devices: int | None = None
-    expires_at: int | None = None
-    secret_lifetime: int | None = None
-    require_bound: bool = False
-    ways: tuple[Way, ...] = ("code",)
+class NewEnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group that is to be."""
 
 
 class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are."""
+    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are.
+
+    Its `rate_limit` holds for them, too, at once.
+    """
 
     name: str | UnsetType = UNSET
     kind: Kind | UnsetType = UNSET
@@ -46,11 +38,17 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     secret_lifetime: int | UnsetType | None = UNSET
     require_bound: bool | UnsetType = UNSET
     ways: tuple[Way, ...] | UnsetType = UNSET
+    rate_limit: RateLimit | UnsetType | None = UNSET
+    only_expected: bool | UnsetType = UNSET
+    approval: Approval | UnsetType = UNSET
+    anchors: str | UnsetType = UNSET
+    certificate_lifetime: int | UnsetType = UNSET
 
 
 async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmentGroup) -> EnrolmentGroup:
     """Raises `Invalid`, and `Conflict` where the name is taken."""
     now = int(desk.clock())
+    _check_anchors(wanted.anchors, now)
     group = EnrolmentGroup(tenant_id=caller.tenant_id, group_id=desk.new_id(), created_at=now, **asdict(wanted))
     async with desk.store.transaction() as tx:
         await _check(tx, group)
@@ -72,6 +70,8 @@ async def update_enrolment_group(
         changed = changed_fields(before, after)
         if not changed:
             return before
+        if "anchors" in changed:
+            _check_anchors(after.anchors, int(desk.clock()))
         after = replace(after, version=before.version + 1)
         await _check(tx, after)
         await tx.enrolment_groups.replace(after)
@@ -91,8 +91,16 @@ async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expe
                 "or set expires_at, so that nobody enrols any more"
             )
         await tx.codes.withdraw(caller.tenant_id, group_id)
+        await tx.expected.remove(caller.tenant_id, group_id)
+        await tx.pending.drop(caller.tenant_id, group_id)
         await tx.enrolment_groups.remove(replace(before, version=before.version + 1))
         tx.record(caller.tenant_id, EnrolmentGroupDeleted(group_id=group_id, **desk.said(caller)))
+
+
+def _check_anchors(pem: str, now: int) -> None:
+    """When they are given, and not at each change: one that has expired since must not block a change."""
+    if pem and len(read_anchors(pem, now, "anchors")) > MAX_ANCHORS:
+        raise Invalid(f"a group has at most {MAX_ANCHORS} trust anchors", field="anchors")
 
 
 async def _check(tx: Transaction, group: EnrolmentGroup) -> None:

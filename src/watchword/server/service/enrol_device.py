@@ -1,6 +1,7 @@
-"""A device enrols itself with a code, once; or is answered again when the first answer was lost.
+"""A device enrols itself, once; or is answered again when the first answer was lost.
 
-The use of the code, the place in the group, the serial number, the application and its events are one transaction.
+The use of the code, the entry in the list, the place in the group, the serial number, the application and its events
+are one transaction.
 """
 
 from __future__ import annotations
@@ -10,30 +11,50 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..audit.events import ApplicationCreated, DeviceEnrolled, SecretCreated, SecretRotated
-from ..protocol.enrolment import EnrolmentRequest, admitted, check_open, check_possession, check_repeat
-from ..protocol.errors import InvalidGrant
+from ...jose.certificate_header import Presented
+from ..audit.events import ApplicationCreated, SecretCreated, SecretRotated
+from ..audit.fleet_events import DeviceEnrolled
+from ..protocol.approval import check_asks_again
+from ..protocol.enrolment import (
+    EnrolmentRequest,
+    admitted,
+    check_certified,
+    check_expected,
+    check_open,
+    check_possession,
+    check_repeat,
+)
 from ..protocol.proof_jwt import Window
-from ..registry.enrolment import EnrolmentCode, Way
-from ..registry.errors import Conflict
+from ..registry.enrolment import EnrolmentGroup, Way
 from ..registry.model import SECRET_METHODS, Application
-from ..registry.secret_text import digest
+from .approval_queue import ApprovalQueue, Asked, Waiting
 from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk
+from .device_certificates import DeviceCertificate, DeviceCertificates
+from .enrolment_entry import (
+    Entry,
+    by_certificate,
+    by_code,
+    by_key,
+    by_ticket,
+    claim_device_key,
+    claim_once,
+    has_device_key,
+    listed_for,
+    mark_of_key,
+)
 from .membership import settle
 from .ports import Contention, Transaction
-
-ENROLMENT = "enrolment"
-_WAY: Way = "code"
 
 
 class Enrolled(Struct, frozen=True):
     """A device's application; `secret` is its text, None where it brought a key."""
 
     application: Application
-    secret: str | None
     first: bool
+    secret: str | None = None
+    certificate: DeviceCertificate | None = None
 
     def __repr__(self) -> str:
         return f"Enrolled({self.application.client_id})"
@@ -45,61 +66,110 @@ class EnrolDevice:
     def __init__(
         self,
         desk: Desk,
+        certificates: DeviceCertificates,
         save_uses: Callable[[], Awaitable[None]],
         used: Callable[[str, Sequence[str]], Awaitable[dict[str, int]]],
         window: Window,
     ) -> None:
-        self._desk, self._save_uses, self._used, self._window = desk, save_uses, used, window
+        self._desk, self._certificates, self._window = desk, certificates, window
+        self._queue = ApprovalQueue(desk)
+        self._save_uses, self._used = save_uses, used
 
-    async def __call__(self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, request_id: str = "") -> Enrolled:
-        """The device's application, one for each enrolment id of a code.
+    async def __call__(
+        self,
+        tenant_id: str,
+        issuer: str,
+        wanted: EnrolmentRequest,
+        asked: Asked = Asked(),  # noqa: B008 (frozen)
+    ) -> Enrolled | Waiting:
+        """The device's application: one for each enrolment id of a code, expected key, or manufacturer's certificate.
 
         Raises:
-            InvalidGrant: the code is unknown, used up or expired: one and the same.
-            EnrolmentRefused: the group does not let it in. `InvalidRequest`: a proof is wrong.
+            InvalidGrant: the code is unknown, used up or expired, the key not expected, or nobody vouches for the
+                certificate: one and the same.
+            EnrolmentRefused: the group does not let it in. `EnrolmentDenied`: an administrator did not.
+            InvalidRequest: a proof is wrong. `SlowDown`: too many wait.
             RegistryError: the group is full, the serial number taken, or the group's policy makes no application.
             Contention: another request of this device came first; do it again, and it is answered.
         """
-        kept = digest(self._desk.pepper, wanted.unverified_code.encode("utf-8", "surrogatepass"))
-        mark = digest(self._desk.pepper, f"{kept}\n{wanted.enrolment_id}".encode("utf-8", "surrogatepass"))
-        async with self._desk.store.snapshot() as seen:  # a stranger gets no transaction that writes
-            code = await seen.codes.get(tenant_id, kept)
-            holder = await seen.holder(tenant_id, ENROLMENT, mark)
-            before = await seen.applications.get(tenant_id, holder) if code is not None and holder else None
-        if code is None:
-            raise InvalidGrant
-        if before is None and not code.live(self._desk.clock()):
-            raise InvalidGrant
-        check_possession(wanted, issuer, self._desk.clock(), self._window)
-        if before is not None:
-            return await self._repeated(before, wanted, request_id)
-        return await self._first(code, mark, wanted, request_id)
+        entry, own_key = await self._entry(tenant_id, issuer, wanted, asked.presented)
+        if entry.application is not None:
+            return await self._repeated(entry.application, own_key, wanted, asked.request_id)
+        pending, now = entry.pending, self._desk.clock()
+        if pending is not None:
+            check_asks_again(pending, wanted, own_key)
+            if pending.state == "waiting" and pending.live(now):
+                return self._queue.waiting(pending)
+            entry = replace(entry, serial=pending.serial)
+        return await self._first(tenant_id, entry, own_key, wanted, asked)
 
-    async def _first(self, code: EnrolmentCode, mark: str, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
-        desk, now, text = self._desk, int(self._desk.clock()), None
+    async def _entry(
+        self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, presented: Presented | None
+    ) -> tuple[Entry, str]:
+        """How it comes, and the thumbprint of the key that it registers."""
+        desk = self._desk
+
+        def proved() -> str:
+            return check_possession(wanted, issuer, desk.clock(), self._window)
+
+        if wanted.unverified_group:
+            return await by_certificate(desk, tenant_id, wanted, presented), proved()
+        if wanted.unverified_code or wanted.unverified_ticket:
+            by_text = by_code if wanted.unverified_code else by_ticket
+            entry = await by_text(desk, tenant_id, wanted)
+            key = proved()
+            return replace(entry, key=key), key
+        key = proved()
+        return await by_key(desk, tenant_id, key, wanted), key
+
+    async def _first(
+        self, tenant_id: str, entry: Entry, own_key: str, wanted: EnrolmentRequest, asked: Asked
+    ) -> Enrolled | Waiting:
+        desk, now, text, certificate = self._desk, int(self._desk.clock()), None, None
         client_id = desk.new_id()
+        caller = Caller(tenant_id, client_id, asked.request_id)
         async with desk.store.transaction() as tx:
-            if not await tx.codes.use(code.tenant_id, code.digest, now):
-                raise Contention("the code was used up or withdrawn meanwhile")
-            try:
-                await tx.claim(code.tenant_id, ENROLMENT, mark, client_id)
-            except Conflict:
-                raise Contention("another request of this device came first") from None
-            group = check_open(await tx.enrolment_groups.get(code.tenant_id, code.group_id), _WAY, now)
-            made = admitted(group, wanted, client_id, now)
+            await tx.tenants.get("", tenant_id)  # locked first, as by whoever else changes applications
+            group = await tx.enrolment_groups.get(tenant_id, entry.group_id)
+            approved = await self._queue.approved(tx, entry)
+            if not approved:
+                group = check_open(group, entry.way, now)
+            assert group is not None  # what waits goes with its group
+            if group.approval == "required" and not approved:
+                return await self._queue.ask(tx, group, entry, own_key, wanted, asked)
+            await self._queue.collect(tx, entry, client_id)
+            await claim_once(tx, tenant_id, entry.mark, client_id)
+            serial = await self._expected(tx, group, entry, client_id)
+            made = admitted(group, replace(wanted, serial=serial), client_id, now)
             if made.auth_method in SECRET_METHODS:
                 made, text = _with_secret(desk, made, group.secret_lifetime)
             await check_application(tx, made)
             await settle(tx, None, made)
             await tx.applications.add(made)
-            _record(desk, tx, Caller(code.tenant_id, client_id, request_id), made)
-        return Enrolled(made, text, True)
+            _record(desk, tx, caller, made, entry.way)
+            if wanted.csr is not None:
+                await claim_device_key(desk, tx, tenant_id, own_key, client_id)
+                certificate = await self._certificates.sign(tx, caller, made, wanted.csr, group.certificate_lifetime)
+        return Enrolled(made, True, text, certificate)
 
-    async def _repeated(self, seen: Application, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
+    async def _expected(self, tx: Transaction, group: EnrolmentGroup, entry: Entry, client_id: str) -> str | None:
+        """Its serial number as the list has it, and off the list: who was deleted has to be listed again."""
+        device = check_expected(group, await listed_for(tx, entry), entry.serial, entry.key)
+        if device is None:
+            return entry.serial
+        if not await tx.expected.take(device):
+            raise Contention("the device was taken off the list meanwhile")
+        if device.key is not None and entry.way != "key":
+            await claim_once(tx, group.tenant_id, mark_of_key(self._desk, device.key), client_id)
+        return device.serial or entry.serial
+
+    async def _repeated(self, seen: Application, key: str, wanted: EnrolmentRequest, request_id: str) -> Enrolled:
         desk, tenant_id = self._desk, seen.tenant_id
+        if wanted.csr is not None:
+            return await self._certified_again(seen, key, wanted, request_id)
         if not seen.secrets:
             check_repeat(seen, wanted, desk.clock(), secret_was_used=False)
-            return Enrolled(seen, None, False)
+            return Enrolled(seen, False)
         await self._save_uses()
         async with desk.store.transaction() as tx:
             before = await tx.applications.get(tenant_id, seen.client_id)
@@ -116,7 +186,24 @@ class EnrolDevice:
                 **desk.said(Caller(tenant_id, before.client_id, request_id)),
             )  # fmt: skip
             tx.record(tenant_id, event)
-        return Enrolled(after, text, False)
+        return Enrolled(after, False, text)
+
+    async def _certified_again(
+        self, seen: Application, key: str, wanted: EnrolmentRequest, request_id: str
+    ) -> Enrolled:
+        desk, tenant_id = self._desk, seen.tenant_id
+        assert wanted.csr is not None
+        caller = Caller(tenant_id, seen.client_id, request_id)
+        async with desk.store.transaction() as tx:
+            before = await tx.applications.get(tenant_id, seen.client_id)
+            if before is None:
+                raise Contention("it was deleted meanwhile")
+            same = await has_device_key(desk, tx, tenant_id, key, before.client_id)
+            check_repeat(before, wanted, desk.clock(), secret_was_used=False, same_key=same)
+            group = await tx.enrolment_groups.get(tenant_id, before.group_id) if before.group_id else None
+            life = check_certified(group, before)
+            certificate = await self._certificates.sign(tx, caller, before, wanted.csr, life)
+        return Enrolled(before, False, certificate=certificate)
 
 
 def _with_secret(desk: Desk, application: Application, life: int | None) -> tuple[Application, str]:
@@ -125,12 +212,12 @@ def _with_secret(desk: Desk, application: Application, life: int | None) -> tupl
     return replace(application, secrets=(desk.kept_for(application, kept, text),)), text
 
 
-def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application) -> None:
+def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application, way: Way) -> None:
     said, tenant_id = desk.said(caller), caller.tenant_id
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, **said))
     enrolled = DeviceEnrolled(
-        client_id=made.client_id, group_id=made.group_id or "", way=_WAY, serial=made.serial, **said
-    )
+        client_id=made.client_id, group_id=made.group_id or "", way=way, serial=made.serial, **said
+    )  # fmt: skip
     tx.record(tenant_id, enrolled)
     for secret in made.secrets:
         event = SecretCreated(client_id=made.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said)

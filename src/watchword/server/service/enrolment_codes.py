@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ..audit.events import EnrolmentCodesCreated, EnrolmentCodesWithdrawn
+from ..audit.fleet_events import EnrolmentCodesCreated, EnrolmentCodesWithdrawn
 from ..protocol.enrolment import check_open
 from ..protocol.errors import EnrolmentRefused
-from ..registry.enrolment import EnrolmentCode, EnrolmentGroup, check_codes
+from ..registry.enrolment import MAX_OPEN_CODES, EnrolmentCode, EnrolmentGroup, check_codes
 from ..registry.errors import Conflict
 from ..registry.secret_text import ENROLMENT_PREFIX, digest, generate
 from .desk import Caller, Desk, found
@@ -41,6 +41,8 @@ async def create_enrolment_codes(
             check_open(group, "code", now)
         except EnrolmentRefused:
             raise Conflict("nobody enrols in this group: change its ways or its expires_at first") from None
+        if await tx.codes.count_open(caller.tenant_id, group_id, now) + wanted.count > MAX_OPEN_CODES:
+            raise Conflict(f"a group has at most {MAX_OPEN_CODES} open codes: withdraw them first", field="count")
         await tx.codes.add(made)
         event = EnrolmentCodesCreated(
             group_id=group_id, count=wanted.count, uses=wanted.uses, expires_at=made[0].expires_at, **desk.said(caller)

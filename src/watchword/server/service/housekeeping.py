@@ -1,4 +1,4 @@
-"""What a worker does now and then: follow the feed, rotate keys on schedule, write sums, bind chains, purge, prune."""
+"""What a worker does now and then: follow the feed, tell debts, rotate keys, write sums, bind chains, purge, prune."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 
 from .group_commit import GroupCommit
 from .ports import StorageUnavailable, Store
+from .rate_limits import RateLimits
 from .refusals import Refusals
 from .secret_use import SecretUse
 from .view import View
@@ -27,25 +28,21 @@ class Housekeeping:
         rotate_keys: Callable[[], Awaitable[None]],
         refusals: Refusals,
         uses: SecretUse,
+        limits: RateLimits,
         bind_chains: Callable[[], Awaitable[None]],
         purge: Callable[[float], Awaitable[None]],
         prune_audit: Callable[[], Awaitable[None]],
         clock: Callable[[], float],
     ) -> None:
         self._view, self._store, self._commits, self.rotate_keys = view, store, commits, rotate_keys
-        self._refusals, self._uses, self._bind, self._purge, self.prune_audit, self._clock = (
-            refusals,
-            uses,
-            bind_chains,
-            purge,
-            prune_audit,
-            clock,
-        )
+        self._refusals, self._uses, self._limits, self._bind, self._purge = refusals, uses, limits, bind_chains, purge
+        self.prune_audit, self._clock = prune_audit, clock
 
     async def run(self) -> None:
         """For as long as the worker lives."""
         await asyncio.gather(
             self._view.follow(),
+            self._limits.follow(),
             self._every(10, self.write_sums),
             self._every(10, self.write_uses),
             self._every(10, self._bind),
@@ -76,6 +73,7 @@ class Housekeeping:
     async def finish(self) -> None:
         """Before the worker ends: nothing that was answered may be missing."""
         await self._commits.drain()
+        await self._limits.settle()
         await self._quietly(self.write_sums)
         await self._quietly(self._uses.flush)
         await self._quietly(self._bind)

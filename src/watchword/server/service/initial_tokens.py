@@ -8,6 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..audit.events import InitialTokenCreated, InitialTokenRevoked
+from ..protocol.enrolment import check_open
+from ..protocol.errors import EnrolmentRefused
 from ..registry import client_keys, rules
 from ..registry.errors import Invalid
 from ..registry.model import ADMIN_API, SECRET_METHODS, AuthMethod, InitialToken, RegistrationPolicy
@@ -28,6 +30,8 @@ class NewInitialToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     uses: int = 1
     expires_in: int = 86_400
     policy: RegistrationPolicy = RegistrationPolicy()
+    group_id: str | None = None
+    """Those that register come into this enrolment group; `policy` then says of software statements only."""
 
 
 def token_id(pepper: bytes, unverified_text: str) -> str:
@@ -47,12 +51,15 @@ async def create_initial_token(desk: Desk, caller: Caller, wanted: NewInitialTok
         token_id=token_id(desk.pepper, text),
         name=wanted.name,
         policy=wanted.policy,
+        group_id=wanted.group_id,
         uses_left=wanted.uses,
         expires_at=now + wanted.expires_in,
         created_at=now,
     )
     rules.check_name(wanted.name)
     async with desk.store.transaction() as tx:
+        if wanted.group_id is not None:
+            await _check_group(tx, caller.tenant_id, wanted.group_id, wanted.policy, now)
         await _check_policy(tx, caller.tenant_id, wanted.policy)
         living = [one for one in await tx.initial_tokens.page(caller.tenant_id, None, EVERYTHING) if one.live(now)]
         if sum(one.uses_left for one in living) + wanted.uses > MAX_OPEN:
@@ -75,6 +82,15 @@ async def revoke_initial_token(desk: Desk, caller: Caller, token_id: str) -> Non
             replace(before, revoked_at=int(desk.clock()), uses_left=0, version=before.version + 1)
         )
         tx.record(caller.tenant_id, InitialTokenRevoked(token_id=token_id, **desk.said(caller)))
+
+
+async def _check_group(tx: Transaction, tenant_id: str, group_id: str, policy: RegistrationPolicy, now: int) -> None:
+    try:
+        check_open(await tx.enrolment_groups.get(tenant_id, group_id), "registration", now)
+    except EnrolmentRefused:
+        raise Invalid("there is no such group, or nobody registers in it: see its ways", field="group_id") from None
+    if replace(policy, publishers=(), statement_required=False, one_per_software=False) != RegistrationPolicy():
+        raise Invalid("the group says what its devices become: say nothing of it here", field="policy")
 
 
 async def _check_policy(tx: Transaction, tenant_id: str, policy: RegistrationPolicy) -> None:

@@ -129,8 +129,8 @@ class IssueToken:
             raise Unavailable("the tenant was deleted meanwhile")
         client = await self._prove(tenant, request.unverified_credentials, now)
         standing = client.standing
-        if first and (standing.application.rate_limit is not None or tenant.tenant.rate_limit is not None):
-            self._limits.spend(tenant.tenant, standing.application, now)
+        if first and standing.limits:
+            self._limits.spend(tenant.tenant.tenant_id, standing.limits, now)
         grant = grant_for(request.grant_type)
         rules.check_grant_allowed(standing.application, request.grant_type)
         if surface.grant is not None and (request.exchange is not None or request.details):

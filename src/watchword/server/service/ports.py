@@ -12,9 +12,22 @@ from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import EnrolmentGroup
+from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import Codes, CodeShelf, Collection, Fleet, FleetShelf, Shelf
+from ..registry.ports import (
+    Codes,
+    CodeShelf,
+    Collection,
+    Expected,
+    ExpectedShelf,
+    Fleet,
+    FleetShelf,
+    PendingCollection,
+    PendingShelf,
+    Shelf,
+)
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -68,6 +81,19 @@ class MarkRow(Struct, frozen=True, order=True):
     expires_at: int
 
 
+class Spending(Struct, frozen=True):
+    """What one worker gave out within a limit: `cost` seconds of its rate, `count` tokens.
+
+    `begins` is where its debt would end without them (`protocol/rate.py`), in seconds since the epoch.
+    """
+
+    tenant_id: str
+    subject: str
+    begins: float
+    cost: float
+    count: int
+
+
 class TenantState(Struct, frozen=True):
     """All of a tenant that a worker keeps in memory; applications come one by one."""
 
@@ -77,6 +103,8 @@ class TenantState(Struct, frozen=True):
     keys: list[SigningKey]
     revoked: dict[str, int]
     issuers: list[TrustedIssuer]
+    authorities: list[DeviceAuthority]
+    groups: Sequence[GroupLimit] = ()
 
 
 class Reader(Protocol):
@@ -138,6 +166,19 @@ class Journal(Protocol):
         """Let go of the connection."""
 
 
+class Debts(Protocol):
+    """What all workers and nodes spent of each limit. What a power cut takes of it harms nobody."""
+
+    async def add(self, spendings: Sequence[Spending]) -> Sequence[float]:
+        """Until when each debt has to be worked off now, in the order of `spendings`, of which no two have one subject.
+
+        One statement each adds and tells. Raises `StorageUnavailable`.
+        """
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
 class Transaction(Protocol):
     """One change of the registry: everything in it, its audit events and its feed, or nothing."""
 
@@ -170,12 +211,24 @@ class Transaction(Protocol):
         """Records of one kind."""
 
     @property
+    def device_authorities(self) -> Collection[DeviceAuthority]:
+        """Records of one kind."""
+
+    @property
     def enrolment_groups(self) -> Collection[EnrolmentGroup]:
         """Records of one kind."""
 
     @property
     def codes(self) -> Codes:
         """With which devices enrol."""
+
+    @property
+    def pending(self) -> PendingCollection:
+        """Devices that wait for approval."""
+
+    @property
+    def expected(self) -> Expected:
+        """Devices that may still come."""
 
     @property
     def fleet(self) -> Fleet:
@@ -245,6 +298,10 @@ class Snapshot(Protocol):
         """Records of one kind."""
 
     @property
+    def device_authorities(self) -> Shelf[DeviceAuthority]:
+        """Records of one kind."""
+
+    @property
     def enrolment_groups(self) -> Shelf[EnrolmentGroup]:
         """Records of one kind."""
 
@@ -257,6 +314,14 @@ class Snapshot(Protocol):
     @property
     def codes(self) -> CodeShelf:
         """With which devices enrol."""
+
+    @property
+    def pending(self) -> PendingShelf:
+        """Devices that wait for approval."""
+
+    @property
+    def expected(self) -> ExpectedShelf:
+        """Devices that may still come."""
 
     @property
     def fleet(self) -> FleetShelf:

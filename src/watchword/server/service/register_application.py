@@ -13,10 +13,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..audit.events import ApplicationCreated, ApplicationRegistered, ApplicationUpdated, SecretCreated
+from ..audit.fleet_events import DeviceEnrolled
 from ..protocol.client_metadata import SERVERS_OWN, ClientMetadata, certificate_members, read_metadata
-from ..protocol.errors import InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
+from ..protocol.enrolment import check_open
+from ..protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
 from ..protocol.software_statement import stated
 from ..registry import client_keys
+from ..registry.enrolment import EnrolmentGroup, registration_policy
 from ..registry.model import (
     SECRET_METHODS,
     Application,
@@ -33,7 +36,8 @@ from .client_key_changes import record_keys
 from .create_application import check_application
 from .desk import Caller, Desk, apis_of, changed_fields
 from .initial_tokens import token_id
-from .ports import Transaction
+from .membership import settle
+from .ports import Snapshot, Transaction
 
 SOFTWARE = "software_id"
 _REFUSED = "the access token is not one for this registration"
@@ -63,22 +67,27 @@ async def register(
     initial_id, now = token_id(desk.pepper, unverified_token), desk.clock()
     async with desk.store.snapshot() as seen:  # a stranger gets no transaction that writes
         initial = await seen.initial_tokens.get(tenant_id, initial_id)
-    policy = _living(initial, now).policy
-    wanted = _read(unverified, policy, now, leeway)
+    living = _living(initial, now)
+    wanted = _read(unverified, living.policy, now, leeway)
     if wanted.jwks_uri is not None:
         await desk.check_address(wanted.jwks_uri)
     async with desk.store.transaction() as tx:
+        group = await _group(tx, living, now)
         current = _living(await tx.initial_tokens.get(tenant_id, initial_id), now)
         used = replace(current, uses_left=current.uses_left - 1, version=current.version + 1)
         await tx.initial_tokens.replace(used)
+        policy = _policy(current, group)
         blank = Application(
             tenant_id=tenant_id, client_id=desk.new_id(), name="", kind=policy.kind, labels=policy.labels,
             created_at=int(now), version=0,
         )  # fmt: skip
+        if group is not None:
+            blank = _member(blank, group)
         made = await _shaped(desk, tx, blank, wanted, initial_id, policy)
         caller = Caller(tenant_id, made.application.client_id, request_id)
         await _claim(tx, made.application, wanted, policy)
         await check_application(tx, made.application)
+        await settle(tx, None, made.application)
         await tx.applications.add(made.application)
         _record_creation(desk, tx, caller, made.application)
     return made
@@ -100,8 +109,9 @@ async def update_registration(
     async with desk.store.snapshot() as seen:
         before = _owner(desk, await seen.applications.get(tenant_id, client_id), unverified_token)
         initial = await seen.initial_tokens.get(tenant_id, _registration(before).token_id)
+        group = await _group_of(seen, initial)
     _check_own_members(desk, before, unverified)
-    policy = initial.policy if initial is not None else RegistrationPolicy()
+    policy = _policy(initial, group)
     if _registration(before).statement:
         policy = replace(policy, statement_required=True)
     unverified = {name: value for name, value in unverified.items() if name not in ("client_id", "client_secret")}
@@ -188,6 +198,28 @@ def _registration(application: Application) -> Registration:
     return application.registration
 
 
+async def _group_of(look: Transaction | Snapshot, initial: InitialToken | None) -> EnrolmentGroup | None:
+    if initial is None or initial.group_id is None:
+        return None
+    return await look.enrolment_groups.get(initial.tenant_id, initial.group_id)
+
+
+async def _group(tx: Transaction, initial: InitialToken, now: float) -> EnrolmentGroup | None:
+    """That of the token, locked in the order of whoever else changes applications. Raises `InvalidToken`."""
+    if initial.group_id is None:
+        return None
+    await tx.tenants.get("", initial.tenant_id)
+    try:
+        return check_open(await _group_of(tx, initial), "registration", now)
+    except EnrolmentRefused as refusal:
+        raise InvalidToken(refusal.public, rule=refusal.rule) from None
+
+
+def _policy(initial: InitialToken | None, group: EnrolmentGroup | None) -> RegistrationPolicy:
+    policy = initial.policy if initial is not None else RegistrationPolicy()
+    return registration_policy(policy, group) if group is not None else policy
+
+
 # -- what it becomes -----------------------------------------------------------------------------
 
 
@@ -218,6 +250,16 @@ def _check_own_members(desk: Desk, before: Application, unverified: dict[str, An
         raise InvalidClientMetadata("client_secret is not the present one: it cannot be chosen")
 
 
+def _member(blank: Application, group: EnrolmentGroup) -> Application:
+    """It has a place in the group, which names it as it names all its devices."""
+    name = group.device_name(None, blank.client_id)
+    return replace(blank, name=name, group_id=group.group_id, role_ids=group.role_ids)
+
+
+def _named_by_group(before: Application) -> bool:
+    return bool(before.name) and before.group_id is not None
+
+
 async def _shaped(
     desk: Desk,
     tx: Transaction,
@@ -239,7 +281,7 @@ async def _shaped(
     )  # fmt: skip
     after = replace(
         before,
-        name=policy.name_prefix + name,
+        name=before.name if _named_by_group(before) else policy.name_prefix + name,
         auth_method=method,
         keys=client_keys.read_keys(wanted.jwks, int(desk.clock())) if wanted.jwks is not None else (),
         jwks_uri=wanted.jwks_uri,
@@ -315,6 +357,10 @@ def _record_creation(desk: Desk, tx: Transaction, caller: Caller, made: Applicat
         client_id=made.client_id, token_id=kept.token_id, software_id=kept.software_id, **said
     )
     tx.record(tenant_id, registered)
+    if made.group_id is not None:
+        tx.record(
+            tenant_id, DeviceEnrolled(client_id=made.client_id, group_id=made.group_id, way="registration", **said)
+        )
     for secret in made.secrets:
         event = SecretCreated(client_id=made.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said)
         tx.record(tenant_id, event)

@@ -16,8 +16,11 @@ from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
+from ..registry.device_authority import DeviceAuthority
+from ..registry.limits import limits_of
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile
+from ..registry.rate_limit import RateLimit
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Change, Reader, StorageUnavailable, TenantState
 
@@ -41,6 +44,10 @@ class TenantView:
         self.by_identifier: dict[str, Api] = {api.identifier: api for api in state.apis}
         self.roles: dict[str, Role] = {role.role_id: role for role in state.roles}
         self.issuers: dict[str, TrustedIssuer] = {each.issuer: each for each in state.issuers if each.enabled}
+        self.group_limits: dict[str, RateLimit] = {
+            group.group_id: group.rate_limit for group in state.groups if group.rate_limit is not None
+        }
+        self.authorities: list[DeviceAuthority] = state.authorities
         self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
         self.signing: dict[str, PrivateKey] = {
             key.algorithm: _open(key, master) for key in self.keys if key.state == "active"
@@ -56,10 +63,10 @@ class TenantView:
         return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:
-        """The tenant's trust anchors, read once per view."""
+        """The tenant's trust anchors, and its own authorities for devices; read once per view."""
         found = self.derived.get("anchors")
         if found is None:
-            found = self.derived["anchors"] = trust_anchors(self.tenant.anchors)
+            found = self.derived["anchors"] = trust_anchors([*self.tenant.anchors, *self.authorities])
         assert isinstance(found, TrustAnchors)
         return found
 
@@ -139,7 +146,8 @@ class View:
             return None
         granted = granted_scopes(application, tenant.roles, tenant.apis)
         roles = tuple(tenant.roles[id_].name for id_ in application.role_ids if id_ in tenant.roles)
-        standing = Standing(tenant.tenant, application, tenant.apis, granted, roles)
+        limits = limits_of(tenant.tenant, application, tenant.group_limits.get(application.group_id or ""))
+        standing = Standing(tenant.tenant, application, tenant.apis, granted, roles, limits)
         if forgotten == self._forgotten:
             tenant.remember(standing)
         return standing

@@ -38,3 +38,9 @@ class Codes:
     async def withdraw(self, tenant_id: str, group_id: str) -> int:
         """All that there are of a group are gone; how many."""
         return await self._tx.count(sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.group_id == group_id))
+
+    async def count_open(self, tenant_id: str, group_id: str, now: int) -> int:
+        """Of a group."""
+        of_group = (t.c.tenant_id == tenant_id, t.c.group_id == group_id)
+        query = sa.select(sa.func.count()).select_from(t).where(*of_group, t.c.uses_left > 0, t.c.expires_at > now)
+        return int((await self._tx.run(query))[0][0])

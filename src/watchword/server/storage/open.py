@@ -14,8 +14,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Journal, Reader, RevocationReader, StatusReader
+from ..service.ports import Debts, Journal, Reader, RevocationReader, StatusReader
 from . import postgres, schema, sqlite
+from .debts import PostgresDebts, SqliteDebts
 from .failures import told_apart
 from .registry import RegistryStore
 
@@ -35,10 +36,12 @@ class Storage(Struct, frozen=True):
     journal: Journal
     revocations: RevocationReader
     status: StatusReader
+    debts: Debts
 
     async def close(self) -> None:
         """Let go of everything."""
         await self.journal.close()
+        await self.debts.close()
         await self.reader.close()
         await self.engine.dispose()
 
@@ -67,11 +70,12 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
         # The reader first: it refuses a file that is not there before a thread waits for work on it.
         reader: sqlite.SqliteReader | postgres.PostgresReader = sqlite.SqliteReader(path)
         journal: Journal = sqlite.SqliteJournal(path, turn)
+        debts: Debts = SqliteDebts(path, turn)
     else:
         # PostgreSQL has many writers: no turns are needed beyond one for each connection.
-        reader, journal = postgres.PostgresReader(url), postgres.PostgresJournal(url)
+        reader, journal, debts = postgres.PostgresReader(url), postgres.PostgresJournal(url), PostgresDebts(url)
     store = RegistryStore(engine, for_reading(engine), turn, clock, new_chain)
-    return Storage(engine, store, reader, journal, reader, reader)
+    return Storage(engine, store, reader, journal, reader, reader, debts)
 
 
 async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:

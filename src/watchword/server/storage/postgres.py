@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.device_authority import DeviceAuthority
+from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
@@ -78,8 +80,8 @@ def for_reading(writing: AsyncEngine) -> AsyncEngine:
 class Connection:
     """One asyncpg connection that comes back by itself. Uses are serialised: asyncpg allows one at a time."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, **settings: str) -> None:
+        self._url, self._settings = url, settings
         self._connection: asyncpg.Connection[Any] | None = None
         self._lock = asyncio.Lock()
 
@@ -88,7 +90,9 @@ class Connection:
         try:
             async with asyncio.timeout(_TIMEOUT), self._lock:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
+                    self._connection = await asyncpg.connect(
+                        self._url, timeout=_TIMEOUT, command_timeout=_TIMEOUT, server_settings=self._settings
+                    )
                 return await work(self._connection)
         except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError) as error:
             raise Contention(f"{type(error).__name__}: {error}") from None
@@ -152,6 +156,12 @@ class PostgresReader:
                 TrustedIssuer,
                 "SELECT body FROM trusted_issuer WHERE tenant_id = $1 AND NOT deleted",
                 id_,
+            ),
+            await self._bodies(
+                DeviceAuthority, "SELECT body FROM device_authority WHERE tenant_id = $1 AND NOT deleted", id_
+            ),
+            await self._bodies(
+                GroupLimit, "SELECT body FROM enrolment_group WHERE tenant_id = $1 AND NOT deleted", id_
             ),
         )
 

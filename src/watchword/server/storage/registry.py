@@ -23,16 +23,20 @@ from ..audit.chain import Chain, Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
+from ..registry.device_authority import DeviceAuthority
 from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup
 from ..registry.errors import Conflict
 from ..registry.model import Api, InitialToken, Role, Tenant
+from ..registry.pending import KEPT
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import PATIENCE, Change, StorageUnavailable
 from . import schema
 from .codes import Codes
+from .expected import Expected
 from .failures import told_apart
 from .fleet import Applications, Fleet
+from .pending import Pending
 from .table import Table
 
 _FEED_LOCK = 0x7761746368
@@ -54,6 +58,8 @@ class RegistryTransaction:
         self.applications = Applications(self)
         self.fleet = Fleet(self)
         self.codes = Codes(self)
+        self.expected = Expected(self)
+        self.pending = Pending(self)
         self.apis = Table(self, schema.api, Api, lambda r: (r.tenant_id, r.api_id, r.identifier))
         self.roles = Table(self, schema.role, Role, lambda r: (r.tenant_id, r.role_id, r.name))
         self.initial_tokens = Table(
@@ -65,7 +71,10 @@ class RegistryTransaction:
         )  # fmt: skip
 
         self.enrolment_groups = Table(
-            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name), remembered=False
+            self, schema.enrolment_group, EnrolmentGroup, lambda r: (r.tenant_id, r.group_id, r.name)
+        )
+        self.device_authorities = Table(
+            self, schema.device_authority, DeviceAuthority, lambda r: (r.tenant_id, r.authority_id, r.authority_id)
         )
         self.issuers = Table(
             self, schema.trusted_issuer, TrustedIssuer, lambda r: (r.tenant_id, r.issuer_id, r.issuer)
@@ -295,6 +304,10 @@ class RegistryStore:
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
             sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
+            sa.delete(schema.debt).where(schema.debt.c.until < now - 60),
+            sa.delete(schema.pending_enrolment).where(
+                schema.pending_enrolment.c.expires_at < int(now) - KEPT, schema.pending_enrolment.c.state != "denied"
+            ),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
             async with told_apart(), self._turn, self._engine.begin() as connection:

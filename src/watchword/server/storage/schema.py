@@ -88,6 +88,19 @@ enrolment_code = sa.Table(
     sa.Index("enrolment_code_by_group", "tenant_id", "group_id"),
 )
 """What lets devices into an enrolment group, by its HMAC."""
+expected_device = sa.Table(
+    "expected_device",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("entry", sa.Text, primary_key=True),
+    sa.Column("group_id", sa.Text, nullable=False),
+    sa.Column("serial", sa.Text),
+    sa.Column("key", sa.Text),
+    sa.UniqueConstraint("tenant_id", "serial", name="expected_serial"),
+    sa.UniqueConstraint("tenant_id", "key", name="expected_key"),
+    sa.Index("expected_device_by_group", "tenant_id", "group_id", "entry"),
+)
+"""Who may still come into an enrolment group, by serial number and by its key's thumbprint."""
 application_tag = sa.Table(
     "application_tag",
     metadata,
@@ -97,6 +110,20 @@ application_tag = sa.Table(
     sqlite_with_rowid=False,
 )
 """What living applications are found by (`registry/tags.py`); the key is the index."""
+pending_enrolment = _aggregate(
+    "pending_enrolment",
+    sa.Column("group_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("mark", sa.Text, nullable=False),
+    sa.Column("ticket", sa.Text),
+    sa.Column("expires_at", _big, nullable=False),
+    sa.UniqueConstraint("tenant_id", "mark", name="pending_mark"),
+    sa.UniqueConstraint("tenant_id", "ticket", name="pending_ticket"),
+    sa.Index("pending_enrolment_by_group", "tenant_id", "group_id", "state", "expires_at"),
+    sa.Index("pending_enrolment_by_state", "tenant_id", "state", "sort", "id"),
+)
+"""Devices that wait for approval. A row goes when its device has come."""
+device_authority = _aggregate("device_authority")
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
     "secret_use",
@@ -152,6 +179,14 @@ replay_mark = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("expires_at", _big, nullable=False, index=True),
 )
+debt = sa.Table(
+    "debt",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("until", sa.Double, nullable=False),
+)
+"""What was spent of limits. No index on `until`: PostgreSQL then changes a row in place."""
 change = sa.Table(
     "change",
     metadata,

@@ -21,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
+from ..registry.device_authority import DeviceAuthority
+from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
@@ -35,6 +37,8 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint=4000",  # 16 MB: the pages of a chain's end are copied once, not four times
 )
 _READS = "watchword_reads"
+MARK_BYTES = 32
+"""Of a replay mark's key: SHA-256."""
 _CONSUME = "INSERT INTO replay_mark (tenant_id, key, expires_at) VALUES (?,?,?)"
 _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
@@ -44,6 +48,19 @@ _USED = (
     "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
     " DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at"
 )
+_WITH_MARKS = (
+    "CREATE TEMP VIEW with_marks AS SELECT 0 AS as_of, '' AS marks, x'' AS keys, tenant_id, chain, seq, at, count,"
+    " payload, hash FROM audit WHERE 0",
+    "CREATE TEMP TRIGGER with_marks_at_once INSTEAD OF INSERT ON with_marks BEGIN"
+    " SELECT raise(ABORT, 'changed') WHERE EXISTS (SELECT 1 FROM change WHERE seq > NEW.as_of);"
+    " INSERT INTO replay_mark (tenant_id, key, expires_at)"
+    f" SELECT value ->> 0, substr(NEW.keys, {MARK_BYTES} * key + 1, {MARK_BYTES}), value ->> 1"
+    " FROM json_each(NEW.marks);"
+    f" {_AUDIT} VALUES"
+    " (NEW.tenant_id, NEW.chain, NEW.seq, NEW.at, NEW.count, NEW.payload, NEW.hash); END",
+)
+"""Of the journal's connection alone: what is written there is an audit row and its used proofs, in one statement."""
+_TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?)"
 _STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = ? AND list_name = ?"
 _REVOCATIONS = (
     "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
@@ -107,6 +124,8 @@ class SqliteReader:
         self._api = msgspec.json.Decoder(Api).decode
         self._role = msgspec.json.Decoder(Role).decode
         self._key = msgspec.json.Decoder(SigningKey).decode
+        self._group = msgspec.json.Decoder(GroupLimit).decode
+        self._authority = msgspec.json.Decoder(DeviceAuthority).decode
         self._issuer = msgspec.json.Decoder(TrustedIssuer).decode
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[bytes, ...]]:
@@ -148,6 +167,14 @@ class SqliteReader:
             [
                 self._issuer(row[0])
                 for row in self._rows("SELECT body FROM trusted_issuer WHERE tenant_id = ? AND NOT deleted", id_)
+            ],
+            [
+                self._authority(row[0])
+                for row in self._rows("SELECT body FROM device_authority WHERE tenant_id = ? AND NOT deleted", id_)
+            ],
+            [
+                self._group(row[0])
+                for row in self._rows("SELECT body FROM enrolment_group WHERE tenant_id = ? AND NOT deleted", id_)
             ],
         )
 
@@ -209,6 +236,8 @@ class SqliteJournal:
     def __init__(self, path: Path, turn: asyncio.Lock) -> None:
         self._path, self._turn = path, turn
         self._connection = open_database(path)
+        for statement in _WITH_MARKS:
+            self._connection.execute(statement)
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
@@ -238,7 +267,7 @@ class SqliteJournal:
         if not self._path.exists():
             raise StorageUnavailable(f"{self._path} is gone")
         try:
-            if len(rows) == 1 and not tokens and not marks and self._alone(rows[0], as_of):
+            if len(rows) == 1 and not tokens and self._at_once(rows[0], as_of, marks):
                 return ()
             return self._together(rows, tokens, as_of, marks)
         except sqlite3.Error as error:
@@ -257,13 +286,21 @@ class SqliteJournal:
                 db.execute("ROLLBACK")
             raise StorageUnavailable(str(error)) from None
 
-    def _alone(self, row: Row, as_of: int) -> bool:
-        """The usual commit, one row, as one statement: each statement more costs the event loop its lock twice.
+    def _at_once(self, row: Row, as_of: int, marks: Sequence[MarkRow]) -> bool:
+        """The usual commit, one row and its marks, as one statement: each one more costs the event loop its lock twice.
 
         A statement that writes takes the write lock before it reads, so nothing changes between the two. False: nothing
-        was written, since something changed.
+        was written, since something changed or a proof was used before; `_together` says which.
         """
-        return self._connection.execute(_UNLESS_CHANGED, (*_columns(row), as_of)).rowcount == 1
+        if not marks:
+            return self._connection.execute(_UNLESS_CHANGED, (*_columns(row), as_of)).rowcount == 1
+        named = msgspec.json.encode([(mark.tenant_id, mark.expires_at) for mark in marks]).decode()
+        keys = b"".join([mark.key for mark in marks])
+        try:
+            self._connection.execute(_TOGETHER_WITH_MARKS, (as_of, named, keys, *_columns(row)))
+        except sqlite3.IntegrityError:
+            return False
+        return True
 
     def _together(
         self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow]

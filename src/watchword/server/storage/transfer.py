@@ -31,7 +31,10 @@ MOVES = (
     schema.enrolment_group,
     schema.place,
     schema.enrolment_code,
+    schema.expected_device,
     schema.application_tag,
+    schema.pending_enrolment,
+    schema.device_authority,
     schema.trusted_issuer,
     schema.secret_use,
     schema.revoked,
@@ -40,8 +43,8 @@ MOVES = (
     schema.revocation,
     schema.status_entry,
 )
-STAYS = (schema.meta, schema.change, schema.audit, schema.checkpoint, schema.anchor)
-"""What belongs to one database: its own key check, its caches' feed, its own history."""
+STAYS = (schema.meta, schema.debt, schema.change, schema.audit, schema.checkpoint, schema.anchor)
+"""What belongs to one database: its own key check, its debts of this minute, its caches' feed, its own history."""
 _BY_NAME = {table.name: table for table in MOVES}
 # Rows that brought their number along do not move PostgreSQL's sequence; SQLite's follows by itself.
 _GO_ON_NUMBERING = sa.text("SELECT setval(pg_get_serial_sequence('revocation', 'seq'), max(seq)) FROM revocation")

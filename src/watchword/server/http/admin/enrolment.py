@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
-from ...registry.enrolment import EnrolmentGroup
-from ...registry.model import Grant
+from ...registry.enrolment import EnrolmentGroup, EnrolmentPolicy
 from ...service.define_enrolment_group import (
     EnrolmentGroupChange,
     NewEnrolmentGroup,
@@ -22,23 +22,11 @@ from .routes import Reply, Request, Route
 _G = "/api/v1/enrolment-groups"
 
 
-class EnrolmentGroupShape(Struct, frozen=True, kw_only=True):
+class EnrolmentGroupShape(EnrolmentPolicy, frozen=True, kw_only=True):
     """An enrolment group; `devices` is how many are in it. Times are seconds since the epoch, lives are seconds."""
 
     group_id: str
-    name: str
-    kind: str
-    auth_methods: tuple[str, ...]
-    grants: tuple[Grant, ...]
-    role_ids: tuple[str, ...]
-    labels: dict[str, str]
-    name_pattern: str
-    max_devices: int | None
     devices: int
-    expires_at: int | None
-    secret_lifetime: int | None
-    require_bound: bool
-    ways: tuple[str, ...]
     created_at: int
     version: int
 
@@ -53,12 +41,8 @@ class NewCodesShape(Struct, frozen=True, kw_only=True):
 
 def group_shape(g: EnrolmentGroup, devices: int) -> EnrolmentGroupShape:
     """A group as shown."""
-    return EnrolmentGroupShape(
-        group_id=g.group_id, name=g.name, kind=g.kind, auth_methods=g.auth_methods, grants=g.grants,
-        role_ids=g.role_ids, labels=g.labels, name_pattern=g.name_pattern, max_devices=g.max_devices, devices=devices,
-        expires_at=g.expires_at, secret_lifetime=g.secret_lifetime, require_bound=g.require_bound, ways=g.ways,
-        created_at=g.created_at, version=g.version,
-    )  # fmt: skip
+    shown = {name: value for name, value in asdict(g).items() if name != "tenant_id"}
+    return EnrolmentGroupShape(devices=devices, **shown)
 
 
 class EnrolmentHandlers:

@@ -7,7 +7,9 @@ from typing import Any
 
 from ....jose.sealing import MasterKey
 from ...registry.errors import Invalid
+from ...registry.expected import ExpectedDevice
 from ...registry.model import Application
+from ...registry.pending import PendingEnrolment, State
 from ...service.desk import Desk
 from .cursors import Cursors
 from .routes import Request
@@ -52,6 +54,29 @@ class Pages:
     def following(self, last: str | None, *of: str) -> str | None:
         """The cursor of what stands behind the id `last`; None at the end."""
         return self._cursors.write(("", last), *of) if last is not None else None
+
+    async def expected(self, request: Request, group_id: str) -> tuple[list[ExpectedDevice], str | None]:
+        """The devices that a group expects, by entry, and the next page's cursor. Raises `Invalid`."""
+        tenant_id, wanted = request.caller.tenant_id, limit(request.query, 50)
+        cursor = request.query.get("cursor")
+        after = self._cursors.read(cursor, tenant_id, "expected", group_id)[1] if cursor else ""
+        async with self._desk.store.snapshot() as look:
+            page = await look.expected.page(tenant_id, group_id, after, wanted + 1)
+        last = page[wanted - 1].entry if len(page) > wanted else None
+        following = self._cursors.write(("", last), tenant_id, "expected", group_id) if last is not None else None
+        return page[:wanted], following
+
+    async def pending(self, request: Request, state: State, group_id: str) -> tuple[list[PendingEnrolment], str | None]:
+        """The devices that wait, or were decided on, the oldest first. Raises `Invalid`."""
+        tenant_id, wanted = request.caller.tenant_id, limit(request.query, 50)
+        cursor, of = request.query.get("cursor"), ("pending", state, group_id)
+        after = self._cursors.read(cursor, tenant_id, *of) if cursor else None
+        now = int(self._desk.clock())
+        async with self._desk.store.snapshot() as look:
+            page = await look.pending.of_state(tenant_id, state, group_id, now, after, wanted + 1)
+        last = page[wanted - 1] if len(page) > wanted else None
+        place = (f"{last.requested_at:012}", last.pending_id) if last is not None else None
+        return page[:wanted], self._cursors.write(place, tenant_id, *of) if place is not None else None
 
 
 def limit(query: Mapping[str, str], default: int) -> int:

@@ -169,6 +169,7 @@ class InitialTokenShape(Struct, frozen=True, kw_only=True):
     token_id: str
     name: str
     policy: RegistrationPolicy
+    group_id: str | None
     uses_left: int
     expires_at: int
     created_at: int
@@ -284,7 +285,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
 def initial_token_fields(t: InitialToken) -> dict[str, object]:
     """The members that both of its shapes share."""
     return {
-        "token_id": t.token_id, "name": t.name, "policy": t.policy, "uses_left": t.uses_left,
+        "token_id": t.token_id, "name": t.name, "policy": t.policy, "group_id": t.group_id, "uses_left": t.uses_left,
         "expires_at": t.expires_at, "created_at": t.created_at, "revoked_at": t.revoked_at,
     }  # fmt: skip
 

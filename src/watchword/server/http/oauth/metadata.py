@@ -16,7 +16,7 @@ from ...protocol.grants import GRANTS
 from ...registry.model import CERTIFICATE_METHODS, TransactionTokens
 from ...registry.profiles import PROFILES, Profile
 from ...service.view import TenantView
-from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json
+from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json, not_found
 
 
 class ClientCertificatePolicy(Struct, frozen=True):
@@ -26,6 +26,7 @@ class ClientCertificatePolicy(Struct, frozen=True):
     issuer_of: Callable[[str], str] | None = None
 
 
+CERTIFICATES: Header = (b"content-type", b"application/pem-certificate-chain")
 COSE_KEY_SET: Header = (b"content-type", b"application/cose-key-set")
 SIGNED_WITH = "ES256"
 """Every tenant has a key for it, and every client that verifies JWTs knows it."""
@@ -60,6 +61,7 @@ def metadata(
             "token_endpoint": f"{aliases}/token",
             "introspection_endpoint": f"{aliases}/introspect",
             "revocation_endpoint": f"{aliases}/revoke",
+            "enrolment_endpoint": f"{aliases}/enrol",
         }
     return {
         "issuer": issuer,
@@ -136,6 +138,14 @@ class PublicDocuments:
             found = tenant.derived["cose keys"] = cose_key_set(tenant.published)
         assert isinstance(found, bytes)
         await self.answer(scope, send, found, content=COSE_KEY_SET)
+
+    async def device_ca(self, tenant: TenantView, scope: Scope, send: Send) -> None:
+        """The tenant's own authorities for devices, PEM (RFC 8555 section 9.1); 404 while there is none."""
+        found = "".join(one.pem for one in tenant.authorities).encode()
+        if not found:
+            await not_found(send)
+            return
+        await self.answer(scope, send, found, content=CERTIFICATES)
 
     async def metadata(self, tenant: TenantView, issuer: str, scope: Scope, send: Send) -> None:
         """RFC 8414 section 3; signed once for each view of the tenant, so anew when its keys change."""

@@ -4,14 +4,49 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+
+class Missing(Exception):
+    """A program that this machine does not have, and how to get it."""
+
+    def __init__(self, what: str, how: str) -> None:
+        super().__init__(f"{what} {how}")
+
+
+def program(name: str) -> str:
+    """Its path, or `Missing`."""
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if found is None:
+        raise Missing(name, "is missing: run .ci/prepare brokers")
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """As many as are asked for, each another one: held together until all are known."""
+    held = [socket.socket() for _ in range(count)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def broker_config(*arguments: str | Path) -> None:
+    """`watchword broker-config`, which needs no server and no profile when it is told the issuer."""
+    command = [sys.executable, "-m", "watchword.cli", "broker-config", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @contextmanager

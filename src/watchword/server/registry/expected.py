@@ -1,0 +1,54 @@
+"""Devices that are expected: known by serial number, by key, or by both before they come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ...jose import PublicKey
+from .client_keys import read_key
+from .enrolment import check_serial
+from .errors import Invalid
+
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+"""SHA-256 in base64url (RFC 7638 section 3)."""
+
+
+class ExpectedDevice(Struct, frozen=True, kw_only=True):
+    """It has a serial number or a key. In a tenant each is expected once, and not any more when the device has come."""
+
+    tenant_id: str
+    group_id: str
+    serial: str | None = None
+    key: str | None = None
+    """The RFC 7638 thumbprint of its public key."""
+
+    @property
+    def entry(self) -> str:
+        """By which the list knows it."""
+        return f"serial:{self.serial}" if self.serial is not None else f"key:{self.key}"
+
+
+def read_expected(
+    serial: str | None, jwk: Mapping[str, Any] | None, thumbprint: str | None
+) -> tuple[str | None, str | None]:
+    """Serial number and key's thumbprint of a row. Raises `Invalid`."""
+    if jwk is not None and thumbprint is not None:
+        raise Invalid("give the key or its thumbprint, not both", field="thumbprint")
+    if jwk is not None:
+        thumbprint = key_thumbprint(read_key(jwk, 0).jwk)
+    if serial is None and thumbprint is None:
+        raise Invalid("say a serial number, a key, or both", field="serial")
+    if serial is not None:
+        check_serial(serial)
+    if thumbprint is not None and not _THUMBPRINT.fullmatch(thumbprint):
+        raise Invalid("not a thumbprint as RFC 7638 makes it with SHA-256: 43 characters", field="thumbprint")
+    return serial, thumbprint
+
+
+def key_thumbprint(jwk: Mapping[str, Any]) -> str:
+    """RFC 7638, of a key that was read."""
+    return PublicKey.from_jwk(jwk).thumbprint()

@@ -1,0 +1,59 @@
+"""Devices that wait for approval, found by what they ask again with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from ..registry.pending import PendingEnrolment, State
+from .schema import pending_enrolment as t
+from .table import Table
+
+if TYPE_CHECKING:
+    from .registry import RegistryTransaction
+
+
+class Pending(Table[PendingEnrolment]):
+    """Inside a transaction or a snapshot. No worker keeps them in memory."""
+
+    def __init__(self, tx: RegistryTransaction) -> None:
+        super().__init__(
+            tx, t, PendingEnrolment, lambda r: (r.tenant_id, r.pending_id, f"{r.requested_at:012}"),
+            lambda r: {
+                "group_id": r.group_id, "state": r.state, "mark": r.mark, "ticket": r.ticket or None,
+                "expires_at": r.expires_at,
+            },
+            remembered=False,
+        )  # fmt: skip
+
+    async def by_mark(self, tenant_id: str, mark: str) -> PendingEnrolment | None:
+        """At most one."""
+        return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.mark == mark))
+
+    async def by_ticket(self, tenant_id: str, ticket: str) -> PendingEnrolment | None:
+        """At most one, by the ticket's digest."""
+        return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.ticket == ticket))
+
+    async def of_state(
+        self, tenant_id: str, state: State, group_id: str, now: int, after: tuple[str, str] | None, limit: int
+    ) -> list[PendingEnrolment]:
+        """The oldest first; of all groups when none is named. What has expired is left out, but for denials."""
+        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.state == state)
+        if state != "denied":
+            query = query.where(t.c.expires_at > now)
+        if group_id:
+            query = query.where(t.c.group_id == group_id)
+        if after is not None:
+            query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
+        return [self._decode(row[0]) for row in await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))]
+
+    async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
+        """Exact while the group is locked."""
+        where = (t.c.tenant_id == tenant_id, t.c.group_id == group_id, t.c.state == "waiting", t.c.expires_at > now)
+        return int((await self._tx.run(sa.select(sa.func.count()).select_from(t).where(*where)))[0][0])
+
+    async def drop(self, tenant_id: str, group_id: str, pending_id: str = "") -> int:
+        """One, or all that there are of a group."""
+        statement = sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.group_id == group_id)
+        return await self._tx.count(statement.where(t.c.id == pending_id) if pending_id else statement)
