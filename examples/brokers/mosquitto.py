@@ -19,15 +19,18 @@ USER = "mosquitto"
 
 
 @contextmanager
-def mosquitto(issuer: str, ca: Path | None, api: str, introspector: tuple[str, str], folder: Path) -> Iterator[int]:
+def mosquitto(
+    issuer: str, ca: Path | None, api: str, introspector: tuple[str, str], folder: Path, *, more: str = ""
+) -> Iterator[int]:
     """Its MQTT port on loopback, until the end of the block. Raises `Missing`.
 
-    `introspector`: id and secret of an application that may follow the revocations of the API.
+    `introspector`: id and secret of an application that may follow the revocations of the API. `more`: lines of
+    configuration, such as another listener.
     """
     plugin, socket, [port] = _plugin(folder), folder / "judge", free_ports(1)
     broker_config("mosquitto", "--plugin", plugin, "--socket", socket, "--out", folder)
     with (folder / "watchword.conf").open("a") as config:
-        config.write(f"listener {port} 127.0.0.1\nlog_dest stderr\nlog_type all\n")
+        config.write(f"listener {port} 127.0.0.1\nlog_dest stderr\nlog_type all\n{more}")
     if os.getuid() == 0:
         # What is made here belongs to the broker's group: it may ask, and nobody else.
         shutil.chown(folder, group=USER)
