@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from examples.brokers.processes import Missing, broker_config, free_ports, listening, program, saying
+from examples.brokers.processes import broker_config, check, free_ports, listening, program, saying
 
 SOURCE = Path(__file__).resolve().parents[2] / "contrib" / "mosquitto"
+NEEDS = ("mosquitto", "make", "gcc", "/usr/include/mosquitto_broker.h", "/usr/include/mosquitto.h")
 USER = "mosquitto"
 """Whom Debian's package runs it as."""
 
@@ -48,8 +49,7 @@ def mosquitto(issuer: str, ca: Path | None, api: str, introspector: tuple[str, s
 def _plugin(folder: Path) -> Path:
     """Built against the headers of the broker that is installed."""
     made = folder / "watchword_mosquitto.so"
-    if not Path("/usr/include/mosquitto_broker.h").exists() or shutil.which("make") is None:
-        raise Missing("Mosquitto's plugin", "needs make, gcc, mosquitto-dev, libmosquitto-dev: run .ci/prepare brokers")
+    check(*NEEDS)
     built = subprocess.run(["make", "-C", SOURCE, f"OUT={made}"], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return made

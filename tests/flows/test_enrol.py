@@ -126,6 +126,23 @@ async def test_an_answer_that_was_lost_is_given_again_with_another_secret(ww: In
     assert (await ww.token(credentials_of(again.json()))).status_code == 200
 
 
+async def test_a_secret_that_was_used_is_never_replaced(ww: Instance) -> None:
+    """Who finds the sticker would put out a device that works, in the moments before all workers know that it does."""
+    async with node(ww.services.settings, ww.clock, ww.admin) as other:
+        (code,) = await codes(ww, await group(ww), uses=100)
+        told = Counter[tuple[int, int]]()
+        for n in range(20):
+            made = (await enrol(ww, code, f"d{n}")).json()
+            if n % 2:
+                used, again = await asyncio.gather(other.token(credentials_of(made)), enrol(ww, code, f"d{n}"))
+            else:
+                used = await other.token(credentials_of(made))
+                again = await enrol(ww, code, f"d{n}")
+            told[used.status_code, again.status_code] += 1
+        assert set(told) <= {(200, 409), (401, 200)}
+        assert told[200, 409] >= 10
+
+
 async def test_a_secret_is_not_given_again_later(ww: Instance) -> None:
     """Who finds the sticker in the bin would take over the device that was never switched on again."""
     (code,) = await codes(ww, await group(ww))

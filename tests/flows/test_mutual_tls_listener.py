@@ -8,33 +8,16 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.adapters.pages import wait_for
 from tests.support.certificates import Held, authority, cn, issue
-from tests.support.served import COMMAND, environment, free_port, watchword
+from tests.support.served import serving_tls, watchword
 
 from watchword.jose.certificates import Certificate, certificate_thumbprint
-
-
-@contextmanager
-def serving(folder: Path, log: str, *arguments: str, port: int = 0) -> Iterator[str]:
-    """https by the development CA; the base URL."""
-    port, said = port or free_port(), folder / f"{log}.log"
-    with said.open("w") as file:
-        command = [*COMMAND, "serve", "--port", str(port), "--dev-tls", *arguments]
-        child = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=file, stderr=file)
-    try:
-        wait_for(port, child, said)
-        yield f"https://127.0.0.1:{port}"
-    finally:
-        child.terminate()
-        child.wait(15)
 
 
 @dataclass
@@ -78,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "clients.pem").write_text(ca.pem + device.pem)
     (folder / "ca.pem").write_text(ca.pem)
     (folder / "device.pem").write_text(device.pem)
-    with serving(folder, "serve", "--client-ca", "clients.pem") as base:
+    with serving_tls(folder, "serve", "--client-ca", "clients.pem") as base:
         ran(folder, "tenant", "anchors", "add", "ca.pem")
         ran(folder, "api", "create", "https://rs1.example/", "--scope", "a:read")
         granted = ("--grant", "https://rs1.example/=a:read", "--require-bound")
@@ -141,13 +124,13 @@ def test_the_floor(served: Served, options: list[str], accepted: bool) -> None:
 def test_required_and_the_plain_listener(served: Served) -> None:
     """MTL-020: where certificates are required nobody talks without one; the plain listener asks nobody for one."""
     trusting = ssl.create_default_context(cafile=str(served.folder / "dev-tls" / "ca.pem"))
-    with serving(served.folder, "required", "--client-ca", "clients.pem", "--client-cert", "required") as base:
+    with serving_tls(served.folder, "required", "--client-ca", "clients.pem", "--client-cert", "required") as base:
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"{base}/health/live", verify=trusting)
         certificate, key = served.client.files(served.folder, "c")
         trusting.load_cert_chain(certificate, key)
         assert httpx.get(f"{base}/health/live", verify=trusting).status_code == 200
-    with serving(served.folder, "plain", "--mtls-url", served.base) as base:
+    with serving_tls(served.folder, "plain", "--mtls-url", served.base) as base:
         address = base.removeprefix("https://")
         said = subprocess.run(
             ["openssl", "s_client", "-connect", address], input="", capture_output=True, text=True, check=False

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.adapters.pages import wait_for
 
 COMMAND = [sys.executable, "-m", "watchword.cli"]
 
@@ -71,6 +72,21 @@ def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
     try:
         asyncio.run(ready(f"http://127.0.0.1:{port}"))
         yield f"http://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(15)
+
+
+@contextmanager
+def serving_tls(folder: Path, log: str, *arguments: str, port: int = 0) -> Iterator[str]:
+    """https by the development CA; the base URL."""
+    port, said = port or free_port(), folder / f"{log}.log"
+    with said.open("w") as file:
+        command = [*COMMAND, "serve", "--port", str(port), "--dev-tls", *arguments]
+        child = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=file, stderr=file)
+    try:
+        wait_for(port, child, said)
+        yield f"https://127.0.0.1:{port}"
     finally:
         child.terminate()
         child.wait(15)

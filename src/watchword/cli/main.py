@@ -19,6 +19,7 @@ VERBS: Final = {
     "serve": "serve:serve",
     "demo": "demo:demo",
     "token": "token:token",
+    "enrol": "enrol:enrol",
     "run": "job:run",
     "curl": "job:curl",
     "inspect": "inspect:inspect",

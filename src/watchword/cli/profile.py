@@ -106,28 +106,31 @@ def path() -> Path:
     return Path(os.environ.get("WATCHWORD_PROFILE") or base / "watchword" / "profile.toml")
 
 
-def read() -> Profiles:
-    """Every profile. Exits with 1 when the file is not ours to read, or not TOML."""
+def read(file: Path | None = None) -> Profiles:
+    """Every profile, of this file or of another one. Exits with 1 when it is not ours to read, or not TOML."""
+    place = file or path()
     try:
-        written = tomllib.loads(path().read_text())
+        written = tomllib.loads(place.read_text())
     except FileNotFoundError:
         return Profiles({})
     except (OSError, ValueError) as error:
-        fail(f"{path()} cannot be read: {error}")
+        fail(f"{place} cannot be read: {error}")
     tables = {str(name): _profile(table) for name, table in dict(written.get("profiles", {})).items()}
     if any(name in written for name in _FIELDS):
         tables[DEFAULT] = _profile(written)
     return Profiles(tables, str(written.get("current", DEFAULT)))
 
 
-def keep(profiles: Profiles) -> Path:
-    """Write the file in one step, mode 0600 from its first byte."""
-    target = path()
+def keep(profiles: Profiles, target: Path | None = None) -> Path:
+    """Write the file, or another one of its form, in one step, mode 0600 from its first byte, and on disk."""
+    target = target or path()
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = target.with_suffix(f".{os.getpid()}")
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(_as_toml(profiles))
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(target)
     return target
 

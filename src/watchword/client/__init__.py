@@ -13,7 +13,9 @@ from watchword.client.credentials import ClientCredentials
 from watchword.client.discovery import Discovered, adiscover, discover
 from watchword.client.disk import DiskCache
 from watchword.client.dpop import DpopKey
+from watchword.client.enrolment import Device, aenrol, enrol, renew_certificate
 from watchword.client.errors import (
+    EnrolmentPending,
     InvalidAnswer,
     IssuerNotAllowed,
     SecretMissing,
@@ -35,9 +37,11 @@ __all__ = [
     "AccessToken",
     "ClientCertificate",
     "ClientCredentials",
+    "Device",
     "Discovered",
     "DiskCache",
     "DpopKey",
+    "EnrolmentPending",
     "InvalidAnswer",
     "IssuerNotAllowed",
     "OnBehalf",
@@ -55,7 +59,9 @@ __all__ = [
     "TokenUnavailable",
     "Transactions",
     "adiscover",
+    "aenrol",
     "discover",
+    "enrol",
     "from_environment",
     "from_file",
     "from_github_actions",
@@ -63,4 +69,5 @@ __all__ = [
     "from_keyring",
     "from_kubernetes",
     "from_systemd",
+    "renew_certificate",
 ]

@@ -93,12 +93,12 @@ class ClientCredentials(Doors):
             default_life=default_life,
             tries=tries,
             now=now,
-            rng=rng or _chance,
+            rng=rng or chance,
             by_certificate=isinstance(client_secret, ClientCertificate),
             dpop=dpop,
         )
         tls = client_secret.ssl_context if isinstance(client_secret, ClientCertificate) else None
-        super().__init__(plan, Exchange(timeout, transport, tls), cache, sleep, asleep or _pause)
+        super().__init__(plan, Exchange(timeout, transport, tls), cache, sleep, asleep or pause)
 
     @classmethod
     def from_environment(cls, **options: Any) -> Self:
@@ -123,14 +123,14 @@ class ClientCredentials(Doors):
         return f"ClientCredentials({self._plan.issuer!r}, {self._plan.client_id!r})"
 
 
-async def _pause(seconds: float) -> None:
+async def pause(seconds: float) -> None:
     """asyncio's sleep; asyncio is imported by those who use it, which takes half as long as all of this."""
     import asyncio
 
     await asyncio.sleep(seconds)
 
 
-def _chance() -> float:
+def chance() -> float:
     """The system's source has no state, so a forked child does not repeat its parent's jitter."""
     return random.SystemRandom().random()
 

@@ -7,6 +7,7 @@
      +- TokenUnavailable   no answer, or 429/5xx, after the bounded retries
      +- InvalidAnswer      an answer that is not what the RFCs say; a redirect is one of them
      +- SecretMissing      the place that should hold the client secret has none
+     +- EnrolmentPending   a device waits for an administrator, who has not decided yet
      +- SubjectEnded       the token that was to be exchanged has expired
      +- IssuerNotAllowed   an API names issuers of which the caller has allowed none (RFC 9728)
 
@@ -53,6 +54,18 @@ class InvalidAnswer(TokenError):
 
 class SecretMissing(TokenError):
     """No client secret where one was promised; the message names the place."""
+
+
+class EnrolmentPending(TokenError):
+    """An administrator has to look at the device first. Ask again after ``retry_after`` seconds, with ``ticket``
+
+    in place of the code; None: with the same key or certificate.
+    """
+
+    def __init__(self, ticket: str | None, retry_after: float) -> None:
+        super().__init__(f"the device waits for an administrator; ask again in {retry_after:.0f} s")
+        self.ticket = ticket
+        self.retry_after = retry_after
 
 
 class SubjectEnded(TokenError):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from watchword.client.errors import InvalidAnswer
-from watchword.client.flow import NoAnswer
+from watchword.client.flow import Found, NoAnswer, Pause, Steps
 from watchword.client.wire import Answer, Ask
 
 if TYPE_CHECKING:
@@ -90,6 +90,34 @@ class Exchange:
                 return _answer(response, body)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             return NoAnswer(f"no answer from the issuer ({type(error).__name__})")
+
+    def drive(self, steps: Steps[Found], sleep: Callable[[float], None]) -> Found:
+        """Do what the steps ask for, until they are done. Raises what they raise."""
+        with closing(steps):
+            try:
+                wanted = next(steps)
+                while True:
+                    if isinstance(wanted, Pause):
+                        sleep(wanted.seconds)
+                        wanted = steps.send(None)
+                    else:
+                        wanted = steps.send(self.send(wanted))
+            except StopIteration as done:
+                return cast("Found", done.value)
+
+    async def adrive(self, steps: Steps[Found], asleep: Callable[[float], Awaitable[None]]) -> Found:
+        """`drive`, for an event loop."""
+        with closing(steps):
+            try:
+                wanted = next(steps)
+                while True:
+                    if isinstance(wanted, Pause):
+                        await asleep(wanted.seconds)
+                        wanted = steps.send(None)
+                    else:
+                        wanted = steps.send(await self.asend(wanted))
+            except StopIteration as done:
+                return cast("Found", done.value)
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:

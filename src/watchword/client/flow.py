@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from watchword.client import wire
 from watchword.client.errors import SubjectEnded, TokenError, TokenRefused, TokenUnavailable
@@ -166,7 +166,19 @@ def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float]
     return build
 
 
-def ask(plan: Plan, build: Callable[[float], Ask], tries: int) -> Steps[tuple[Answer, float]]:
+class Paced(Protocol):
+    """Whose requests are repeated: by a clock (Unix seconds) and chance in [0, 1)."""
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock."""
+
+    @property
+    def rng(self) -> Callable[[], float]:
+        """Chance."""
+
+
+def ask(plan: Paced, build: Callable[[float], Ask], tries: int) -> Steps[tuple[Answer, float]]:
     """The answer, and the second at which the request that got it was sent. Raises `TokenUnavailable`."""
     for attempt in range(tries if tries == 1 else max(tries, ASKED_TRIES)):
         asked_at = plan.now()

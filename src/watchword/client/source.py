@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from watchword.client.disk import DiskCache, shared_renewal
 from watchword.client.errors import SecretMissing, TokenError, TokenRefused
 from watchword.client.exchange import Exchange
 from watchword.client.flight import Flight
-from watchword.client.flow import Learned, Pause, Plan, Steps, renew
+from watchword.client.flow import Learned, Plan, Steps, renew
 from watchword.client.token import AccessToken, Held
 
 
@@ -187,34 +187,16 @@ class TokenSource:
         return renew(self._plan, self._lessons.learned, self._held)
 
     def _drive(self, steps: Steps[tuple[Held, Learned]]) -> AccessToken:
-        with closing(steps):
-            try:
-                wanted = next(steps)
-                while True:
-                    if isinstance(wanted, Pause):
-                        self._sleep(wanted.seconds)
-                        wanted = steps.send(None)
-                    else:
-                        wanted = steps.send(self._exchange.send(wanted))
-            except StopIteration as done:
-                return self._keep(done.value)
-            except TokenError as error:
-                raise self._failed(error) from None
+        try:
+            return self._keep(self._exchange.drive(steps, self._sleep))
+        except TokenError as error:
+            raise self._failed(error) from None
 
     async def _adrive(self, steps: Steps[tuple[Held, Learned]]) -> AccessToken:
-        with closing(steps):
-            try:
-                wanted = next(steps)
-                while True:
-                    if isinstance(wanted, Pause):
-                        await self._asleep(wanted.seconds)
-                        wanted = steps.send(None)
-                    else:
-                        wanted = steps.send(await self._exchange.asend(wanted))
-            except StopIteration as done:
-                return self._keep(done.value)
-            except TokenError as error:
-                raise self._failed(error) from None
+        try:
+            return self._keep(await self._exchange.adrive(steps, self._asleep))
+        except TokenError as error:
+            raise self._failed(error) from None
 
     def _keep(self, result: tuple[Held, Learned]) -> AccessToken:
         self._held, self._lessons.learned = result

@@ -102,8 +102,10 @@ def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str,
     return Ask("POST", endpoint, headers, urlencode(form).encode())
 
 
-def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool, mtls: bool = False) -> str:
-    """The token endpoint of metadata that is the issuer's own (RFC 8414 section 3.3).
+def read_metadata(
+    answer: Answer, issuer: str, *, insecure_http: bool, mtls: bool = False, member: str = "token_endpoint"
+) -> str:
+    """The token endpoint, or another ``member``, of metadata that is the issuer's own (RFC 8414 section 3.3).
 
     ``mtls``: the one among ``mtls_endpoint_aliases``, if it is there (RFC 8705 section 5).
 
@@ -115,13 +117,13 @@ def read_metadata(answer: Answer, issuer: str, *, insecure_http: bool, mtls: boo
     document = json_object(answer)
     if document.get("issuer") != issuer:
         raise InvalidAnswer("the metadata is of another issuer (RFC 8414 section 3.3)")
-    endpoint, aliases = document.get("token_endpoint"), document.get("mtls_endpoint_aliases")
+    endpoint, aliases = document.get(member), document.get("mtls_endpoint_aliases")
     if mtls and isinstance(aliases, dict):
-        endpoint = aliases.get("token_endpoint", endpoint)
+        endpoint = aliases.get(member, endpoint)
     if not isinstance(endpoint, str):
-        raise InvalidAnswer("the metadata has no token_endpoint")
+        raise InvalidAnswer(f"the metadata has no {member}")
     try:
-        return checked_url(endpoint, "token_endpoint of the metadata", insecure_http=insecure_http)
+        return checked_url(endpoint, f"{member} of the metadata", insecure_http=insecure_http)
     except ValueError as error:
         raise InvalidAnswer(str(error)) from None
 
@@ -144,7 +146,7 @@ def read_token(answer: Answer, *, asked_at: float, default_life: float, kind: st
         InvalidAnswer: anything else that is not a token.
     """
     if 400 <= answer.status < 500:
-        raise _refusal(answer)
+        raise refusal(answer)
     if answer.status != 200:
         raise InvalidAnswer(f"the token endpoint answered {answer.status}")
     document = json_object(answer)
@@ -186,7 +188,8 @@ def _life(document: dict[str, Any], default_life: float) -> float:
     return float(min(life, LONGEST_LIFE))
 
 
-def _refusal(answer: Answer) -> TokenRefused | InvalidAnswer:
+def refusal(answer: Answer) -> TokenRefused | InvalidAnswer:
+    """What a 4xx says, in the words of RFC 6749 section 5.2."""
     try:
         document = json_object(answer)
     except InvalidAnswer:

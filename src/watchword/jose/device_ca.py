@@ -12,12 +12,13 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .certificates import Certificate, UnacceptableCertificate, acceptable_key
 from .errors import JoseError, UnacceptableKey
 from .jwk import RawPublic, thumbprint, to_members
+from .keys import PrivateKey
 
 MAX_REQUEST: Final = 8_192
 """Characters of a request in PEM: one with an RSA key of 8,192 bits has less than 3,000."""
@@ -70,6 +71,17 @@ class CertificateRequest:
     def raw_key(self) -> Any:
         """For `DeviceAuthorityKey.sign` alone."""
         return self._key
+
+
+def certificate_request(key: PrivateKey) -> str:
+    """A request for a certificate of this key (PKCS#10, PEM), without a name: the authority gives it.
+
+    Raises `UnacceptableKey` for a kind of key that no certificate of ours is for.
+    """
+    acceptable_key(key._key.public_key())
+    hashed = None if isinstance(key._key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return builder.sign(key._key, hashed).public_bytes(serialization.Encoding.PEM).decode()
 
 
 class DeviceAuthorityKey:

@@ -132,7 +132,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
         ),
         EnrolmentEndpoint(
             services.view,
-            EnrolDevice(desk, certificates, services.uses.flush, services.storage.store.secret_use, window),
+            EnrolDevice(desk, certificates, window),
             RenewCertificate(desk, services.who, certificates),
             services.refusals,
             settings.body_timeout,

@@ -89,7 +89,6 @@ class Services(Struct, frozen=True, kw_only=True):
     limits: RateLimits
     housekeeping: Housekeeping
     pepper: bytes
-    uses: SecretUse
 
     def issuer_of(self, slug: str) -> str:
         """A tenant's issuer identifier."""
@@ -198,5 +197,4 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
             world.clock,
         ),
         pepper=pepper,
-        uses=uses,
     )

@@ -16,7 +16,7 @@ from watchword.server.registry.model import Application, Secret
 NOW = 1_000_000
 GROUP = EnrolmentGroup(tenant_id="t", group_id="g", name="sensors", created_at=0)
 WANTED = EnrolmentRequest(unverified_code="c", enrolment_id="d")
-SECRET = Secret(id="s", digest="hmac:", created_at=NOW)
+SECRET = Secret(id="s", digest="hmac:", created_at=NOW, repeat_until=NOW + REPEAT_WITHIN)
 
 
 def enrolled(**more: Any) -> Application:
@@ -61,6 +61,7 @@ def test_a_code_ends_at_its_second() -> None:
 @pytest.mark.parametrize(("before", "wanted", "now", "used"), [
     (enrolled(), WANTED, NOW + REPEAT_WITHIN, False),
     (enrolled(), WANTED, NOW, True),
+    (replace(enrolled(), secrets=(replace(SECRET, repeat_until=None),)), WANTED, NOW, False),
     (enrolled(), replace(WANTED, serial="7"), NOW, False),
     (enrolled(enabled=False), WANTED, NOW, False),
     (replace(enrolled(), secrets=(SECRET, replace(SECRET, id="by hand"))), WANTED, NOW, False),

@@ -235,7 +235,7 @@ def check_repeat(
         return
     if before.auth_method not in SECRET_METHODS:
         raise EnrolmentRefused("it enrolled with a key of its own: send the same request again", rule="repeat")
-    if secret_was_used or len(before.secrets) != 1 or now >= before.created_at + REPEAT_WITHIN:
+    if secret_was_used or len(before.secrets) != 1 or now >= (before.secrets[0].repeat_until or 0):
         raise EnrolmentRefused(
             f"its secret is given again only unused and within {REPEAT_WITHIN} s: an administrator rotates it, "
             "or deletes the device and gives it a new code",

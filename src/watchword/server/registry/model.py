@@ -60,6 +60,8 @@ class Secret(Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
     sealed: bytes = b""
     """The text, sealed under the master key: for client_secret_jwt only, whose HMAC needs it (decision 0021)."""
+    repeat_until: int | None = None
+    """Until then, and until its first use, a device that enrolled may have lost it and be given another one."""
 
     def live(self, now: float) -> bool:
         """Whether the secret may still be used at `now`."""
@@ -229,6 +231,12 @@ class Application(Struct, frozen=True, kw_only=True):
     def active(self) -> bool:
         """Whether it gets tokens, and those that it has count."""
         return self.enabled and self.quarantine is None and self.deleted_at is None
+
+    def may_be_repeated(self, secret_id: str, now: float) -> bool:
+        """Whether the first use of this secret has to be on disk before anything is given for it (decision 0055)."""
+        return any(
+            one.id == secret_id and one.repeat_until is not None and now < one.repeat_until for one in self.secrets
+        )
 
 
 class DetailsType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,8 +6,6 @@ are one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -25,7 +23,7 @@ from ..protocol.enrolment import (
     check_repeat,
 )
 from ..protocol.proof_jwt import Window
-from ..registry.enrolment import EnrolmentGroup, Way
+from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
 from ..registry.model import SECRET_METHODS, Application
 from .approval_queue import ApprovalQueue, Asked, Waiting
 from .client_key_changes import record_keys
@@ -61,19 +59,16 @@ class Enrolled(Struct, frozen=True):
 
 
 class EnrolDevice:
-    """One object per worker. `save_uses` writes when secrets were used here, `used` reads it, of all workers."""
+    """One object per worker."""
 
     def __init__(
         self,
         desk: Desk,
         certificates: DeviceCertificates,
-        save_uses: Callable[[], Awaitable[None]],
-        used: Callable[[str, Sequence[str]], Awaitable[dict[str, int]]],
         window: Window,
     ) -> None:
         self._desk, self._certificates, self._window = desk, certificates, window
         self._queue = ApprovalQueue(desk)
-        self._save_uses, self._used = save_uses, used
 
     async def __call__(
         self,
@@ -142,7 +137,7 @@ class EnrolDevice:
             serial = await self._expected(tx, group, entry, client_id)
             made = admitted(group, replace(wanted, serial=serial), client_id, now)
             if made.auth_method in SECRET_METHODS:
-                made, text = _with_secret(desk, made, group.secret_lifetime)
+                made, text = _with_secret(desk, made, group.secret_lifetime, now + REPEAT_WITHIN)
             await check_application(tx, made)
             await settle(tx, None, made)
             await tx.applications.add(made)
@@ -170,15 +165,15 @@ class EnrolDevice:
         if not seen.secrets:
             check_repeat(seen, wanted, desk.clock(), secret_was_used=False)
             return Enrolled(seen, False)
-        await self._save_uses()
         async with desk.store.transaction() as tx:
             before = await tx.applications.get(tenant_id, seen.client_id)
             if before is None:
                 raise Contention("it was deleted meanwhile")
-            used = bool(await self._used(tenant_id, [secret.id for secret in before.secrets]))
-            check_repeat(before, wanted, desk.clock(), secret_was_used=used)
+            unused = [await tx.use_up(tenant_id, secret.id, int(desk.clock())) for secret in before.secrets]
+            check_repeat(before, wanted, desk.clock(), secret_was_used=not all(unused))
             group = await tx.enrolment_groups.get(tenant_id, before.group_id) if before.group_id else None
-            after, text = _with_secret(desk, before, group.secret_lifetime if group is not None else None)
+            life = group.secret_lifetime if group is not None else None
+            after, text = _with_secret(desk, before, life, before.secrets[0].repeat_until)
             await tx.applications.replace(replace(after, version=before.version + 1))
             event = SecretRotated(
                 client_id=before.client_id, secret_id=after.secrets[0].id, others_expire_at=int(desk.clock()),
@@ -206,10 +201,13 @@ class EnrolDevice:
         return Enrolled(before, False, certificate=certificate)
 
 
-def _with_secret(desk: Desk, application: Application, life: int | None) -> tuple[Application, str]:
+def _with_secret(
+    desk: Desk, application: Application, life: int | None, repeat_until: int | None
+) -> tuple[Application, str]:
     """One new secret in place of those that there are."""
     kept, text = desk.new_secret(int(desk.clock()) + life if life is not None else None)
-    return replace(application, secrets=(desk.kept_for(application, kept, text),)), text
+    kept = replace(desk.kept_for(application, kept, text), repeat_until=repeat_until)
+    return replace(application, secrets=(kept,)), text
 
 
 def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application, way: Way) -> None:

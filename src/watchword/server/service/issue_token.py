@@ -197,7 +197,10 @@ class IssueToken:
             txn=minted.txn,
         )
         marks = proven.marks if key is None else (*proven.marks, key.mark)
+        application = judged.client.standing.application
         try:
+            if application.group_id is not None and application.may_be_repeated(proven.secret_id, now):
+                await self._uses.first(tenant_id, proven.secret_id, now)
             durable = await self._commits.submit(
                 tenant_id, client_id, event, minted.row, judged.client.as_of, marks, judged.depends_on()
             )

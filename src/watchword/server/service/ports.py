@@ -259,6 +259,9 @@ class Transaction(Protocol):
     ) -> bool:
         """Mark a token as revoked; False when it was already. Its bit in a status list stays set until `kept_until`."""
 
+    async def use_up(self, tenant_id: str, secret_id: str, now: int) -> bool:
+        """A secret that nobody has used is used by nobody any more; False when it was, at the same moment too."""
+
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
         """Tell the APIs that follow the feed; takes the place of what was said of the same thing before."""
 

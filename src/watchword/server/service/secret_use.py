@@ -1,7 +1,8 @@
-"""When each secret was last used: gathered in memory, written now and then."""
+"""When each secret was last used: gathered in memory, written now and then; but for first uses that end something."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 
 from .ports import StorageUnavailable
@@ -12,6 +13,8 @@ MOST = 20_000
 """That wait to be written; then they are not waited for."""
 PIECE = 200
 """Secrets of one transaction: tokens wait for it, and after a storm there are a hundred thousand to write."""
+REMEMBERED = 10_000
+"""First uses; one that was forgotten is written again."""
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
 
 
@@ -22,6 +25,17 @@ class SecretUse:
         self._save = save
         self._saved_at = 0.0
         self._unsaved: dict[tuple[str, str], int] = {}
+        self._first: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def first(self, tenant_id: str, secret_id: str, now: float) -> None:
+        """On disk when this returns: from then on the secret is not given again. Raises `StorageUnavailable`."""
+        key = tenant_id, secret_id
+        if key in self._first:
+            return
+        await self._save({key: int(now)})
+        self._first[key] = None
+        if len(self._first) > REMEMBERED:
+            self._first.popitem(last=False)
 
     def note(self, tenant_id: str, secret_id: str, now: float) -> None:
         """The secret proved somebody just now."""

@@ -123,6 +123,12 @@ class RegistryTransaction:
         if not await self.count(insert(schema.claim).values(**values).on_conflict_do_nothing()):
             raise Conflict(f"there is an application of this {kind} already", field=kind)
 
+    async def use_up(self, tenant_id: str, secret_id: str, now: int) -> bool:
+        """The row that says when it was used is who decides; a first use that comes now waits for this commit."""
+        insert: Any = pg_insert if self.dialect == "postgresql" else sqlite_insert
+        values = {"tenant_id": tenant_id, "secret_id": secret_id, "last_used_at": now}
+        return bool(await self.count(insert(schema.secret_use).values(**values).on_conflict_do_nothing()))
+
     async def release(self, tenant_id: str, holder: str, kind: str = "") -> None:
         """Everything that it had claimed, or that of one kind."""
         t = schema.claim

@@ -44,10 +44,6 @@ _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
 _AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) "
 _UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
-_USED = (
-    "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
-    " DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at"
-)
 _WITH_MARKS = (
     "CREATE TEMP VIEW with_marks AS SELECT 0 AS as_of, '' AS marks, x'' AS keys, tenant_id, chain, seq, at, count,"
     " payload, hash FROM audit WHERE 0",
@@ -61,6 +57,10 @@ _WITH_MARKS = (
 )
 """Of the journal's connection alone: what is written there is an audit row and its used proofs, in one statement."""
 _TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?)"
+_USED = (
+    "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
+    " DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at"
+)
 _STATUS_ENTRIES = "SELECT idx FROM status_entry WHERE tenant_id = ? AND list_name = ?"
 _REVOCATIONS = (
     "SELECT seq, kind, ref, audience, enabled, not_before_ms, expires_at FROM revocation"
