@@ -20,6 +20,8 @@ from .model import CertificateName, TrustAnchor
 from .spiffe import trust_domain
 
 MAX_ANCHORS = 50
+MAX_GROUP_ANCHORS = 10
+"""Of an enrolment group: they are read for each device that comes with a certificate."""
 _KINDS: dict[str, NameKind] = {"san_dns": "dns", "san_uri": "uri", "san_ip": "ip", "san_email": "email"}
 
 

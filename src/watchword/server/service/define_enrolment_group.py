@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
 from ..audit.fleet_events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
-from ..registry.certificates import MAX_ANCHORS, read_anchors
+from ..registry.certificates import MAX_GROUP_ANCHORS, read_anchors
 from ..registry.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ..registry.errors import Conflict, Invalid
 from ..registry.model import AuthMethod, Grant, Kind
@@ -99,8 +99,8 @@ async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expe
 
 def _check_anchors(pem: str, now: int) -> None:
     """When they are given, and not at each change: one that has expired since must not block a change."""
-    if pem and len(read_anchors(pem, now, "anchors")) > MAX_ANCHORS:
-        raise Invalid(f"a group has at most {MAX_ANCHORS} trust anchors", field="anchors")
+    if pem and len(read_anchors(pem, now, "anchors")) > MAX_GROUP_ANCHORS:
+        raise Invalid(f"a group has at most {MAX_GROUP_ANCHORS} trust anchors", field="anchors")
 
 
 async def _check(tx: Transaction, group: EnrolmentGroup) -> None:

@@ -23,6 +23,7 @@ from ..protocol.grants.token_exchange import ACCESS_TOKEN, TXN_TOKEN, check_form
 from ..protocol.grants.transaction_token import TYPE as TRANSACTION_TYPE
 from ..protocol.profile import hold_to, window_in
 from ..protocol.request import Exchange, TokenRequest
+from ..registry.enrolment import REPEAT_WITHIN
 from ..registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
 from .authenticate_client import used_before
 from .group_commit import GroupCommit
@@ -199,7 +200,7 @@ class IssueToken:
         marks = proven.marks if key is None else (*proven.marks, key.mark)
         application = judged.client.standing.application
         try:
-            if application.group_id is not None and application.may_be_repeated(proven.secret_id, now):
+            if application.created_at > now - REPEAT_WITHIN and application.may_be_repeated(proven.secret_id, now):
                 await self._uses.first(tenant_id, proven.secret_id, now)
             durable = await self._commits.submit(
                 tenant_id, client_id, event, minted.row, judged.client.as_of, marks, judged.depends_on()
