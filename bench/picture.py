@@ -21,7 +21,7 @@ def draw(seconds: Sequence[Second], count: int, within: float, lasted: float, fi
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(9.2, 5.6), height_ratios=(3, 2))
     _tries(above, seconds)
-    _marked(above, within, "every device has come once")
+    _marked(above, within, len(seconds), "every device has come once")
     _waits(below, seconds)
     below.set_xlim(0, len(seconds))
     lost = count - sum(each.served for each in seconds)
@@ -50,9 +50,10 @@ def _tries(axes: Any, seconds: Sequence[Second]) -> None:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
-def _marked(axes: Any, at: float, text: str) -> None:
+def _marked(axes: Any, at: float, end: float, text: str) -> None:
     axes.axvline(at, color=GREY, lw=0.8, ls=":")
-    axes.annotate(text, (at, axes.get_ylim()[1]), xytext=(4, -2), va="top", textcoords="offset points", color=GREY,
+    side, beside = ("left", 4) if at < end / 2 else ("right", -4)
+    axes.annotate(text, (at, axes.get_ylim()[1]), xytext=(beside, 3), ha=side, textcoords="offset points", color=GREY,
                   fontsize=8)  # fmt: skip
 
 

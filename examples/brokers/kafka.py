@@ -22,9 +22,10 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from examples.brokers.processes import Missing, broker_config, free_ports, listening
+from examples.brokers.processes import Missing, broker_config, free_ports, listening, program
 
 POM = Path(__file__).with_name("kafka.xml")
+NEEDS = ("java", "mvn")
 BUILD = Path(__file__).resolve().parents[2] / "build"
 CONFIG = """
 process.roles=broker,controller
@@ -82,7 +83,7 @@ def kafka(issuer: str, ca: Path | None, api: str, folder: Path) -> Iterator[Kafk
     own = CONFIG.format(folder=folder, controller=controller, inside=inside, devices=devices)
     config.write_text(own + (folder / "watchword.properties").read_text())
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Xshare:auto", quiet]
+    java = [program("java"), "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Xshare:auto", quiet]
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     path = ["-cp", f"{jars}/*"]
     form = [*java, *path, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
@@ -99,16 +100,13 @@ def _jars() -> Path:
     folder = BUILD / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
-    maven, java = shutil.which("mvn"), shutil.which("java")
-    if maven is None or java is None:
-        raise Missing("Apache Kafka", "needs java and mvn: run .ci/prepare brokers")
     BUILD.mkdir(exist_ok=True)
     fresh = tempfile.mkdtemp(prefix="kafka-", dir=BUILD)
-    fetch = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
+    fetch = [program("mvn"), "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
     fetched = subprocess.run(fetch, capture_output=True, text=True, check=False)
     if fetched.returncode != 0:
         shutil.rmtree(fresh)
-        raise Missing("Apache Kafka", f"its jars cannot be had from Maven: {fetched.stdout[-2000:]}")
+        raise Missing(f"Apache Kafka's jars cannot be had from Maven: {fetched.stdout[-2000:]}")
     Path(fresh).chmod(0o755)
     try:
         Path(fresh).rename(folder)

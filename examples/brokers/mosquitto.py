@@ -10,23 +10,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from examples.brokers.processes import Missing, broker_config, free_ports, listening, program, saying
+from examples.brokers.processes import broker_config, check, free_ports, listening, program, saying
 
 SOURCE = Path(__file__).resolve().parents[2] / "contrib" / "mosquitto"
+NEEDS = ("mosquitto", "make", "gcc", "/usr/include/mosquitto_broker.h", "/usr/include/mosquitto.h")
 USER = "mosquitto"
 """Whom Debian's package runs it as."""
 
 
 @contextmanager
-def mosquitto(issuer: str, ca: Path | None, api: str, introspector: tuple[str, str], folder: Path) -> Iterator[int]:
+def mosquitto(
+    issuer: str, ca: Path | None, api: str, introspector: tuple[str, str], folder: Path, *, more: str = ""
+) -> Iterator[int]:
     """Its MQTT port on loopback, until the end of the block. Raises `Missing`.
 
-    `introspector`: id and secret of an application that may follow the revocations of the API.
+    `introspector`: id and secret of an application that may follow the revocations of the API. `more`: lines of
+    configuration, such as another listener.
     """
     plugin, socket, [port] = _plugin(folder), folder / "judge", free_ports(1)
     broker_config("mosquitto", "--plugin", plugin, "--socket", socket, "--out", folder)
     with (folder / "watchword.conf").open("a") as config:
-        config.write(f"listener {port} 127.0.0.1\nlog_dest stderr\nlog_type all\n")
+        config.write(f"listener {port} 127.0.0.1\nlog_dest stderr\nlog_type all\n{more}")
     if os.getuid() == 0:
         # What is made here belongs to the broker's group: it may ask, and nobody else.
         shutil.chown(folder, group=USER)
@@ -48,8 +52,8 @@ def mosquitto(issuer: str, ca: Path | None, api: str, introspector: tuple[str, s
 def _plugin(folder: Path) -> Path:
     """Built against the headers of the broker that is installed."""
     made = folder / "watchword_mosquitto.so"
-    if not Path("/usr/include/mosquitto_broker.h").exists() or shutil.which("make") is None:
-        raise Missing("Mosquitto's plugin", "needs make, gcc, mosquitto-dev, libmosquitto-dev: run .ci/prepare brokers")
-    built = subprocess.run(["make", "-C", SOURCE, f"OUT={made}"], capture_output=True, text=True, check=False)
+    check(*NEEDS)
+    build = ["make", "-C", str(SOURCE), f"OUT={made}", "CFLAGS=-O2 -Werror"]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return made

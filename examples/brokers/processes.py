@@ -17,18 +17,23 @@ from typing import IO, Any
 
 
 class Missing(Exception):
-    """A program that this machine does not have, and how to get it."""
+    """What this machine does not have, and how to get it."""
 
-    def __init__(self, what: str, how: str) -> None:
-        super().__init__(f"{what} {how}")
+
+def check(*needs: str) -> None:
+    """Programs by name, files by path. Raises `Missing` with all that are."""
+    if absent := [one for one in needs if not (Path(one).exists() if "/" in one else _found(one))]:
+        raise Missing(f"not on this machine: {', '.join(absent)}. On Debian, .ci/prepare brokers installs them.")
 
 
 def program(name: str) -> str:
-    """Its path, or `Missing`."""
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if found is None:
-        raise Missing(name, "is missing: run .ci/prepare brokers")
-    return found
+    """Its path. Raises `Missing`."""
+    check(name)
+    return str(_found(name))
+
+
+def _found(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from examples.brokers.kafka import kafka
-from examples.brokers.processes import Missing, free_ports, listening
+from examples.brokers import mosquitto
+from examples.brokers.kafka import NEEDS, kafka
+from examples.brokers.processes import Missing, check, free_ports, listening
 from examples.iot.registry import Operator
 from examples.iot.story import CONNECT, KAFKA, story
 
@@ -31,21 +33,30 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8490, help="of the dashboard, on loopback")
     wanted = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)  # the page tells what our libraries would warn of
-    stopped = threading.Event()
     for told in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told, lambda *_: stopped.set())
-    with tempfile.TemporaryDirectory(prefix="iot", ignore_cleanup_errors=True) as place:
-        Path(place).chmod(0o755)  # the brokers are other users
-        try:
-            run(Path(place), wanted.port, wanted.seconds, stopped)
-        except Missing as missing:
-            print(missing, file=sys.stderr)
-            return 1
+        signal.signal(told, _ended)
+    try:
+        check(*NEEDS, *mosquitto.NEEDS)
+        with tempfile.TemporaryDirectory(prefix="iot", ignore_cleanup_errors=True) as place:
+            Path(place).chmod(0o755)  # the brokers are other users
+            run(Path(place), wanted.port, wanted.seconds)
+    except Missing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Ended.")
     return 0
 
 
-def run(place: Path, port: int, seconds: float | None, stopped: threading.Event) -> None:
-    """Until `stopped`, or for that many seconds."""
+def _ended(*_: object) -> None:
+    """Once: what is told again while the brokers are stopped would leave them behind."""
+    for told in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def run(place: Path, port: int, seconds: float | None) -> None:
+    """For that many seconds, or until it is interrupted."""
     for name in ("watchword", "kafka", "mosquitto"):
         (place / name).mkdir()
     with watchword(place / "watchword") as operator:
@@ -56,11 +67,11 @@ def run(place: Path, port: int, seconds: float | None, stopped: threading.Event)
             story(operator, streams, place / "mosquitto", port=port) as telling,
         ):
             print(f"The fleet is at {telling.url}  (Ctrl-C ends it)", flush=True)
-            if stopped.wait(AFTER if seconds is None else min(AFTER, seconds / 2)):
-                return
+            first = AFTER if seconds is None else min(AFTER, seconds / 2)
+            time.sleep(first)
             telling.switch(TAKEN_OUT, False)
             print(f"{TAKEN_OUT} is disabled: the broker ends its connection. The page can enable it again.", flush=True)
-            stopped.wait(None if seconds is None else seconds - min(AFTER, seconds / 2))
+            threading.Event().wait(None if seconds is None else seconds - first)
 
 
 @contextmanager

@@ -6,14 +6,17 @@ the broker on the live connection. A login ends with its token, and within secon
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from examples.brokers.mosquitto import mosquitto as running
+from examples.brokers.processes import free_ports
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -41,6 +44,7 @@ class Mosquitto:
     """A running one, and who may do what."""
 
     port: int
+    tls: int
     issuer: Issuer
     feed: tuple[str, str]
     """Id and secret of an introspector of the API: its one."""
@@ -58,8 +62,17 @@ def broker(issuer: Issuer) -> Iterator[Mosquitto]:
     issuer.may_introspect(API, made.client_id)
     feed = made.client_id, made.secret
     for folder in short_folder("mq"):
-        with running(issuer.url, issuer.ca, API, feed, folder) as port:
-            yield Mosquitto(port, issuer, feed)
+        [tls] = free_ports(1)
+        listener = f"listener {tls} 127.0.0.1\n" + _certificate(issuer, folder)
+        with running(issuer.url, issuer.ca, API, feed, folder, more=listener) as port:
+            yield Mosquitto(port, tls, issuer, feed)
+
+
+def _certificate(issuer: Issuer, folder: Path) -> str:
+    """The issuer's own, which is localhost's, for a broker that is another user."""
+    for name in ("server.pem", "server.key"):
+        shutil.copyfile(issuer.folder / "dev-tls" / name, folder / name)
+    return f"certfile {folder}/server.pem\nkeyfile {folder}/server.key\n"
 
 
 Source = Callable[[], AccessToken]
@@ -126,10 +139,12 @@ WAYS = pytest.mark.parametrize("way", [by_password, enhanced], ids=["password", 
 
 
 @contextmanager
-def connected(broker: Mosquitto, client: Client, properties: Properties | None = None) -> Iterator[Device]:
+def connected(
+    broker: Mosquitto, client: Client, properties: Properties | None = None, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[Device]:
     """Let in or refused."""
     made = Device(client)
-    client.connect("127.0.0.1", broker.port, keepalive=20, properties=properties)
+    client.connect(host, port or broker.port, keepalive=20, properties=properties)
     client.loop_start()
     try:
         assert made.connected.wait(20)
@@ -154,6 +169,15 @@ def test_own_topics(way: Any, broker: Mosquitto, issuer: Issuer) -> None:
     app = broker.device()
     with connected(broker, way(issuer.credentials(app).token, app.client_id)) as one:
         assert not one.refused
+        assert one.hears("devices/dev-1/temperature", b"21.5")
+
+
+def test_over_tls(broker: Mosquitto, issuer: Issuer) -> None:
+    """Outside of a test nobody has a plain listener: the plugin would be asked there in another way, or not at all."""
+    app = broker.device()
+    client = enhanced(issuer.credentials(app).token, app.client_id)
+    client.tls_set_context(issuer.trust)
+    with connected(broker, client, host="localhost", port=broker.tls) as one:
         assert one.hears("devices/dev-1/temperature", b"21.5")
 
 
@@ -249,7 +273,7 @@ def test_without_the_service(broker: Mosquitto, issuer: Issuer) -> None:
     app = broker.device()
     for folder in short_folder("mq"):
         with running(issuer.url, issuer.ca, API, broker.feed, folder) as port:
-            other = Mosquitto(port, issuer, broker.feed)
+            other = Mosquitto(port, 0, issuer, broker.feed)
             with connected(other, enhanced(issuer.credentials(app).token, app.client_id)) as one:
                 assert not one.refused
             (folder / "judge").rename(folder / "gone")

@@ -58,6 +58,18 @@ def test_written_with_a_secret(tmp_path: Path) -> None:
     assert f"args = {written}\n" in (tmp_path / "out" / "10-watchword.conf").read_text()
 
 
+def test_mosquitto(tmp_path: Path) -> None:
+    """Anybody would log in beside the plugin; or nothing would end, because Mosquitto calls no plugin each second. It
+    needs no issuer: its judge knows that."""
+    done = watchword(tmp_path, "broker-config", "mosquitto", "--plugin", "a.so", "--socket", "judge")
+    assert done.returncode == 0, done.stderr
+    assert {
+        "per_listener_settings false", "allow_anonymous false", f"plugin {tmp_path}/a.so", f"plugin_opt_socket {tmp_path}/judge",
+    } <= set(done.stdout.splitlines())  # fmt: skip
+    for wrong in (("--plugin", "a.so"), ("--plugin", "a b.so", "--socket", "judge")):
+        assert watchword(tmp_path, "broker-config", "mosquitto", *wrong).returncode == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "word"),
     [
@@ -73,7 +85,7 @@ def test_written_with_a_secret(tmp_path: Path) -> None:
         ((*POSTGRESQL, "--role", "/.*=app"), 2, "one client id"),
         ((*POSTGRESQL, "--role", "an-id=/.*"), 2, "one client id"),
         (("postgresql", "--validator", 'a" trust', "--scope", "x", "--role", "a=b"), 2, "cannot stand"),
-        (("mosquitto",), 2, "mosquitto"),
+        (("mosquitto", "--plugin", "a.so", "--socket", "judge"), 2, "No such option"),
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], status: int, word: str, tmp_path: Path) -> None:

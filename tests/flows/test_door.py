@@ -94,7 +94,7 @@ async def test_whoever_waited_too_long_is_told_before_he_is_read() -> None:
     shares = Shares(0.5)
     door = Door(Inside(), "", shares, {"acme"}.__contains__, Clock(), lambda: 0.5)
     request = b"POST /t/acme/token?x HTTP/1.1\r\nhost: h\r\n\r\ngrant_type="
-    answers = [door.too_late(0.6, request) for _ in range(200)]
+    answers = [door.too_late(0.6, False, request) for _ in range(200)]
     refused = [each for each in answers if each is not None]
     assert answers[:A_QUEUE] == [None] * A_QUEUE
     assert len(refused) == (200 - A_QUEUE) // 2 == shares.protocol.refused
@@ -111,7 +111,7 @@ async def test_health_is_never_too_late(request_: bytes) -> None:
     """Whatever restarts a server that does not answer would restart it in the middle of the storm."""
     door = Door(Inside(), "", Shares(0.5), {"acme"}.__contains__, Clock(), lambda: 0.5)
     for late in (b"POST /t/acme/token HTTP/1.1\r\n", request_):
-        told = [door.too_late(9.0, late) for _ in range(100)]
+        told = [door.too_late(9.0, False, late) for _ in range(100)]
     assert told == [None] * 100
 
 
@@ -119,7 +119,7 @@ async def test_health_is_never_too_late(request_: bytes) -> None:
 async def test_first_bytes_that_are_no_request(first_bytes: bytes) -> None:
     """Half a line, or another protocol, would end the connection without a word."""
     door = Door(Inside(), "", Shares(0.5), {"acme"}.__contains__, Clock(), lambda: 0.5)
-    assert [door.too_late(9.0, first_bytes) is None for _ in range(100)].count(False) == (100 - A_QUEUE) // 2
+    assert [door.too_late(9.0, False, first_bytes) is None for _ in range(100)].count(False) == (100 - A_QUEUE) // 2
 
 
 async def test_the_listener_is_told_whom_to_ask(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_the_listener_is_told_whom_to_ask(tmp_path: Path) -> None:
         running = asyncio.create_task(application({"type": "lifespan", "state": state}, told.get, said.put))
         told.put_nowait({"type": "lifespan.startup"})
         assert (await said.get())["type"] == "lifespan.startup.complete"
-        assert state[TOO_LATE](0.0, b"POST /t/default/token HTTP/1.1\r\n") is None
+        assert state[TOO_LATE](0.0, False, b"POST /t/default/token HTTP/1.1\r\n") is None
         told.put_nowait({"type": "lifespan.shutdown"})
         assert (await said.get())["type"] == "lifespan.shutdown.complete"
         await running

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pyrage
 import pytest
-from tests.support.served import serving, watchword
+from tests.support.served import COMMAND, environment, serving, watchword
 
 from watchword.jose import Algorithm, PrivateKey
 
@@ -85,6 +88,25 @@ def test_disabled_and_enabled_by_label(fleet: tuple[Path, str]) -> None:
     assert counted(folder, "enable", *some) == {"action": "enable", "changed": COUNT // 2}
     assert (status(base, known["S-001"]), status(base, known["S-002"])) == (200, 401)
     assert counted(folder, "enable", "--label", "site=oslo", "--yes")["changed"] == COUNT - COUNT // 2
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\x04", 1), ("y\n", 0)])
+def test_a_person_is_asked(fleet: tuple[Path, str], answer: str, code: int) -> None:
+    """A fleet would be cut off by one key too early; or whoever says no would see a trace."""
+    folder, base = fleet
+    known = secrets(folder, "first")
+    typed, terminal = pty.openpty()
+    action = "enable" if code == 0 else "disable"
+    os.write(typed, answer.encode())
+    asked = subprocess.run(
+        [*COMMAND, "device", action, "--label", "site=oslo"], cwd=folder, env=environment(folder), stdin=terminal,
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    os.close(typed)
+    os.close(terminal)
+    assert (asked.returncode, "Traceback" in asked.stderr) == (code, False), asked.stderr
+    assert f"{action} {COUNT} devices?" in asked.stderr
+    assert status(base, known["S-009"]) == 200
 
 
 def test_quarantined_by_group_and_by_file(fleet: tuple[Path, str]) -> None:

@@ -122,7 +122,8 @@ async def test_rlm_005_without_the_shared_count_the_local_one_holds(pair: Pair) 
     for ww in pair:
         await ww.services.limits.settle()
     a.clock.now += BURST / RATE
-    assert await served(b, device, 10) == 0, "what was spent meanwhile was not told"
+    assert await served(b, device, 20) <= SHARE, "what was spent meanwhile was not told"
+    assert await served(b, device, 20) == 0
 
 
 async def test_another_limit_begins_anew(pair: Pair) -> None:

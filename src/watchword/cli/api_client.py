@@ -59,12 +59,12 @@ class AdminClient:
             raise Refused(
                 f"cannot reach {self.base}: {error}", "is `watchword serve` running there?", again=True
             ) from None
+        except TokenUnavailable as error:
+            hint = "is `watchword serve` running there, and WATCHWORD_ISSUER its issuer?"
+            raise Refused(f"no token: {error}", hint, again=True) from None
         except Exception as error:
-            raise Refused(
-                f"no token: {error}",
-                "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and what proves it (docs/jobs.md)",
-                again=isinstance(error, TokenUnavailable),
-            ) from None
+            hint = "check WATCHWORD_ISSUER, WATCHWORD_CLIENT_ID and what proves it (docs/jobs.md)"
+            raise Refused(f"no token: {error}", hint) from None
         if answer.is_success:
             return answer.json() if answer.content else None
         problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}

@@ -98,8 +98,8 @@ def mosquitto(
         say.done(f"answering Mosquitto at {socket}")
         async with server:
             await stopped.wait()
+        # The socket stays: by now it may be that of a service that was started to take over.
         ending.cancel()
-        socket.unlink(missing_ok=True)
 
     _run(service, api, issuer, revocations)
 

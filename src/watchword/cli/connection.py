@@ -32,7 +32,10 @@ HEAD_SECONDS = 10.0
 WATCH_SECONDS = 5.0
 """How often a connection is looked at: it outlives its limits by at most this."""
 _LAST_DATA_RECEIVED = 52
-"""Where `struct tcp_info` of Linux keeps the milliseconds since the last bytes came in; 4 bytes."""
+"""Where `struct tcp_info` of Linux keeps the milliseconds since the last bytes came in, in 4 bytes; its first is the
+connection's state."""
+_ENDED = (7, 8)
+"""TCP_CLOSE and TCP_CLOSE_WAIT: the caller has ended it."""
 
 RESERVE = 100
 """Connections above the ceiling for those who ask whether we live: no answer would have us restarted in the storm."""
@@ -201,8 +204,8 @@ class Connection(HttpToolsProtocol):
     def _too_late(self, data: bytes) -> bool:
         """Whether its first bytes lay in the kernel too long; then it is answered."""
         self._read_before = True
-        judge, waited = self.app_state.get(TOO_LATE), _waited(self.transport)
-        answer = judge(waited, data) if judge is not None and waited is not None else None
+        judge, info = self.app_state.get(TOO_LATE), _tcp_info(self.transport)
+        answer = judge(*info, data) if judge is not None and info is not None else None
         if answer is None:
             return False
         self.transport.write(answer)
@@ -286,16 +289,17 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.time() + self.timeout_keep_alive
 
 
-def _waited(transport: asyncio.Transport) -> float | None:
-    """Seconds that a new connection's first bytes lay in the kernel, or None where nobody says.
+def _tcp_info(transport: asyncio.Transport) -> tuple[float, bool] | None:
+    """Seconds that a new connection's first bytes lay in the kernel, and whether its caller has ended it since.
 
-    A loop that is busy accepts late (libuv: one connection a turn), and what waits there is in nobody's count.
+    None where nobody says. A loop that is busy accepts late (libuv: one connection a turn), and what waits there is in
+    nobody's count.
     """
     own = transport.get_extra_info("socket") if sys.platform == "linux" else None
     if own is None or own.family == socket.AF_UNIX:
         return None
     told = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
-    return int.from_bytes(told[_LAST_DATA_RECEIVED:], sys.byteorder) / 1_000
+    return int.from_bytes(told[_LAST_DATA_RECEIVED:], sys.byteorder) / 1_000, told[0] in _ENDED
 
 
 def _decoded(path: bytes) -> str:

@@ -25,6 +25,9 @@ import typer
 from . import say
 from .airline import CHARGE, PAYMENTS
 
+PATIENCE = 60
+"""Seconds for a step that waits for another process, on a machine that is busy with other things."""
+
 
 class Broken(Exception):
     """A step of the story did not hold."""
@@ -67,8 +70,14 @@ def _process(
     """A child that answers at `ready`; killed at the end. Its output is kept for when something fails."""
     with (folder / f"{Path(command[0]).name}-{os.urandom(3).hex()}.log").open("wb") as log:
         child = subprocess.Popen(command, env={**os.environ, **environment}, cwd=folder, stdout=log, stderr=log)
+
+    def answers() -> bool:
+        if child.poll() is not None:
+            raise Broken(f"{Path(command[0]).name} ended with {child.returncode}: {Path(log.name).read_text()[-500:]}")
+        return httpx.get(ready, timeout=1).status_code < 500
+
     try:
-        _until(lambda: child.poll() is None and httpx.get(ready, timeout=1).status_code < 500, 10)
+        _until(answers)
         yield child
     finally:
         child.terminate()
@@ -78,8 +87,8 @@ def _process(
             child.kill()
 
 
-def _until(condition: Callable[[], bool], seconds: float) -> None:
-    ends = time.monotonic() + seconds
+def _until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
         try:
             if condition():
@@ -87,7 +96,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> None:
         except httpx.HTTPError:
             pass
         time.sleep(0.02)
-    raise Broken(f"nothing happened within {seconds:.0f} s")
+    raise Broken(f"nothing happened within {PATIENCE} s")
 
 
 def _expect(answer: httpx.Response, status: int, *words: str) -> httpx.Response:
@@ -271,7 +280,7 @@ def _rotation(
                 fresh.chmod(0o600)
                 fresh.replace(secret_file)
                 seen = len(answers)
-                _until(lambda: len(answers) > seen + 20, 10)
+                _until(lambda: len(answers) > seen + 20)
 
             story.step(f"rotation {number}: a new secret; the older one keeps working for its overlap", rotate)
     finally:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from click import confirm
 
 from . import say
 from .api_client import AdminClient, Refused
@@ -161,7 +160,7 @@ class _Change:
     def _confirm(self, total: int) -> None:
         if not sys.stdin.isatty():
             say.misuse(f"this concerns {total} devices", "say --yes if it shall, or --dry-run for a look")
-        if not confirm(f"{self._action} {total} devices?", err=True):
+        if not typer.confirm(f"{self._action} {total} devices?", err=True):
             say.fail("nothing was changed")
 
     def _source(self, given: dict[str, Any]) -> str:

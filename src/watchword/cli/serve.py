@@ -183,7 +183,7 @@ def run(settings: Any) -> None:
             ssl_keyfile=settings.tls_key or None,
             ssl_context_factory=tls,
             timeout_graceful_shutdown=10,
-            backlog=4_096,
+            backlog=65_535,  # as long as the kernel lets it be: net.core.somaxconn
             limit_concurrency=connections_of(settings.max_connections),
         )
     except SystemExit as ended:

@@ -182,6 +182,8 @@ class Gate(Generic[B]):
         now = self._now()
         for client_id in [one for one, bearer in self._live.items() if now >= bearer.expires_at]:
             del self._live[client_id]
+        if not self._watchers:
+            return  # nobody would hear of it, and it would be told to nobody later
         for client_id in [one for one, bearer in self._live.items() if self._is_revoked(bearer)]:
             del self._live[client_id]
             _log.info("the login of %s ends: its token was revoked", client_id)

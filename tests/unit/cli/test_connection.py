@@ -375,13 +375,14 @@ async def test_below_the_ceiling() -> None:
     assert await crowded(1).send(GET) == [ANSWER]
 
 
+@pytest.mark.parametrize("ended", [False, True])
 @pytest.mark.parametrize("busy", [b"", b"HTTP/1.1 503 Service Unavailable\r\n\r\n"])
-async def test_how_long_a_connection_waited(busy: bytes) -> None:
-    """A queue in the kernel is invisible to the door, which would let in everybody who is too late already."""
-    told: list[tuple[float, bytes]] = []
+async def test_how_long_a_connection_waited(busy: bytes, ended: bool) -> None:
+    """A queue in the kernel is invisible to the door, which would let in everybody who is too late or gone already."""
+    told: list[tuple[float, bool, bytes]] = []
 
-    def too_late(waited: float, first_bytes: bytes) -> bytes | None:
-        told.append((waited, first_bytes))
+    def too_late(waited: float, gone: bool, first_bytes: bytes) -> bytes | None:
+        told.append((waited, gone, first_bytes))
         return busy or None
 
     with (
@@ -390,10 +391,12 @@ async def test_how_long_a_connection_waited(busy: bytes) -> None:
         listener.accept()[0] as accepted,
     ):
         calling.sendall(GET)
+        if ended:
+            calling.shutdown(socket.SHUT_WR)
         caller = Caller(answering(START, BODY))
         caller.wire.socket = accepted
         caller.connection.app_state[TOO_LATE] = too_late
         written = await caller.send(*([GET] if busy else [GET, GET]))
-    assert [first_bytes for _, first_bytes in told] == [GET]
+    assert [each[1:] for each in told] == [(ended, GET)]
     assert 0 <= told[0][0] < 60
     assert (written, caller.wire.closed) == (([busy], True) if busy else ([ANSWER, ANSWER], False))

@@ -186,6 +186,23 @@ async def test_what_is_revoked_is_told_to_every_watcher(tmp_path: Path) -> None:
             assert await asyncio.wait_for(reader.read(), 20) == b""
 
 
+async def test_what_is_revoked_before_anybody_watches(tmp_path: Path) -> None:
+    """Between two services, or in a broker's first second, a revocation would be told to nobody and be forgotten."""
+    verifier = Verifier()
+    asked = gate(verifier)
+    async with served(asked, tmp_path / "judge"):
+        await asked.answer(Login("an-id", b"a.b.c"))
+        verifier.revoked = True
+        asked.end_once()
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "judge")
+        writer.write(question(b"w", b"", b""))
+        task = asyncio.create_task(asked.end_the_revoked(every=0.01))
+        assert await asyncio.wait_for(reader.readline(), 20) == b"an-id\n"
+        task.cancel()
+        writer.close()
+        await asyncio.wait_for(reader.read(), 20)
+
+
 async def test_an_expired_login_is_forgotten() -> None:
     """The list of who is in would grow with every device that ever was."""
     verifier = Verifier(token=Token(expires_at=NOW))

@@ -91,16 +91,16 @@ def test_those_who_are_refused_come_one_after_another() -> None:
 def test_a_queue_before_the_door_is_refused_and_a_hiccup_is_not() -> None:
     """What waits in the kernel is in no count: without this, all would be let in, and all be late."""
     share = Admission(WITHIN)
-    assert [share.late(0.6) for _ in range(A_QUEUE)] == [False] * A_QUEUE
-    assert [share.late(0.6) for _ in range(3 * A_QUEUE)].count(True) == 3 * A_QUEUE // 2
-    assert not any(share.late(0.1) for _ in range(2 * A_QUEUE))
-    assert not share.late(5.0)
+    assert [share.late(0.6, False) for _ in range(A_QUEUE)] == [False] * A_QUEUE
+    assert [share.late(0.6, False) for _ in range(3 * A_QUEUE)].count(True) == 3 * A_QUEUE // 2
+    assert not any(share.late(0.1, False) for _ in range(2 * A_QUEUE))
+    assert not share.late(5.0, False)
 
 
 def test_of_two_that_are_late_one_is_served() -> None:
     """While more come than can even be refused, a hundred thousand devices were refused for minutes and few served."""
     share = Admission(WITHIN)
-    refused = [share.late(9.0) for _ in range(10 * A_QUEUE)][A_QUEUE:]
+    refused = [share.late(9.0, False) for _ in range(10 * A_QUEUE)][A_QUEUE:]
     assert refused[::2] != refused[1::2]
     assert refused.count(True) == len(refused) // 2
 
@@ -111,3 +111,11 @@ def test_what_is_spent_on_refusals_does_not_lower_the_limit() -> None:
     share.measure(100.0, full=False)
     share.measure(100.5, full=False)
     assert (share.limit, share.rate) == (FIRST, FIRST / WITHIN / 2)
+
+
+def test_whoever_is_gone_is_not_served() -> None:
+    """In the longest queue every fifth token was made for a device that had given up."""
+    share = Admission(WITHIN)
+    assert share.late(0.6, True)
+    assert not share.late(0.4, True)
+    assert [share.late(0.6, False) for _ in range(A_QUEUE)] == [False] * A_QUEUE

@@ -86,13 +86,14 @@ class Door:
             share.leave(group)
         return None
 
-    def too_late(self, waited: float, first_bytes: bytes) -> bytes | None:
+    def too_late(self, waited: float, gone: bool, first_bytes: bytes) -> bytes | None:
         """The whole answer to a connection that waited too long before its first bytes were read, or None: let it in.
 
-        To be asked before anything is parsed: in a storm most of what can be done about a request is not to begin it.
+        `gone`: whether the caller has ended it meanwhile; a token would be for nobody. To be asked before anything is
+        parsed: in a storm most of what can be done about a request is not to begin it.
         """
         share, _ = self._place(b"".join(first_bytes[:_LINE].split(b" ", 2)[1:2]).partition(b"?")[0])
-        if share is None or not share.late(waited):
+        if share is None or not share.late(waited, gone):
             return None
         share.measure(self._monotonic(), full=False)
         return b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % (

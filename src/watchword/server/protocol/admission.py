@@ -48,16 +48,18 @@ class Admission:
         own = groups.get(group, 0)
         return own >= max(1, self.limit // (len(groups) + (not own)))
 
-    def late(self, waited: float) -> bool:
+    def late(self, waited: float, gone: bool) -> bool:
         """Whether one has to be refused who waited so many seconds before he was seen at all.
 
         What waits before the door is not in flight: the kernel keeps it for as long as we are busy with others. Of two
         that are late one is let in all the same. To refuse a new connection costs a third of what a token does, so
-        who refuses everybody while more come than he can refuse serves nobody.
+        who refuses everybody while more come than he can refuse serves nobody. One who is gone by now is not served.
         """
         if waited <= self._within:
             self._late -= self._late > 0
             return False
+        if gone:
+            return True
         self._late += 1 if self._late < 2 * A_QUEUE else -1
         return self._late > A_QUEUE and self._late % 2 == 0
 

@@ -74,7 +74,11 @@ class RateLimits:
 
     async def settle(self) -> None:
         """Tell all that is left, so that a restart does not begin anew, unless the database is away."""
+        await self._told()  # what is on the way may fail for what has passed since
         self._tell_soon()
+        await self._told()
+
+    async def _told(self) -> None:
         while self._telling is not None:
             await asyncio.shield(self._telling)
 

@@ -184,6 +184,8 @@ class PostgresReader:
                 rows = await self._connection.use(lambda c, t=tenants, i=ids: c.fetch(_APPLICATIONS, t, i))  # type: ignore[misc]
                 found = {(row[0], row[1]): self._application(row[2]) for row in rows}
             except Exception as error:
+                # Who came meanwhile waited for this one already: to begin another wait would be longer than promised.
+                asked, self._wanted = [*asked, *self._wanted], []
                 for _, answer in asked:
                     if not answer.done():
                         answer.set_exception(_like(error))
