@@ -436,6 +436,7 @@ async def test_endpoint_aliases(tmp_path: Path, w: World) -> None:
                 "token_endpoint": f"{base}/token",
                 "introspection_endpoint": f"{base}/introspect",
                 "revocation_endpoint": f"{base}/revoke",
+                "enrolment_endpoint": f"{base}/enrol",
             }
 
 

@@ -22,9 +22,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.conformance import tls
 from tests.flows.test_mutual_tls_client import api
-from tests.flows.test_mutual_tls_listener import serving
 from tests.support.certificates import Held, authority, cn, issue
 from tests.support.postgres import Postgres
+from tests.support.served import serving_tls
 
 from watchword.jose.certificates import Certificate, certificate_thumbprint
 from watchword.resource import Verifier
@@ -106,7 +106,7 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         database = postgres.fresh_database()
     ca, device = authority("company CA", now), issue(cn("device"), now)
     (folder / "clients.pem").write_text(ca.pem + device.pem)
-    with serving(folder, "serve", "--client-ca", "clients.pem", "--database", database) as base:
+    with serving_tls(folder, "serve", "--client-ca", "clients.pem", "--database", database) as base:
         made = Bank(folder, database, base, ca, issue(cn("c_mtls"), now, ca), issue(cn("c_mtls2"), now, ca), device, {})
         _register(made)
         yield made
@@ -200,7 +200,7 @@ def test_mtl_015_a_header_that_cannot_be_read(bank: Bank) -> None:
     """MTL-015: a proxy that is set up wrongly would meet a 500, or a parser that guesses."""
     good = bank.first.rfc9440
     flags = ("--client-cert-header", "client-cert", "--trusted-proxy", "127.0.0.1", "--database", bank.database)
-    with serving(bank.folder, "behind", *flags) as behind:
+    with serving_tls(bank.folder, "behind", *flags) as behind:
         assert bank.ask("c_mtls", base=behind, headers={"client-cert": good}).status_code == 200
         for wrong in (
             [("client-cert", good), ("client-cert", good)],
@@ -261,7 +261,7 @@ def test_mtl_019_a_renewed_certificate(bank: Bank, resource: str) -> None:
 def test_mtl_020_aliases(bank: Bank) -> None:
     """MTL-020: a browser or a secret's holder would be asked for a certificate that it does not have."""
     flags = ("--mtls-url", bank.base, "--database", bank.database)
-    with serving(bank.folder, "plain", *flags) as plain:
+    with serving_tls(bank.folder, "plain", *flags) as plain:
         place = f"{plain}/t/default/.well-known/oauth-authorization-server"
         told = httpx.get(place, verify=bank.context()).json()
         assert told["token_endpoint"] == f"{plain}/t/default/token"

@@ -15,9 +15,9 @@ import aiohttp
 import httpx
 import pytest
 import requests
-from tests.flows.test_mutual_tls_listener import ran, serving
+from tests.flows.test_mutual_tls_listener import ran
 from tests.support.certificates import Held, authority, cn, issue
-from tests.support.served import free_port
+from tests.support.served import free_port, serving_tls
 
 from watchword.client import ClientCertificate, ClientCredentials, SecretMissing
 from watchword.resource import TokenInvalid, Verifier
@@ -70,8 +70,8 @@ def test_a_caller_with_a_certificate(tmp_path: Path) -> None:
     port = free_port()
     public = f"https://127.0.0.1:{port}"
     with (
-        serving(folder, "mtls", "--client-ca", "clients.pem", "--public-url", public) as mtls,
-        serving(folder, "plain", "--mtls-url", mtls, port=port) as base,
+        serving_tls(folder, "mtls", "--client-ca", "clients.pem", "--public-url", public) as mtls,
+        serving_tls(folder, "plain", "--mtls-url", mtls, port=port) as base,
     ):
         trusted = str(folder / "dev-tls" / "ca.pem")
         ran(folder, "tenant", "anchors", "add", "clients.pem")
