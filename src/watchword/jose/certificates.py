@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
 from cryptography import x509
@@ -27,6 +28,8 @@ from .jwk import RawPublic, check_rsa, thumbprint, to_members
 
 MAX_DER: Final = 16_384
 """Bytes of one certificate."""
+_SHORT: Final = 4_096
+"""Bytes of a certificate that is worth remembering: a caller shows the same one with each of its requests."""
 MAX_CHAIN: Final = 8
 """Certificates beside the leaf that a caller may send."""
 NameKind = Literal["dns", "uri", "ip", "email"]
@@ -56,7 +59,7 @@ class UnacceptableCertificate(JoseError):
 class Certificate:
     """One certificate that was read; `thumbprint` is its ``x5t#S256`` (RFC 8705 section 3.1)."""
 
-    __slots__ = ("_key", "_read", "der", "ends_at", "thumbprint")
+    __slots__ = ("_key", "_name", "_read", "der", "ends_at", "thumbprint")
 
     def __init__(self, der: bytes) -> None:
         """Raises `UnacceptableCertificate`: also for a key that is weak or of a kind that nobody signs with here."""
@@ -74,6 +77,7 @@ class Certificate:
         if self._read.public_bytes(serialization.Encoding.DER) != der:
             raise UnacceptableCertificate("not the certificate's one encoding (DER)")
         self.der, self.thumbprint = der, certificate_thumbprint(der)
+        self._name: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Certificate({self.thumbprint})"
@@ -92,7 +96,9 @@ class Certificate:
     @property
     def distinguished_name(self) -> bytes:
         """The subject in the one form that `distinguished_name` makes of every spelling."""
-        return _canonical(self._read.subject)
+        if self._name is None:
+            self._name = _canonical(self._read.subject)
+        return self._name
 
     @property
     def key_thumbprint(self) -> str:
@@ -160,6 +166,17 @@ class Certificate:
             return None
 
 
+def read_certificate(unverified_der: bytes) -> Certificate:
+    """`Certificate`, read once for whoever shows the same one again. That it was read makes it no more trusted: its
+    times, its use and its authority are judged each time. Raises `UnacceptableCertificate`.
+    """
+    return _known(unverified_der) if len(unverified_der) <= _SHORT else Certificate(unverified_der)
+
+
+_known = lru_cache(256)(Certificate)
+"""What could not be read is not kept."""
+
+
 class TrustAnchors:
     """The authorities of one tenant. Two of one name are two (Keycloak issue 52801)."""
 
@@ -201,8 +218,9 @@ def read_pem(pem: bytes) -> list[Certificate]:
     return [Certificate(der) for der in ders]
 
 
+@lru_cache(1_024)
 def distinguished_name(text: str) -> bytes:
-    """One form for every spelling of a name (RFC 4514): compare these.
+    """One form for every spelling of a name (RFC 4514): compare these. Registered names come again and again.
 
     The order of its parts matters, the order inside a multi-valued part and the string type do not; letters do.
     Raises `UnacceptableCertificate`.

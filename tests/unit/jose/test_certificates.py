@@ -19,6 +19,7 @@ from watchword.jose.certificates import (
     UnacceptableCertificate,
     alternative_name,
     distinguished_name,
+    read_certificate,
     read_pem,
 )
 
@@ -74,6 +75,20 @@ def test_any_certificate(at: int, byte: int, cut: int, insert: bool) -> None:
             continue
         with pytest.raises(UnacceptableCertificate):
             TrustAnchors([Certificate(CA.der)]).verify(Certificate(der), (), NOW)
+
+
+def test_what_was_read_once_is_judged_each_time() -> None:
+    """A certificate that was good once would stay good after its end, or after its authority was no longer trusted."""
+    known = read_certificate(HELD.der)
+    assert read_certificate(bytes(HELD.der)) is known
+    trusted = TrustAnchors([Certificate(CA.der)])
+    trusted.verify(known, (), NOW)
+    for anchors, now in ((trusted, known.ends_at + 1), (TrustAnchors([]), NOW)):
+        with pytest.raises(UnacceptableCertificate):
+            anchors.verify(read_certificate(HELD.der), (), now)
+    for _ in range(2):
+        with pytest.raises(UnacceptableCertificate):
+            read_certificate(HELD.der[:-1])
 
 
 @given(st.text(max_size=80))

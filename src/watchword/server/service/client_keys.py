@@ -9,7 +9,7 @@ import structlog
 
 from ...jose import Algorithm, KeySet, symmetric
 from ...jose.certificate_header import Presented
-from ...jose.certificates import Certificate, UnacceptableCertificate
+from ...jose.certificates import UnacceptableCertificate, read_certificate
 from ...jose.sealing import MasterKey, SealBroken
 from ..protocol.request import Credentials
 from ..registry import client_keys
@@ -87,7 +87,7 @@ def _without(kid: str | None) -> Lacks:
 def _without_key_of(presented: Presented) -> Lacks:
     """A handshake names no key id: the key itself is looked for."""
     try:
-        wanted = Certificate(presented.certificate).key_thumbprint
+        wanted = read_certificate(presented.certificate).key_thumbprint
     except UnacceptableCertificate:
         return lambda keys: False
     return lambda keys: wanted not in [key.thumbprint() for key in keys.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 from ....jose import KeySet
-from ....jose.certificates import MAX_CHAIN, Certificate, UnacceptableCertificate
+from ....jose.certificates import MAX_CHAIN, Certificate, UnacceptableCertificate, read_certificate
 from ...registry.certificates import is_named
 from ...registry.model import CERTIFICATE_METHODS, Application, CertificateName
 from ..errors import InvalidClient
@@ -28,7 +28,7 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
     if application is not None and application.auth_method == "spiffe_x509":
         return x509_svid.prove(application, presented, grounds)
     try:
-        certificate = Certificate(shown.certificate)
+        certificate = read_certificate(shown.certificate)
         certificate.check_times(grounds.now)
         if _is_self_signed(application) and _registered(certificate, grounds.keys):
             return Proven(key_id=certificate.thumbprint)

@@ -6,7 +6,7 @@ could make the ids of another's (section 6 of the draft).
 
 from __future__ import annotations
 
-from ....jose.certificates import MAX_CHAIN, Certificate, UnacceptableCertificate
+from ....jose.certificates import MAX_CHAIN, Certificate, UnacceptableCertificate, read_certificate
 from ...registry.certificates import spiffe_id
 from ...registry.identity_rules import matching, rules_of
 from ...registry.model import Application
@@ -23,7 +23,7 @@ def prove(application: Application, presented: Credentials, grounds: Grounds) ->
     shown = presented.certificate
     assert shown is not None
     try:
-        certificate = Certificate(shown.certificate)
+        certificate = read_certificate(shown.certificate)
         certificate.check_times(grounds.now)
         subject = spiffe_id(certificate)
         chain = [Certificate(der) for der in shown.unverified_chain[:MAX_CHAIN]]
