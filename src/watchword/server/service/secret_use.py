@@ -11,8 +11,8 @@ EVERY = 60.0
 """Seconds: what is written together and in order of its key is written to fewer pages than a piece each ten seconds."""
 MOST = 20_000
 """That wait to be written; then they are not waited for."""
-PIECE = 200
-"""Secrets of one transaction: tokens wait for it, and after a storm there are a hundred thousand to write."""
+PIECE = 50
+"""Secrets of one transaction: a commit of tokens waits for one of them at most, and of many secrets each is another page."""
 REMEMBERED = 10_000
 """First uses; one that was forgotten is written again."""
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
