@@ -12,7 +12,7 @@ EVERY = 60.0
 MOST = 20_000
 """That wait to be written; then they are not waited for."""
 PIECE = 50
-"""Secrets of one transaction: a commit of tokens waits for one of them at most, and of many secrets each is another page."""
+"""Secrets of one transaction: a commit of tokens waits for one of them at most, and each secret is another page."""
 REMEMBERED = 10_000
 """First uses; one that was forgotten is written again."""
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
