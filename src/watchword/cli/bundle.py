@@ -159,3 +159,10 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def secrets_of(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Serial number, client id and secret of the devices of an answer that were given one."""
+    for row in rows:
+        if row.get("client_secret"):
+            yield row["serial"], row["client_id"], row["client_secret"]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json as text
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,8 +14,9 @@ import typer
 
 from . import say
 from .api_client import AdminClient, Refused
-from .bundle import Bundle, begin
+from .bundle import Bundle, begin, secrets_of
 from .device_selection import labels_of
+from .left_out import told_to
 from .patience import Patience, Seconds
 
 BATCH: Final = 250
@@ -25,7 +24,7 @@ BATCH: Final = 250
 ASK_ABOVE: Final = 10
 """Devices that may be changed without asking first."""
 _TIMEOUT: Final = 120.0
-_SHOWN: Final = 10
+_COLUMNS: Final = ("serial", "client_id", "outcome", "reason")
 OUTCOMES: Final = ("changed", "unchanged", "skipped", "refused", "missing")
 DONE: Final = {
     "disable": "disabled", "enable": "enabled", "quarantine": "in quarantine", "release": "released",
@@ -170,15 +169,17 @@ class _Change:
     def _walked(self, given: dict[str, Any], total: int, kept: Bundle | None) -> Counter[str]:
         counted: Counter[str] = Counter()
         number = kept.next_number() if kept is not None else 1
-        with _reporting(self._report) as tell, say.counting("devices", total) as step:
+        with told_to(self._report, _COLUMNS) as tell, say.counting("devices", total) as step:
             for rows in self._batches({**given, "dry_run": self._dry_run}):
                 if kept is not None:
-                    kept.write(number, _secrets(rows))
+                    kept.write(number, secrets_of(rows))
                     number += 1
                 for row in rows:
                     counted[row["outcome"]] += 1
                     if row["outcome"] not in ("changed", "unchanged"):
-                        tell(row)
+                        why = _reason(row)
+                        sentence = f"{row['serial'] or row['client_id']} {row['outcome']}: {why}"
+                        tell(sentence, [row["serial"], row["client_id"], row["outcome"], why])
                 step(len(rows))
         return counted
 
@@ -207,38 +208,6 @@ class _Change:
             say.done(", ".join(words) + (" (dry run: nothing was changed)" if self._dry_run else ""))
         if counted["refused"] or counted["missing"]:
             raise typer.Exit(say.FAILED)
-
-
-def _secrets(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    for row in rows:
-        if row.get("client_secret"):
-            yield row["serial"], row["client_id"], row["client_secret"]
-
-
-@contextmanager
-def _reporting(report: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Those that were not changed: all of them to the file, the first ones to the person when there is none."""
-    if report is None:
-        told = 0
-
-        def show(row: dict[str, Any]) -> None:
-            nonlocal told
-            told += 1
-            if told <= _SHOWN:
-                say.warn(f"{row['serial'] or row['client_id']} {row['outcome']}: {_reason(row)}")
-            if told == _SHOWN:
-                say.warn("and maybe more: say --report FILE for all of them")
-
-        yield show
-        return
-    try:
-        file = report.open("w", newline="", encoding="utf-8")
-    except OSError as error:
-        say.fail(f"cannot write {report}: {error.strerror}", "name a file that you may write to")
-    with file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["serial", "client_id", "outcome", "reason"])
-        yield lambda row: writer.writerow([row["serial"], row["client_id"], row["outcome"], _reason(row)])
 
 
 def _reason(row: dict[str, Any]) -> str:

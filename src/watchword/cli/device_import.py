@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import csv
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,19 +15,18 @@ import typer
 
 from . import say
 from .api_client import AdminClient, Refused
-from .bundle import Bundle, begin
+from .bundle import Bundle, begin, secrets_of
 from .device_list import BadLine, Checked, Row, check_file, read_rows
+from .left_out import told_to
 from .patience import Patience, Seconds
 
 BATCH: Final = 500
 """Rows a request: half a second of a slow server."""
 IN_FLIGHT: Final = 2
 _TIMEOUT: Final = 120.0
-_SHOWN: Final = 10
 OUTCOMES: Final = ("created", "exists", "differs", "refused")
 
 Answer = list[dict[str, Any]]
-Reporter = Callable[[Row, str], None]
 
 
 def import_(
@@ -51,15 +48,18 @@ def import_(
     client = AdminClient(_TIMEOUT)
     kept = begin(bundle, recipient or [], checked.sha256) if bundle is not None and not dry_run else None
     counted: Counter[str] = Counter()
-    with _reporting(report, checked.header) as refuse, say.counting("devices", checked.rows) as step:
+    columns = [number for number, name in enumerate(checked.header) if name != "reason"]
+    header = [*(checked.header[number] for number in columns), "reason"]
+    with told_to(report, header) as tell, say.counting("devices", checked.rows) as step:
         asking = {"dry_run": dry_run, "bundle_key": kept.key if kept is not None else _passing() if dry_run else None}
         for number, rows, results in _answers(client, Patience(client, patience), file, asking):
             if kept is not None:
-                kept.write(number, _secrets(results))
+                kept.write(number, secrets_of(results))
             for row, result in zip(rows, results, strict=True):
                 counted[result["outcome"]] += 1
                 if result["outcome"] in ("differs", "refused"):
-                    refuse(row, f"{result['field']}: {result['reason']}" if result.get("field") else result["reason"])
+                    why = f"{result['field']}: {result['reason']}" if result.get("field") else result["reason"]
+                    tell(f"line {row.line}: {why}", [*(row.cells[number] for number in columns), why])
             step(len(rows))
     if kept is not None:
         kept.finish()
@@ -114,39 +114,6 @@ def _ask(patience: Patience, body: dict[str, Any]) -> Answer:
 
 def _ids(client: AdminClient, kind: str, name: str, id: str) -> dict[str, str]:
     return {each[name]: each[id] for each in client.items(f"/{kind}", {"limit": 500})}
-
-
-def _secrets(results: Answer) -> Iterator[tuple[str, str, str]]:
-    for result in results:
-        if result.get("client_secret"):
-            yield result["serial"], result["client_id"], result["client_secret"]
-
-
-@contextmanager
-def _reporting(report: Path | None, header: list[str]) -> Iterator[Reporter]:
-    """Rows that were refused: all of them to the file, the first ones to the person when there is none."""
-    columns = [number for number, name in enumerate(header) if name != "reason"]
-    if report is None:
-        told = 0
-
-        def show(row: Row, reason: str) -> None:
-            nonlocal told
-            told += 1
-            if told <= _SHOWN:
-                say.warn(f"line {row.line}: {reason}")
-            if told == _SHOWN:
-                say.warn("and maybe more: say --report FILE for all of them")
-
-        yield show
-        return
-    try:
-        file = report.open("w", newline="", encoding="utf-8")
-    except OSError as error:
-        say.fail(f"cannot write {report}: {error.strerror}", "name a file that you may write to")
-    with file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*(header[number] for number in columns), "reason"])
-        yield lambda row, reason: writer.writerow([*(row.cells[number] for number in columns), reason])
 
 
 def _tell(counted: Counter[str], kept: Bundle | None, report: Path | None, dry_run: bool, json: bool) -> None:

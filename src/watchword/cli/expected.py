@@ -15,12 +15,12 @@ import typer
 from . import say
 from .api_client import AdminClient
 from .api_names import group_id_of
+from .left_out import told_to
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 BATCH: Final = 1_000
 _PATIENCE: Final = 120.0
-_SHOWN: Final = 10
 _COLUMNS: Final = ("serial", "jwk", "thumbprint")
 OUTCOMES: Final = ("added", "exists", "enrolled", "refused")
 Line = tuple[int, dict[str, Any]]
@@ -36,17 +36,14 @@ def expect(
     client = AdminClient(_PATIENCE)
     path = f"/enrolment-groups/{group_id_of(client, group)}/expected"
     counted: Counter[str] = Counter()
-    told = 0
-    with say.counting("devices", total) as step:
+    with told_to(None, (), "mend these and run it again") as tell, say.counting("devices", total) as step:
         lines = _lines(file)
         for batch in iter(lambda: list(islice(lines, BATCH)), []):
             results = client.call("POST", path, {"rows": [row for _, row in batch]})["rows"]
             for (line, _), result in zip(batch, results, strict=True):
                 counted[result["outcome"]] += 1
                 if result["outcome"] == "refused":
-                    told += 1
-                    if told <= _SHOWN:
-                        say.warn(f"line {line}: {result.get('field', '')}: {result['reason']}")
+                    tell(f"line {line}: {result.get('field', '')}: {result['reason']}", ())
             step(len(batch))
     if json:
         say.data({outcome: counted[outcome] for outcome in OUTCOMES})

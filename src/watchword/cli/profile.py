@@ -159,7 +159,10 @@ def load(name: str | None = None) -> Profile:
     if not found.proves_itself():
         missing.append("WATCHWORD_CLIENT_SECRET")
     if missing:
-        fail(f"not set: {', '.join(missing)}", f"set them, or let `watchword init` write {path()}")
+        fail(
+            f"not set: {', '.join(missing)}",
+            f"set them, or let `watchword init` write {path()}; what else may prove it: watchword profile set --help",
+        )
     if found.client_secret_file:
         try:
             from_file(found.client_secret_file)()

@@ -179,11 +179,14 @@ def renew_certificate(
 ) -> Device:
     """The next certificate, for ``key``, which may be a new one; ``certificate`` is the one that is still good.
 
-    Raises `TokenError`.
+    Raises `TokenError`; ValueError as `enrol`.
     """
+    if tries < 1:
+        raise ValueError("tries is at least 1")
     plan = _Plan(
         issuer=wire.checked_url(issuer, "issuer", insecure_http=insecure_http), members={"client_id": client_id},
-        enrolment_id="", key=key, wants_certificate=True, endpoint=endpoint, by_certificate=True,
+        enrolment_id="", key=key, wants_certificate=True,
+        endpoint=endpoint and wire.checked_url(endpoint, "endpoint", insecure_http=insecure_http), by_certificate=True,
         insecure_http=insecure_http, wait=0.0, tries=tries, now=now, rng=rng,
     )  # fmt: skip
     return Exchange(timeout, transport, certificate.ssl_context).drive(_renewal(plan), sleep)

@@ -26,8 +26,13 @@ PLATFORMS: Final = ("kubernetes", "github", "gitlab", "spiffe")
 
 
 def in_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The fields that are set; systemd's credential counts as a secret's file when nothing else is there."""
+    """The fields that are set; systemd's credential counts as a secret's file when nothing else is there.
+
+    A key's id without a key is nothing: it must not put what proves the program out of the way.
+    """
     found = {name: value for name in FIELDS if (value := environment.get(f"WATCHWORD_{name.upper()}"))}
+    if found.keys() == {"client_key_id"}:
+        found = {}
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if not found and folder and Path(folder, SYSTEMD_NAME).exists():
         found["client_secret_file"] = str(Path(folder, SYSTEMD_NAME))
