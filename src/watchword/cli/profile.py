@@ -159,10 +159,8 @@ def load(name: str | None = None) -> Profile:
     if not found.proves_itself():
         missing.append("WATCHWORD_CLIENT_SECRET")
     if missing:
-        fail(
-            f"not set: {', '.join(missing)}",
-            f"set them, or let `watchword init` write {path()}; what else may prove it: watchword profile set --help",
-        )
+        hint = f"set them, or let `watchword init` write {path()}; a proof without a secret: docs/jobs.md"
+        fail(f"not set: {', '.join(missing)}", hint)
     if found.client_secret_file:
         try:
             from_file(found.client_secret_file)()

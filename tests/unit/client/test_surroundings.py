@@ -63,6 +63,7 @@ def test_the_environment(tmp_path: Path) -> None:
     """Every field has its variable; systemd's credential counts when nothing else is there."""
     assert in_environment({f"WATCHWORD_{name.upper()}": "x" for name in FIELDS}) == dict.fromkeys(FIELDS, "x")
     assert in_environment({"WATCHWORD_PLATFORM": ""}) == {}
+    assert in_environment({"WATCHWORD_CLIENT_KEY_ID": "mine"}) == {}, "a name without a key proves nobody"
     (tmp_path / "watchword-client-secret").write_text("a secret")
     systemd = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     assert in_environment(systemd) == {"client_secret_file": str(tmp_path / "watchword-client-secret")}
