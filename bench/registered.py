@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from watchword.server.config import load
 from watchword.server.registry.model import Grant
 from watchword.server.service.desk import Caller, Desk
-from watchword.server.service.import_devices import MAX_ROWS, DeviceBatch, DeviceRow, import_devices
+from watchword.server.service.fleet.import_devices import MAX_ROWS, DeviceBatch, DeviceRow, import_devices
 from watchword.server.services import BULK_SECRETS, open_services
 
 from .fleet import cpu_of

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from tests.flows.test_command_line import COMMAND, environment, free_port
+from tests.flows.cli.test_command_line import COMMAND, environment, free_port
 
 from watchword.client import ClientCredentials
 from watchword.jose.development_ca import development_certificate

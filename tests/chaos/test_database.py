@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 from tests.chaos.test_kill import token_id
-from tests.flows.test_command_line import serving, watchword
+from tests.flows.cli.test_command_line import serving, watchword
 from tests.support.instance import ISSUER, Instance, instance
 from tests.support.postgres import Postgres
 

@@ -26,12 +26,12 @@ from tests.support.assertions import jwks
 from tests.support.certificates import Held, authority, cn, issue
 from tests.support.served import COMMAND, environment, free_port
 
-from watchword.cli.connection import Connection
-from watchword.cli.listener import context_factory
 from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.certificates import Certificate
 from watchword.resource import Dpop, Verifier
 from watchword.resource.asgi import RequireToken
+from watchword.server.serving.connection import Connection
+from watchword.server.serving.listener import context_factory
 
 AUDIENCE = "https://rs1.example/"
 Auth = Literal["private_key_jwt", "mtls"]

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from tests.support.instance import ISSUER, Instance, credentials_of, instance
 
-from watchword.cli.worker import LossyWriter
 from watchword.server.registry.secret_text import generate, well_formed
+from watchword.server.serving.worker import LossyWriter
 from watchword.server.storage import schema
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import structlog
 from tests.support.instance import ISSUER, Instance, instance
 
-from watchword.server.service.refusals import printable
+from watchword.server.service.tokens.refusals import printable
 from watchword.server.storage import schema
 
 JSON = {"content-type": "application/json", "cache-control": "no-store"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.flows.test_command_line import serving, watchword
+from tests.flows.cli.test_command_line import serving, watchword
 from tests.interop.gateways import free_port, program, running
 
 CONFIG = """

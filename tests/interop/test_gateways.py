@@ -12,7 +12,7 @@ import httpx
 import pytest
 from tests.adapters import contract
 from tests.adapters.contract import REFUSED, Case, Headers, Issuer, Outcome
-from tests.flows.test_command_line import serving, watchword
+from tests.flows.cli.test_command_line import serving, watchword
 from tests.interop import gateways
 
 API = "https://payments.example"

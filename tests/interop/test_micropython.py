@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.flows.test_small_device import EXAMPLE, known_of, measuring
+from tests.flows.tokens.test_small_device import EXAMPLE, known_of, measuring
 from tests.support.npm import install
 from tests.support.served import free_ports, serving
 

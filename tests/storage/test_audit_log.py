@@ -15,7 +15,7 @@ from watchword.jose import Algorithm, PrivateKey
 from watchword.server.audit.chain import events_of
 from watchword.server.audit.events import ApplicationCreated, AuditPruned
 from watchword.server.registry.errors import Invalid
-from watchword.server.service.prune_audit import PruneAudit
+from watchword.server.service.upkeep.prune_audit import PruneAudit
 from watchword.server.storage import schema
 from watchword.server.storage.audit_pruning import AuditPruning
 from watchword.server.storage.checkpoints import audit_key

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from tests.support.nodes import Node, at_once
 
 from watchword.server.audit.events import TokenIssued
-from watchword.server.service.change_application import ApplicationChange, update_application
-from watchword.server.service.create_application import NewApplication, create_application
 from watchword.server.service.ports import OpaqueRow
+from watchword.server.service.registry.change_application import ApplicationChange, update_application
+from watchword.server.service.registry.create_application import NewApplication, create_application
 from watchword.server.storage import schema
 
 Pair = tuple[Node, Node]
@@ -112,8 +112,8 @@ async def test_last_used_never_goes_back(pair: Pair) -> None:
 
 async def test_last_used_outlives_an_outage(pair: Pair) -> None:
     """A database that is away for a moment would erase when secrets were used."""
+    from watchword.server.service.clients.secret_use import SecretUse
     from watchword.server.service.ports import StorageUnavailable
-    from watchword.server.service.secret_use import SecretUse
 
     a, _ = pair
     answers: list[Any] = [StorageUnavailable("away"), None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.flows.test_command_line import COMMAND, environment
+from tests.flows.cli.test_command_line import COMMAND, environment
 from tests.support.nodes import Node, at_once
 
 from watchword.server.audit.events import TokenIssued, TokenRevoked
@@ -15,15 +15,15 @@ from watchword.server.protocol.request import token_request
 from watchword.server.registry.errors import Conflict, NotFound, VersionMismatch
 from watchword.server.registry.model import Grant
 from watchword.server.registry.secret_text import digest
-from watchword.server.service.change_application import (
+from watchword.server.service.registry.change_application import (
     ApplicationChange,
     delete_application,
     update_application,
 )
-from watchword.server.service.create_application import NewApplication, create_application
-from watchword.server.service.define_api import NewApi, create_api, delete_api
-from watchword.server.service.delete_tenant import delete_tenant
-from watchword.server.service.rotate_secret import revoke_secret, rotate_secret
+from watchword.server.service.registry.create_application import NewApplication, create_application
+from watchword.server.service.registry.define_api import NewApi, create_api, delete_api
+from watchword.server.service.registry.delete_tenant import delete_tenant
+from watchword.server.service.registry.rotate_secret import revoke_secret, rotate_secret
 from watchword.server.service.view import FRESH
 
 Pair = tuple[Node, Node]
@@ -252,7 +252,7 @@ async def test_nobody_is_visited_before_a_key_is_due(pair: Pair) -> None:
             visited.append(tenant_id)
             return await rotate(tenant_id)
 
-    from watchword.server.service.key_schedule import KeySchedule
+    from watchword.server.service.keys.key_schedule import KeySchedule
     from watchword.server.services import policy_of
 
     policy = policy_of(a.services.settings)

@@ -16,7 +16,7 @@ import msgspec
 
 from watchword.server.app import initialise
 from watchword.server.config import Settings
-from watchword.server.service.create_tenant import FirstAdmin
+from watchword.server.service.registry.create_tenant import FirstAdmin
 from watchword.server.services import World
 
 _MADE: dict[Settings, tuple[FirstAdmin, Path]] = {}

@@ -16,8 +16,8 @@ import httpx
 import uvicorn
 from tests.support.witness import Witness
 
-from watchword.cli.connection import Connection
-from watchword.cli.listener import context_factory
+from watchword.server.serving.connection import Connection
+from watchword.server.serving.listener import context_factory
 
 
 def free_socket() -> socket.socket:
@@ -31,7 +31,7 @@ def free_socket() -> socket.socket:
 async def listening(
     application: Callable[..., Any], bound: socket.socket, tls_cert: str = "", tls_key: str = ""
 ) -> AsyncIterator[None]:
-    """What `watchword serve` serves with (cli/serve.py), in this event loop, until the end of the block."""
+    """What `watchword serve` serves with (cli/serving/serve.py), in this event loop, until the end of the block."""
     config = uvicorn.Config(
         application, http=Connection, lifespan="off", log_config=None, ws="none", access_log=False,
         server_header=False, proxy_headers=False, ssl_certfile=tls_cert or None, ssl_keyfile=tls_key or None,

@@ -15,29 +15,29 @@ from typing import Annotated, Final
 import typer
 
 VERBS: Final = {
-    "init": "serve:init",
-    "serve": "serve:serve",
-    "demo": "demo:demo",
-    "token": "token:token",
-    "enrol": "enrol:enrol",
-    "run": "job:run",
-    "curl": "job:curl",
-    "inspect": "inspect:inspect",
-    "doctor": "doctor:doctor",
-    "export": "instance:export",
-    "import": "instance:import_",
-    "app": "registry:app",
-    "api": "registry:api",
-    "role": "registry:role",
-    "key": "registry:key",
-    "tenant": "tenants:tenant",
-    "audit": "audit:audit",
-    "device": "devices:device",
-    "enrolment": "enrolment:enrolment",
-    "registration": "registration:registration",
-    "profile": "profiles:profiles",
-    "broker-config": "broker_config:broker_config",
-    "broker-auth": "broker_auth:broker_auth",
+    "init": "serving.serve:init",
+    "serve": "serving.serve:serve",
+    "demo": "story.demo:demo",
+    "token": "job.token:token",
+    "enrol": "job.enrol:enrol",
+    "run": "job.job:run",
+    "curl": "job.job:curl",
+    "inspect": "job.inspect:inspect",
+    "doctor": "serving.doctor:doctor",
+    "export": "serving.instance:export",
+    "import": "serving.instance:import_",
+    "app": "admin.registry:app",
+    "api": "admin.registry:api",
+    "role": "admin.registry:role",
+    "key": "admin.registry:key",
+    "tenant": "admin.tenants:tenant",
+    "audit": "serving.audit:audit",
+    "device": "fleet.devices:device",
+    "enrolment": "fleet.enrolment:enrolment",
+    "registration": "admin.registration:registration",
+    "profile": "job.profiles:profiles",
+    "broker-config": "brokers.broker_config:broker_config",
+    "broker-auth": "brokers.broker_auth:broker_auth",
 }
 """Module and name of each verb or group of verbs, in the order of the help."""
 _OF_ANOTHER_PROGRAM: Final = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -73,7 +73,7 @@ def command(*names: str) -> typer.Typer:
         if isinstance(verb, typer.Typer):
             cli.add_typer(verb, name=name)
         else:
-            settings = _OF_ANOTHER_PROGRAM if module == "job" else None
+            settings = _OF_ANOTHER_PROGRAM if module == "job.job" else None
             cli.command(name, context_settings=settings)(verb)
     return cli
 

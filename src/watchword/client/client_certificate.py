@@ -85,6 +85,6 @@ class ClientCertificate:
 
     def for_requests(self) -> Any:
         """A transport adapter for ``session.mount``; needs requests."""
-        from watchword.client.for_requests import CertificateAdapter
+        from watchword.client.adapters.requests import CertificateAdapter
 
         return CertificateAdapter(self.ssl_context())

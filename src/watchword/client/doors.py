@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any
 
 from watchword.client import wire
-from watchword.client.for_httpx import class_shown, repeatable
+from watchword.client.adapters.httpx import class_shown, repeatable
 from watchword.client.source import TokenSource
 from watchword.client.token import AccessToken
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import httpx
     import urllib3
 
-    from watchword.client.for_aiohttp import AiohttpMiddleware
-    from watchword.client.for_requests import RequestsAuth
-    from watchword.client.for_urllib3 import AuthorizedPool
+    from watchword.client.adapters.aiohttp import AiohttpMiddleware
+    from watchword.client.adapters.requests import RequestsAuth
+    from watchword.client.adapters.urllib3 import AuthorizedPool
 
     _Auth = httpx.Auth
 else:
@@ -31,7 +31,7 @@ class Doors(TokenSource, _Auth):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        """What httpx sees: see `watchword.client.for_httpx`."""
+        """What httpx sees: see `watchword.client.adapters.httpx`."""
         return class_shown(type(self))
 
     # -- httpx, httpx2 --------------------------------------------------------------------------
@@ -62,7 +62,7 @@ class Doors(TokenSource, _Auth):
 
     def for_requests(self) -> RequestsAuth:
         """For ``requests.get(url, auth=...)``; needs requests."""
-        from watchword.client.for_requests import RequestsAuth
+        from watchword.client.adapters.requests import RequestsAuth
 
         return RequestsAuth(self)
 
@@ -71,13 +71,13 @@ class Doors(TokenSource, _Auth):
 
         Needs aiohttp 3.12. Raises ValueError without a URL.
         """
-        from watchword.client.for_aiohttp import AiohttpMiddleware
+        from watchword.client.adapters.aiohttp import AiohttpMiddleware
 
         return AiohttpMiddleware(self, apis)
 
     def for_urllib3(self, pool: urllib3.PoolManager | None = None) -> AuthorizedPool:
         """A pool manager that signs what it sends; needs urllib3."""
-        from watchword.client.for_urllib3 import AuthorizedPool
+        from watchword.client.adapters.urllib3 import AuthorizedPool
 
         return AuthorizedPool(self, pool)
 
@@ -86,7 +86,7 @@ class Doors(TokenSource, _Auth):
 
         With a DPoP key each call is signed; an API that wants nonces cannot be called: gRPC hides its answers here.
         """
-        from watchword.client.for_grpc import call_credentials
+        from watchword.client.adapters.grpc import call_credentials
 
         return call_credentials(self)
 

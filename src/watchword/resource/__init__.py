@@ -26,10 +26,10 @@ from watchword.resource.errors import (
     TransactionMissing,
     Unavailable,
 )
-from watchword.resource.introspection import Introspection
+from watchword.resource.fetched.introspection import Introspection
+from watchword.resource.fetched.status_list import StatusLists
 from watchword.resource.issuer import Issuer
 from watchword.resource.refusal import Answer, challenge, refusal
-from watchword.resource.status_list import StatusLists
 from watchword.resource.transaction_tokens import Transaction, TransactionTokens
 from watchword.resource.verifier import Verifier
 

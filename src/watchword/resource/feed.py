@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 from watchword.jose import JoseError
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
-from watchword.resource.discovery import checked_url
 from watchword.resource.errors import RevocationsUnknown, TokenInvalid
-from watchword.resource.fetch import Channel, Document, FetchFailed, Question
-from watchword.resource.introspection import basic
+from watchword.resource.fetched.discovery import checked_url
+from watchword.resource.fetched.fetch import Channel, Document, FetchFailed, Question
+from watchword.resource.fetched.introspection import basic
 
 if TYPE_CHECKING:
-    from watchword.resource.fetch import Transport
+    from watchword.resource.fetched.fetch import Transport
 
 LONGEST_WAIT: Final = 5.0
 """Seconds for which the issuer is asked to hold a question open."""

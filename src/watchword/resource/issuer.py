@@ -19,13 +19,13 @@ from watchword.jose import (
 from watchword.jose.cwt import looks_like_cwt, verify_cwt
 from watchword.resource.claims import Claims, read_claims
 from watchword.resource.errors import TokenInvalid
-from watchword.resource.introspection import Introspection, Introspector
-from watchword.resource.keys import KeySource
-from watchword.resource.status_list import StatusLists, StatusSource
+from watchword.resource.fetched.introspection import Introspection, Introspector
+from watchword.resource.fetched.keys import KeySource
+from watchword.resource.fetched.status_list import StatusLists, StatusSource
 
 if TYPE_CHECKING:
     from watchword.resource.feed import RevocationFeed
-    from watchword.resource.fetch import Transport
+    from watchword.resource.fetched.fetch import Transport
 
 # An issuer whose clock is a little in front must not have its fresh tokens refused; an expiry is still exact.
 CLOCKS_APART: Final = 30.0

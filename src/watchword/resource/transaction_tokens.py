@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, Gate, JoseError, KeySet, UnknownKey, check_claims
 from watchword.resource.errors import TransactionForbidden, TransactionInvalid, TransactionMissing
+from watchword.resource.fetched.keys import KeySource
 from watchword.resource.issuer import CLOCKS_APART
-from watchword.resource.keys import KeySource
 from watchword.resource.verifier import DAY
 
 if TYPE_CHECKING:
-    from watchword.resource.fetch import Transport
+    from watchword.resource.fetched.fetch import Transport
 
 HEADER: Final = "Txn-Token"
 """Section 10: where the token stands, alone and without a scheme."""
@@ -54,7 +54,7 @@ class TransactionTokens:
         jwks_uri: where the keys are; None finds it in the issuer's metadata.
         algorithms: of the tokens. ``leeway``: seconds that a token outlives ``exp``.
         now: Unix seconds.
-        metadata_keys, timeout, cool_down, outage: see `watchword.resource.keys.KeySource`.
+        metadata_keys, timeout, cool_down, outage: see `watchword.resource.fetched.keys.KeySource`.
         transport: replaces the network (an httpx transport).
 
     Raises:

@@ -15,13 +15,13 @@ from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
 from watchword.resource.dpop import Dpop, Possession, ShownProof
 from watchword.resource.errors import Forbidden, InsufficientScope, TokenInvalid
-from watchword.resource.introspection import Introspection, Introspector
+from watchword.resource.fetched.introspection import Introspection, Introspector
 from watchword.resource.issuer import Issuer, KeyMissing, Surroundings, TrustedIssuer
 
 if TYPE_CHECKING:
     from watchword.resource.feed import RevocationFeed
-    from watchword.resource.fetch import Transport
-    from watchword.resource.status_list import StatusLists, StatusSource
+    from watchword.resource.fetched.fetch import Transport
+    from watchword.resource.fetched.status_list import StatusLists, StatusSource
 
 DAY: Final = 86_400.0
 
@@ -47,7 +47,7 @@ class Verifier:
         leeway: seconds that a token outlives ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
         now: Unix seconds.
         cache_size: verified tokens that are remembered; 0 turns that off.
-        timeout, cool_down, outage: see `watchword.resource.keys.KeySource`.
+        timeout, cool_down, outage: see `watchword.resource.fetched.keys.KeySource`.
         transport: replaces the network (an httpx transport).
 
     Raises:

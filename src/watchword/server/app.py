@@ -14,15 +14,15 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from ..jose.sealing import create_master_key, load_master_key
 from .config import Settings
 from .http.admin.app import AdminApi
-from .http.admin.device_authorities import DeviceAuthorityHandlers
-from .http.admin.devices import DeviceHandlers
-from .http.admin.enrolment import EnrolmentHandlers
-from .http.admin.expected import ExpectedHandlers
-from .http.admin.federation import FederationHandlers
-from .http.admin.handlers import AdminHandlers
+from .http.admin.fleet.device_authorities import DeviceAuthorityHandlers
+from .http.admin.fleet.devices import DeviceHandlers
+from .http.admin.fleet.enrolment import EnrolmentHandlers
+from .http.admin.fleet.expected import ExpectedHandlers
+from .http.admin.fleet.pending import PendingHandlers
 from .http.admin.pages import Pages
-from .http.admin.pending import PendingHandlers
-from .http.admin.registration import RegistrationHandlers
+from .http.admin.registry.federation import FederationHandlers
+from .http.admin.registry.handlers import AdminHandlers
+from .http.admin.registry.registration import RegistrationHandlers
 from .http.administration import Administration
 from .http.administrator import Administrators
 from .http.appid.bodies import read_token_request
@@ -45,20 +45,20 @@ from .http.oauth.token import TokenEndpoint
 from .http.operations import Operations
 from .http.wire import Receive, Send
 from .protocol.proof_jwt import Window
-from .service.appid_surface import appid_surface
-from .service.check_token import CheckToken
-from .service.create_tenant import DEFAULT, FirstAdmin
+from .service.clients.dry_run_identity import DryRunIdentity
+from .service.clients.prove_possession import ProvePossession
 from .service.desk import Desk
-from .service.device_certificates import DeviceCertificates
-from .service.dry_run_identity import DryRunIdentity
-from .service.enrol_device import EnrolDevice
-from .service.follow_revocations import FollowRevocations
-from .service.forward_auth import ForwardAuth
-from .service.import_instance import ImportInstance, pieces_of
-from .service.prove_possession import ProvePossession
-from .service.renew_certificate import RenewCertificate
-from .service.serve_status_list import ServeStatusList
-from .service.sign_introspection import SignIntrospection
+from .service.fleet.device_certificates import DeviceCertificates
+from .service.fleet.enrol_device import EnrolDevice
+from .service.fleet.renew_certificate import RenewCertificate
+from .service.registry.create_tenant import DEFAULT, FirstAdmin
+from .service.tokens.appid_surface import appid_surface
+from .service.tokens.check_token import CheckToken
+from .service.tokens.follow_revocations import FollowRevocations
+from .service.tokens.forward_auth import ForwardAuth
+from .service.tokens.serve_status_list import ServeStatusList
+from .service.tokens.sign_introspection import SignIntrospection
+from .service.upkeep.import_instance import ImportInstance, pieces_of
 from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused

@@ -18,27 +18,27 @@ from .keys.rotation import Policy
 from .outgoing.fetch import OutgoingFetch, Resolve, system_resolver
 from .protocol.dpop import ProofRules
 from .protocol.proof_jwt import Window
-from .service.authenticate_client import AuthenticateClient
-from .service.client_keys import ClientKeys
-from .service.create_tenant import CreateTenant
-from .service.export_instance import ExportInstance
+from .service.clients.authenticate_client import AuthenticateClient
+from .service.clients.client_keys import ClientKeys
+from .service.clients.guesses import Guesses
+from .service.clients.imported_secrets import ImportedSecrets
+from .service.clients.issuer_keys import IssuerKeys
+from .service.clients.prove_client import ProveClient
+from .service.clients.secret_use import SecretUse
 from .service.group_commit import GroupCommit
-from .service.guesses import Guesses
-from .service.housekeeping import Housekeeping
-from .service.imported_secrets import ImportedSecrets
-from .service.introspect_token import IntrospectToken
-from .service.issue_token import IssueToken, Surface, rfc9068_mint
-from .service.issuer_keys import IssuerKeys
-from .service.key_schedule import KeySchedule
-from .service.prove_client import ProveClient
-from .service.prune_audit import PruneAudit
-from .service.rate_limits import RateLimits
-from .service.read_token import TokenReader
-from .service.refusals import Refusals
-from .service.revoke_token import RevokeToken
-from .service.rotate_key import RotateKey
-from .service.secret_use import SecretUse
-from .service.status_indexes import StatusIndexes
+from .service.keys.key_schedule import KeySchedule
+from .service.keys.rotate_key import RotateKey
+from .service.registry.create_tenant import CreateTenant
+from .service.tokens.introspect_token import IntrospectToken
+from .service.tokens.issue_token import IssueToken, Surface, rfc9068_mint
+from .service.tokens.rate_limits import RateLimits
+from .service.tokens.read_token import TokenReader
+from .service.tokens.refusals import Refusals
+from .service.tokens.revoke_token import RevokeToken
+from .service.tokens.status_indexes import StatusIndexes
+from .service.upkeep.export_instance import ExportInstance
+from .service.upkeep.housekeeping import Housekeeping
+from .service.upkeep.prune_audit import PruneAudit
 from .service.view import View
 from .storage.audit import AuditLog
 from .storage.audit_pruning import AuditPruning

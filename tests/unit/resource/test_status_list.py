@@ -25,7 +25,7 @@ from watchword.resource import (
     TokenInvalid,
     Verifier,
 )
-from watchword.resource.status_list import BIGGEST_LIST, read_status_list
+from watchword.resource.fetched.status_list import BIGGEST_LIST, read_status_list
 
 ISSUER, API = "https://id.example/t/acme", "https://rs1.example/"
 URI = f"{ISSUER}/statuslists/one"

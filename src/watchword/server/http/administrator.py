@@ -14,10 +14,10 @@ from ..protocol.binding import check_possession
 from ..protocol.dpop import PresentedProof
 from ..protocol.errors import InvalidDpopProof, InvalidToken, OAuthError, UseDpopNonce
 from ..registry.model import ADMIN_API
-from ..service.create_tenant import DEFAULT
+from ..service.clients.prove_possession import ProvePossession
 from ..service.desk import Caller
-from ..service.prove_possession import ProvePossession
-from ..service.read_token import TokenReader
+from ..service.registry.create_tenant import DEFAULT
+from ..service.tokens.read_token import TokenReader
 from ..service.view import TenantView, View, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Route

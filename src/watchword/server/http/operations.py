@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..service.refusals import Refusals
+from ..service.tokens.refusals import Refusals
 from ..service.view import View
 from .door import Shares
 from .wire import (

@@ -17,7 +17,7 @@ import httpcore
 
 from ..registry.client_keys import address_of, check_jwks_uri, may_connect
 from ..registry.errors import Invalid
-from ..service.fetched_keys import FetchFailed
+from ..service.clients.fetched_keys import FetchFailed
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name, for a port. Raises OSError."""

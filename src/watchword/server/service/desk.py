@@ -14,7 +14,7 @@ from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.secret_text import digest, generate
 from ..registry.trusted_issuer import TrustedIssuer
-from .client_keys import sealed_place
+from .clients.client_keys import sealed_place
 from .ports import Snapshot, Store, Transaction
 
 EVERYTHING = 100_000

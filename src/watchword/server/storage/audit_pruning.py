@@ -29,7 +29,7 @@ _t = schema.audit
 
 
 class AuditPruning:
-    """The port of `service/prune_audit.py`."""
+    """The port of `service/upkeep/prune_audit.py`."""
 
     def __init__(
         self,

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..audit.events import Event
 from ..registry.errors import Conflict
-from ..service.export_file import DamagedExport
-from ..service.export_instance import Piece, Record
+from ..service.upkeep.export_file import DamagedExport
+from ..service.upkeep.export_instance import Piece, Record
 from . import schema
 from .failures import told_apart
 from .migrate import newest_revision
@@ -53,7 +53,7 @@ _HOUR = 3_600.0
 
 
 class Transfer:
-    """The ports of `service/export_instance.py` and `service/import_instance.py`."""
+    """The ports of `service/upkeep/export_instance.py` and `service/upkeep/import_instance.py`."""
 
     def __init__(self, engine: AsyncEngine, store: RegistryStore) -> None:
         self._reading, self._store = for_reading(engine), store

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ...protocol.errors import OAuthError
 from ...registry.errors import RegistryError
 from ...service.contention import again
-from ...service.create_tenant import DEFAULT
 from ...service.ports import StorageUnavailable
+from ...service.registry.create_tenant import DEFAULT
 from ..administration import Administration
 from ..wire import NO_STORE, Header, Headers, Receive, Scope, Send, answer, encode_json
 from .openapi import document

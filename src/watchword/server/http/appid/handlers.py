@@ -10,13 +10,13 @@ from msgspec import UNSET, UnsetType
 from ...registry.errors import Invalid
 from ...registry.model import Api, Application, Grant, Role
 from ...registry.rules import check_name
-from ...service.change_application import ApplicationChange, update_application
-from ...service.configure_appid import configure_appid
-from ...service.create_application import NewApplication, create_application
-from ...service.define_role import NewRole, RoleChange, create_role, delete_role, update_role
 from ...service.desk import Desk, apis_of, found, roles_of
-from ...service.offer_scopes import delete_with_scopes, offer_scopes
-from ...service.rotate_key import RotateKey
+from ...service.keys.rotate_key import RotateKey
+from ...service.registry.change_application import ApplicationChange, update_application
+from ...service.registry.configure_appid import configure_appid
+from ...service.registry.create_application import NewApplication, create_application
+from ...service.registry.define_role import NewRole, RoleChange, create_role, delete_role, update_role
+from ...service.registry.offer_scopes import delete_with_scopes, offer_scopes
 from ..admin.routes import Reply, Request, Route
 from . import shapes
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from ...protocol.errors import OAuthError
 from ...protocol.request import Form
 from ...registry.model import Application
-from ...service.authenticate_client import AuthenticateClient
-from ...service.check_token import CheckToken
-from ...service.refusals import Refusals
-from ...service.revoke_token import RevokeToken
+from ...service.clients.authenticate_client import AuthenticateClient
+from ...service.tokens.check_token import CheckToken
+from ...service.tokens.refusals import Refusals
+from ...service.tokens.revoke_token import RevokeToken
 from ...service.view import TenantView
 from ..oauth.introspect import token_of
 from ..wire import MAX_BODY, Headers, Receive, Scope, Send, answer, answer_error, encode_json, read_body

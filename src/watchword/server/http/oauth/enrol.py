@@ -12,12 +12,12 @@ from ...protocol.enrolment import EnrolmentRequest, read_enrolment, read_renewal
 from ...protocol.errors import EnrolmentRefused, InvalidClient, InvalidGrant, InvalidRequest, OAuthError, TooLarge
 from ...registry.errors import Conflict, RegistryError
 from ...registry.model import SECRET_METHODS
-from ...service.approval_queue import Asked, Waiting
 from ...service.contention import again
-from ...service.device_certificates import DeviceCertificate
-from ...service.enrol_device import EnrolDevice, Enrolled
-from ...service.refusals import Refusals
-from ...service.renew_certificate import RenewCertificate
+from ...service.fleet.approval_queue import Asked, Waiting
+from ...service.fleet.device_certificates import DeviceCertificate
+from ...service.fleet.enrol_device import EnrolDevice, Enrolled
+from ...service.fleet.renew_certificate import RenewCertificate
+from ...service.tokens.refusals import Refusals
 from ...service.view import TenantView, View
 from ..client_certificate import certificate_of
 from ..wire import NO_STORE, Headers, Receive, Scope, Send, answer, answer_error, encode_json, read_body

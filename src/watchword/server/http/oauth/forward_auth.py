@@ -15,8 +15,8 @@ from msgspec import Struct
 from ...protocol.errors import InsufficientScope, InvalidRequest, InvalidToken, OAuthError
 from ...protocol.form import parse_form
 from ...protocol.request import text
-from ...service.forward_auth import ForwardAuth
-from ...service.refusals import Refusals
+from ...service.tokens.forward_auth import ForwardAuth
+from ...service.tokens.refusals import Refusals
 from ...service.view import TenantView
 from ..wire import NO_STORE, Header, Headers, Scope, Send, answer, encode_json, public_text
 from .introspect import MAX_TOKEN

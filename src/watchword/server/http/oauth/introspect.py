@@ -15,13 +15,13 @@ from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarg
 from ...protocol.form import parse_form
 from ...protocol.request import Credentials, Form, credentials, text
 from ...registry.model import ADMIN_API
-from ...service.authenticate_client import AuthenticateClient
-from ...service.follow_revocations import FollowRevocations
-from ...service.introspect_token import IntrospectToken
-from ...service.read_token import TokenReader
-from ...service.refusals import Refusals
-from ...service.revoke_token import RevokeToken
-from ...service.sign_introspection import TYPE, SignIntrospection, must_be_signed
+from ...service.clients.authenticate_client import AuthenticateClient
+from ...service.tokens.follow_revocations import FollowRevocations
+from ...service.tokens.introspect_token import IntrospectToken
+from ...service.tokens.read_token import TokenReader
+from ...service.tokens.refusals import Refusals
+from ...service.tokens.revoke_token import RevokeToken
+from ...service.tokens.sign_introspection import TYPE, SignIntrospection, must_be_signed
 from ...service.view import TenantView, View
 from ..client_certificate import certificate_of
 from ..dpop import Addresses, proof_of

@@ -9,10 +9,10 @@ from ....jose import MalformedToken
 from ....jose.encoding import json_object
 from ...protocol.errors import InvalidClientMetadata, InvalidToken, OAuthError, RegisteredAlready, TooLarge
 from ...registry.errors import Conflict, RegistryError, VersionMismatch
-from ...service import register_application as verbs
 from ...service.contention import again
 from ...service.desk import Desk
-from ...service.refusals import Refusals
+from ...service.registry import register_application as verbs
+from ...service.tokens.refusals import Refusals
 from ...service.view import TenantView, View
 from ..wire import NO_STORE, Headers, Receive, Scope, Send, answer, answer_error, encode_json, method_not_allowed
 from ..wire import read_body as read

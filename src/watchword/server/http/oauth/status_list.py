@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...protocol.status_list import PATH, TYPE
-from ...service.serve_status_list import ServeStatusList
+from ...service.tokens.serve_status_list import ServeStatusList
 from ...service.view import TenantView
 from ..wire import SECURITY, Header, Headers, Scope, Send, accepts, answer, encode_json, not_found
 

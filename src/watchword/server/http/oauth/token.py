@@ -11,8 +11,8 @@ from ...protocol.authorization_details import MAX_TEXT
 from ...protocol.errors import InvalidAuthorizationDetails, OAuthError, TooLarge
 from ...protocol.form import parse_known_form
 from ...protocol.request import TokenRequest, token_request
-from ...service.issue_token import IssueToken, Surface
-from ...service.refusals import Refusals
+from ...service.tokens.issue_token import IssueToken, Surface
+from ...service.tokens.refusals import Refusals
 from ..client_certificate import certificate_of
 from ..dpop import Addresses, proof_of
 from ..wire import (

@@ -1,0 +1,339 @@
+"""`watchword app|api|role|key`: the registry over the admin API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import say
+from ..api_client import AdminClient
+from ..brokers.key_export import key_export
+from ..say import members as _show
+from .api_names import api_id_of, details_types_of, grants_of
+from .certificates import read_certificates
+from .client_keys import keys, read_jwks
+from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
+from .limits import Rate, app_limit, read_rate
+from .quarantine import quarantine, release
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+app = typer.Typer(no_args_is_help=True, help="Applications: create, list, show, grant, disable, delete, rotate.")
+app.add_typer(keys, name="keys")
+app.add_typer(identities, name="identities")
+app.command("limit")(app_limit)
+app.command("quarantine")(quarantine)
+app.command("release")(release)
+api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
+role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
+key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw, export.")
+key.command("export")(key_export)
+
+
+def state(one: dict[str, Any]) -> str:
+    """In a word."""
+    if one["quarantine"] is not None:
+        return "quarantine"
+    return "enabled" if one["enabled"] else "disabled"
+
+
+@app.command("create")
+def app_create(
+    name: str,
+    kind: Annotated[str, typer.Option(help="service, job or device")] = "service",
+    grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope; repeatable")] = None,
+    auth: Annotated[
+        str,
+        typer.Option(
+            "--auth",
+            "--auth-method",
+            help="client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, tls_client_auth, "
+            "self_signed_tls_client_auth, federated_jwt, spiffe_jwt or spiffe_x509",
+        ),
+    ] = "client_secret_basic",
+    jwks: Annotated[Path | None, typer.Option(help="A file with its public keys, for private_key_jwt")] = None,
+    jwks_uri: Annotated[str | None, typer.Option(help="Where its public keys stand, for private_key_jwt")] = None,
+    dn: Annotated[str | None, typer.Option(help="Its certificate's subject, for tls_client_auth")] = None,
+    san_dns: Annotated[str | None, typer.Option(help="Or a DNS name in its certificate")] = None,
+    san_uri: Annotated[str | None, typer.Option(help="Or a URI")] = None,
+    san_ip: Annotated[str | None, typer.Option(help="Or an IP address")] = None,
+    san_email: Annotated[str | None, typer.Option(help="Or an e-mail address")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Its certificate (PEM), for self_signed_tls_client_auth")
+    ] = None,
+    require_bound: Annotated[
+        bool, typer.Option("--require-bound", help="Only tokens that are bound to a key of its own")
+    ] = False,
+    require_dpop: Annotated[
+        bool, typer.Option("--require-dpop", help="The same, by DPoP and not by a certificate")
+    ] = False,
+    issuer: Issuer = None,
+    claim: Claim = None,
+    claim_is: ClaimIs = None,
+    claim_like: ClaimLike = None,
+    claim_has: ClaimHas = None,
+    exchange_from: Annotated[
+        list[str] | None, typer.Option(help="An API that it serves: it may exchange tokens for it; repeatable")
+    ] = None,
+    may_act: Annotated[str | None, typer.Option(help="The client id that alone may exchange its tokens")] = None,
+    details_type: Annotated[
+        list[str] | None, typer.Option(help="A type of authorization_details that it may ask for; repeatable")
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(help="Its client id, for instance a SPIFFE id; else a new one")
+    ] = None,
+    introspection_alg: Annotated[
+        str | None, typer.Option(help="What signs introspection answers to it [default: RS256]")
+    ] = None,
+    rate: Rate = None,
+    json: Json = False,
+) -> None:
+    """Register an application; its secret, if it has one, is printed once."""
+    body: dict[str, Any] = {"name": name, "kind": kind, "auth_method": auth}
+    if client_id is not None:
+        body["client_id"] = client_id
+    if jwks is not None:
+        body["jwks"] = read_jwks(jwks)
+    if jwks_uri is not None:
+        body["jwks_uri"] = jwks_uri
+    names = {"subject_dn": dn, "san_dns": san_dns, "san_uri": san_uri, "san_ip": san_ip, "san_email": san_email}
+    if any(names.values()):
+        body["tls_client_auth"] = {name: value for name, value in names.items() if value}
+    if certificate is not None:
+        body["jwks"] = read_certificates(certificate)
+    if require_bound:
+        body["require_bound"] = True
+    if introspection_alg is not None:
+        body["introspection_signed_response_alg"] = introspection_alg
+    if require_dpop:
+        body["require_dpop"] = True
+    if rate is not None:
+        body["rate_limit"] = read_rate(rate)
+    client = AdminClient()
+    rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
+    if rule is not None:
+        body["identities"] = [rule]
+    body["grants"] = grants_of(client, grant or [])
+    if exchange_from:
+        body["exchange_from"] = [api_id_of(client, one) for one in exchange_from]
+        body["grant_types"] = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
+    if may_act is not None:
+        body["may_act"] = may_act
+    if details_type:
+        body["details_types"] = details_type
+    made = client.call("POST", "/applications", body)
+    _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
+
+
+@app.command("list")
+def app_list(json: Json = False) -> None:
+    """List applications."""
+    found = AdminClient().items("/applications")
+    if json:
+        say.data(found)
+    else:
+        say.rows([{**one, "state": state(one)} for one in found], ["client_id", "name", "kind", "state"])
+
+
+@app.command("show")
+def app_show(client_id: str, json: Json = False) -> None:
+    """Show one application."""
+    _show(AdminClient().call("GET", f"/applications/{client_id}"), json)
+
+
+@app.command("grant")
+def app_grant(
+    client_id: str, grant: Annotated[list[str], typer.Argument(help="API=scope,scope")], json: Json = False
+) -> None:
+    """Set what an application may ask for."""
+    client = AdminClient()
+    _show(
+        client.call("PATCH", f"/applications/{client_id}", {"grants": grants_of(client, grant)}),
+        json,
+        "client_id",
+        "grants",
+    )
+
+
+@app.command("disable")
+def app_disable(client_id: str, json: Json = False) -> None:
+    """No more tokens, and those it has become inactive."""
+    _show(
+        AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": False}),
+        json,
+        "client_id",
+        "enabled",
+    )
+
+
+@app.command("enable")
+def app_enable(client_id: str, json: Json = False) -> None:
+    """Undo disable."""
+    _show(
+        AdminClient().call("PATCH", f"/applications/{client_id}", {"enabled": True}),
+        json,
+        "client_id",
+        "enabled",
+    )
+
+
+@app.command("delete")
+def app_delete(client_id: str) -> None:
+    """Delete an application; its id is never used again."""
+    AdminClient().call("DELETE", f"/applications/{client_id}")
+    say.done(f"deleted {client_id}")
+
+
+@app.command("rotate")
+def app_rotate(
+    client_id: str,
+    overlap: Annotated[
+        int, typer.Option(help="Seconds for which the older secret still works; 0 cuts it now")
+    ] = 86_400,
+    json: Json = False,
+) -> None:
+    """Hand out a new secret, printed once."""
+    _show(
+        AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}),
+        json,
+        "client_id",
+        "client_secret",
+    )
+
+
+@api.command("create")
+def api_create(
+    identifier: Annotated[str, typer.Argument(help="The audience, an absolute URI")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
+    name: Annotated[str, typer.Option(help="For people")] = "",
+    format: Annotated[str, typer.Option(help="jwt, opaque, or cwt for small devices")] = "jwt",
+    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
+    type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
+    lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
+    status_list: Annotated[
+        bool, typer.Option("--status-list", help="Its JWTs say where their revocation can be looked up")
+    ] = False,
+    require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
+    introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
+    details_type: Annotated[
+        list[str] | None,
+        typer.Option(help="TYPE=FILE: a type of authorization_details and its JSON schema; repeatable"),
+    ] = None,
+    signed_introspection: Annotated[
+        bool, typer.Option("--signed-introspection", help="Answer its introspectors with signed JWTs only")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Create an API."""
+    body = {
+        "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
+        "tokens": {
+            "format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime, "status_list": status_list,
+        },
+        "introspectors": introspector or [], "require_bound": require_bound,
+        "signed_introspection": signed_introspection, "details_types": details_types_of(details_type or []),
+    }  # fmt: skip
+    _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
+
+
+@api.command("list")
+def api_list(json: Json = False) -> None:
+    """List APIs."""
+    found = AdminClient().items("/apis")
+    if json:
+        return say.data(found)
+    say.rows(
+        [{**a, "scopes": " ".join(s["name"] for s in a["scopes"])} for a in found],
+        ["api_id", "identifier", "scopes"],
+    )
+
+
+@api.command("show")
+def api_show(api_id: str, json: Json = False) -> None:
+    """Show one API."""
+    client = AdminClient()
+    _show(client.call("GET", f"/apis/{api_id_of(client, api_id)}"), json)
+
+
+@api.command("delete")
+def api_delete(api_id: str) -> None:
+    """Delete an API and every grant at it."""
+    client = AdminClient()
+    client.call("DELETE", f"/apis/{api_id_of(client, api_id)}")
+    say.done(f"deleted {api_id}")
+
+
+@role.command("create")
+def role_create(
+    name: str,
+    grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope")] = None,
+    json: Json = False,
+) -> None:
+    """Create a role."""
+    client = AdminClient()
+    _show(
+        client.call("POST", "/roles", {"name": name, "access": grants_of(client, grant or [])}),
+        json,
+        "role_id",
+        "name",
+    )
+
+
+@role.command("list")
+def role_list(json: Json = False) -> None:
+    """List roles."""
+    found = AdminClient().items("/roles")
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["role_id", "name", "description"])
+
+
+@role.command("delete")
+def role_delete(role_id: str) -> None:
+    """Delete a role."""
+    AdminClient().call("DELETE", f"/roles/{role_id}")
+    say.done(f"deleted {role_id}")
+
+
+@role.command("assign")
+def role_assign(
+    client_id: str,
+    role_id: Annotated[list[str], typer.Argument(help="All roles it shall have")],
+    json: Json = False,
+) -> None:
+    """Set the roles of an application."""
+    _show(
+        AdminClient().call("PATCH", f"/applications/{client_id}", {"role_ids": role_id}),
+        json,
+        "client_id",
+        "role_ids",
+    )
+
+
+@key.command("list")
+def key_list(json: Json = False) -> None:
+    """List signing keys."""
+    found = AdminClient().items("/keys")
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["kid", "algorithm", "state"])
+
+
+@key.command("rotate")
+def key_rotate(algorithm: Annotated[str, typer.Option(help="Whose key to turn")] = "ES256", json: Json = False) -> None:
+    """Turn to the next key."""
+    found = AdminClient().call("POST", "/keys/rotate", {"algorithm": algorithm})["items"]
+    if json:
+        say.data(found)
+    else:
+        say.rows(found, ["kid", "algorithm", "state"])
+
+
+@key.command("withdraw")
+def key_withdraw(kid: str) -> None:
+    """Take a compromised key out at once; its tokens become inactive."""
+    AdminClient().call("DELETE", f"/keys/{kid}")
+    say.done(f"withdrawn {kid}")

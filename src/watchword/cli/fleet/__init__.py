@@ -1,0 +1,1 @@
+"""Verbs on devices and their enrolment, over the admin API."""

@@ -1,0 +1,190 @@
+"""`watchword init` and `watchword serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from .. import profile, say
+
+INHERITED = "WATCHWORD_INHERITED_SETTINGS"
+FILES_BESIDE = 300
+"""Open files that are no callers' connections: databases, listeners, log, the reserve for health checks."""
+
+
+def _settings(flags: dict[str, Any]) -> Any:
+    from watchword.server.config import SettingsError, load
+
+    try:
+        return load(flags)
+    except SettingsError as error:
+        say.err.print(f"[red]✗[/red] {error}")
+        raise typer.Exit(2) from None
+
+
+def _initialise(settings: Any) -> Any:
+    from watchword.jose.sealing import SealBroken
+    from watchword.server.app import initialise
+    from watchword.server.service.ports import StorageUnavailable
+    from watchword.server.storage.open import StartRefused
+
+    try:
+        return asyncio.run(initialise(settings))
+    except (StartRefused, SealBroken, PermissionError, ValueError) as error:
+        say.fail(str(error))
+    except (StorageUnavailable, OSError) as error:
+        say.fail(f"the database is away: {error}", "check WATCHWORD_DATABASE_URL")
+
+
+def _show_admin(settings: Any, first: Any, as_json: bool) -> None:
+    made = profile.Profile(f"{settings.base_url}/t/default", first.client_id, first.client_secret)
+    written = profile.write(made)
+    if as_json:
+        say.data(
+            {
+                "issuer": made.issuer,
+                "client_id": made.client_id,
+                "client_secret": made.client_secret,
+                "profile": str(written),
+            }
+        )
+        return
+    say.done("database, master key, tenant [bold]default[/bold], signing keys and the first administrator are made")
+    say.out.print(f"issuer         {made.issuer}\nclient_id      {made.client_id}\nclient_secret  {made.client_secret}")
+    say.err.print(f"  The secret is shown this once; it is also in {written} (mode 0600).")
+    say.err.print(f"  Back up {settings.master_key_file} apart from the database: without it the keys are lost.")
+
+
+def init(
+    database: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The base that issuers derive from")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Create database, master key, tenant, signing keys and the first admin application."""
+    settings = _settings({"database_url": database, "public_url": public_url})
+    first = _initialise(settings)
+    if first is None:
+        if json:
+            say.data({"created": False})
+        say.done("already initialised; nothing was changed")
+        return
+    _show_admin(settings, first, json)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes")] = None,
+    database: Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The base that issuers derive from")] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="Certificate chain, PEM")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Private key, PEM")] = None,
+    client_ca: Annotated[
+        str | None, typer.Option(help="Ask callers for a certificate that one of these (PEM) vouches for")
+    ] = None,
+    client_cert: Annotated[str | None, typer.Option(help="optional or required")] = None,
+    client_cert_header: Annotated[
+        str | None, typer.Option(help="From --trusted-proxy: client-cert or x-forwarded-client-cert")
+    ] = None,
+    mtls_url: Annotated[str | None, typer.Option(help="The base under which callers are asked for one")] = None,
+    dev_tls: Annotated[
+        bool | None, typer.Option("--dev-tls", help="https on loopback, by a development CA made here")
+    ] = None,
+    behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="TLS ends at a proxy before us")] = None,
+    trusted_proxy: Annotated[list[str] | None, typer.Option(help="A proxy whose forwarded headers count")] = None,
+    coap: Annotated[
+        str | None, typer.Option(help="HOST:PORT for tokens over CoAP (RFC 9200), loopback; needs watchword[coap]")
+    ] = None,
+    coap_insecure: Annotated[
+        bool | None, typer.Option("--coap-insecure", help="--coap beyond loopback: readable there, secrets refused")
+    ] = None,
+    debug: Annotated[bool | None, typer.Option("--debug", help="Log more; loopback only")] = None,
+) -> None:
+    """Run the server; an empty directory is initialised first."""
+    flags = {
+        "host": host, "port": port, "workers": workers, "database_url": database, "public_url": public_url,
+        "tls_cert": tls_cert, "tls_key": tls_key, "dev_tls": dev_tls, "behind_proxy": behind_proxy, "debug": debug,
+        "client_ca": client_ca, "client_cert": client_cert, "client_cert_header": client_cert_header,
+        "mtls_url": mtls_url, "coap": coap, "coap_insecure": coap_insecure,
+        "trusted_proxies": tuple(trusted_proxy) if trusted_proxy else None,
+    }  # fmt: skip
+    settings = _settings(flags)
+    if settings.coap and find_spec("aiocoap") is None:
+        say.fail("--coap needs aiocoap, which is not installed", "pip install 'watchword[server,coap]'")
+    first = _initialise(settings)
+    if first is not None:
+        _show_admin(settings, first, False)
+    if settings.dev_tls:
+        settings = _with_development_ca(settings)
+    say.done(f"serving {settings.base_url}/t/default with {settings.workers} worker(s)")
+    if settings.coap:
+        say.done(f"tokens over CoAP at coap://{settings.coap}/t/default/token")
+    os.environ[INHERITED] = msgspec.json.encode(settings).decode()
+    run(settings)
+
+
+def _with_development_ca(settings: Any) -> Any:
+    """The settings with a certificate of our own CA, in `dev-tls` beside the master key."""
+    from watchword.jose.development_ca import development_certificate
+
+    folder = Path(settings.master_key_file).absolute().parent / "dev-tls"
+    try:
+        ca, certificate, key = development_certificate(folder, time.time())
+    except (OSError, ValueError) as error:
+        say.fail(f"no development certificate: {error}", f"remove {folder} and start again")
+    say.done(f"https by a development CA for loopback names; clients trust it with SSL_CERT_FILE={ca}")
+    return msgspec.structs.replace(settings, tls_cert=str(certificate), tls_key=str(key))
+
+
+def connections_of(wanted: int) -> int:
+    """As many of them as the limit on open files leaves room for, once it is raised as far as we may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + FILES_BESIDE if hard == resource.RLIM_INFINITY else min(hard, wanted + FILES_BESIDE)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    return max(1, min(wanted, enough - FILES_BESIDE))
+
+
+def run(settings: Any) -> None:
+    """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
+    import uvicorn
+
+    from ...server.serving.connection import Connection
+    from ...server.serving.listener import context_factory
+
+    tls = context_factory(settings.client_ca, settings.client_cert == "required") if settings.tls_cert else None
+    logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
+    try:
+        uvicorn.run(
+            "watchword.server.serving.worker:application",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            loop="uvloop",
+            http=Connection,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # the application looks at them: see server/app.py
+            ssl_certfile=settings.tls_cert or None,
+            ssl_keyfile=settings.tls_key or None,
+            ssl_context_factory=tls,
+            timeout_graceful_shutdown=10,
+            backlog=65_535,  # as long as the kernel lets it be: net.core.somaxconn
+            limit_concurrency=connections_of(settings.max_connections),
+        )
+    except SystemExit as ended:
+        raise typer.Exit(1 if ended.code else 0) from None

@@ -1,0 +1,1 @@
+"""`watchword demo`: the airline, end to end."""

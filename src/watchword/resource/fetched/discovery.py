@@ -1,0 +1,77 @@
+"""The issuer's endpoints, from its metadata alone: a token never decides where anything is fetched from."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from watchword.jose import ACCESS_TOKEN_ALGORITHMS, JoseError, verify_signature
+from watchword.jose.encoding import json_object
+from watchword.resource.fetched.fetch import Document, FetchFailed
+
+if TYPE_CHECKING:
+    from watchword.jose import KeySet
+
+
+def endpoint_of(
+    document: Document, issuer: str, member: str, insecure_http: bool, trusted: KeySet | None = None
+) -> str:
+    """An address in metadata that is the issuer's own (RFC 8414 section 3.3). Raises `FetchFailed`.
+
+    With ``trusted`` keys only what one of them signed counts (section 2.1), whoever answered for the issuer.
+    """
+    try:
+        metadata = json_object(document.body)
+    except JoseError:
+        raise FetchFailed("the metadata is not JSON") from None
+    if trusted is not None:
+        metadata = _signed(metadata, issuer, trusted)
+    if metadata.get("issuer") != issuer:
+        raise FetchFailed("the metadata is of another issuer (RFC 8414 section 3.3)")
+    address = metadata.get(member)
+    if not isinstance(address, str):
+        raise FetchFailed(f"the metadata has no {member}")
+    try:
+        return checked_url(address, insecure_http)
+    except ValueError as error:
+        raise FetchFailed(f"{member} of the metadata: {error}") from None
+
+
+def _signed(metadata: dict[str, Any], issuer: str, trusted: KeySet) -> dict[str, Any]:
+    unverified_jwt = metadata.get("signed_metadata")
+    if not isinstance(unverified_jwt, str):
+        raise FetchFailed("the metadata is not signed, and signed metadata is insisted on")
+    try:
+        # No typ is registered for it; what tells it from a token is `issuer`, which is looked at next.
+        claims = verify_signature(unverified_jwt, trusted, algorithms=ACCESS_TOKEN_ALGORITHMS, typ=None).claims
+    except JoseError as error:
+        raise FetchFailed(f"the signed metadata is refused: {error.rule}") from None
+    if claims.get("iss") != issuer:
+        raise FetchFailed("the signed metadata is of another issuer")
+    return claims
+
+
+def metadata_url(issuer: str) -> str:
+    """RFC 8414 section 3.1: the well-known part stands between the host and the issuer's path."""
+    parts = urlsplit(issuer)
+    return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
+
+
+def checked_url(url: str, insecure_http: bool) -> str:
+    """``url`` itself. Raises ValueError for userinfo, a fragment, or plain http to another machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc or not host or parts.fragment:
+        raise ValueError("a URL here has a host, no userinfo and no fragment")
+    if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or _is_loopback(host))):
+        return url
+    raise ValueError("the URL must be https (plain http: loopback only)")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

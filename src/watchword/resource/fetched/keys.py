@@ -1,0 +1,209 @@
+"""The issuer's public keys: found through its metadata, cached, refreshed, kept through an outage."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Generator
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+from watchword.jose import JoseError, KeySet
+from watchword.resource.errors import KeysUnavailable
+from watchword.resource.fetched.discovery import checked_url, endpoint_of, metadata_url
+from watchword.resource.fetched.fetch import Document, FetchFailed, afetch, fetch
+from watchword.resource.fetched.locks import Locks
+
+if TYPE_CHECKING:
+    from watchword.resource.fetched.fetch import Transport
+
+_log = logging.getLogger("watchword.resource")
+
+DEFAULT_AGE: Final = 300.0
+SHORTEST_AGE: Final = 10.0
+LONGEST_AGE: Final = 3600.0
+"""Seconds a set is taken as fresh: without max-age, and whatever max-age says."""
+AFTER_FAILURE: Final = 5.0
+"""Seconds after a failed fetch before the next one."""
+
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})", re.ASCII | re.IGNORECASE)
+
+Steps = Generator[str, Document, tuple[str, Document]]
+
+
+class KeySource:
+    """The current key set of one issuer.
+
+    Args:
+        jwks_uri: where the keys are; None asks the issuer's metadata (RFC 8414).
+        cool_down: seconds between two fetches that an unknown key id causes.
+        outage: seconds that an old set is used while no new one can be had.
+        metadata_keys: who must have signed the metadata; None takes what the issuer's address answers.
+        now: Unix seconds. ``changed``: called after another set has taken the place of the old one.
+
+    One fetch at a time across threads, and across the tasks of a loop; while it runs, others go on with
+    the old set. No hostile answer ever replaces a set.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        jwks_uri: str | None,
+        *,
+        now: Callable[[], float],
+        timeout: float,
+        cool_down: float,
+        outage: float,
+        insecure_http: bool,
+        transport: Transport | None,
+        changed: Callable[[], None] = lambda: None,
+        metadata_keys: KeySet | None = None,
+    ) -> None:
+        self._issuer = checked_url(issuer, insecure_http)
+        self._given_uri = None if jwks_uri is None else checked_url(jwks_uri, insecure_http)
+        self._known_uri = self._given_uri
+        self._insecure_http, self._metadata_keys = insecure_http, metadata_keys
+        self._now, self._timeout, self._transport = now, timeout, transport
+        self._cool_down, self._outage, self._changed = cool_down, outage, changed
+        self._keys: KeySet | None = None
+        self._raw = b""
+        self._fetched_at = self._fresh_until = self._not_before = self._unknown_after = float("-inf")
+        self._why = "never fetched"
+        self.clock_ahead: float | None = None
+        """Seconds by which this machine's clock is ahead of the issuer's ``Date``; None when it sent none."""
+        self._locks = Locks()
+
+    def current(self) -> KeySet:
+        """The set to verify with. Raises `KeysUnavailable`."""
+        if self._due() and (lock := self._locks.thread()).acquire(blocking=self._usable() is None):
+            try:
+                if self._due():
+                    self._refresh()
+            finally:
+                lock.release()
+        return self._usable_or_raise()
+
+    async def acurrent(self) -> KeySet:
+        """`current`, for an event loop."""
+        if self._due():
+            lock = self._locks.loop()
+            if self._usable() is None or not lock.locked():
+                async with lock:
+                    if self._due():
+                        await self._arefresh()
+        return self._usable_or_raise()
+
+    def after_unknown(self, seen: KeySet) -> KeySet | None:
+        """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
+        if self._keys is seen and self._now() >= self._unknown_after:
+            with self._locks.thread():
+                if self._keys is seen and self._now() >= self._unknown_after:
+                    self._refresh()
+                    self._unknown_after = self._now() + self._cool_down
+        return None if self._keys is seen else self._usable()
+
+    async def aafter_unknown(self, seen: KeySet) -> KeySet | None:
+        """`after_unknown`, for an event loop."""
+        if self._keys is seen and self._now() >= self._unknown_after:
+            async with self._locks.loop():
+                if self._keys is seen and self._now() >= self._unknown_after:
+                    await self._arefresh()
+                    self._unknown_after = self._now() + self._cool_down
+        return None if self._keys is seen else self._usable()
+
+    def is_current(self, keys: KeySet) -> bool:
+        """Whether ``keys`` is still the set in use."""
+        return self._keys is keys
+
+    def trusted_until(self, now: float) -> float:
+        """Until when a token that the present set verified need not be judged again.
+
+        Without this a token that is shown often would outlive the withdrawal of its key.
+        """
+        soon = self._fresh_until if now < self._fresh_until else now + AFTER_FAILURE
+        return min(soon, self._fetched_at + self._outage)
+
+    # -- fetching -------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        steps = self._steps()
+        try:
+            url = next(steps)
+            while True:
+                url = steps.send(fetch(url, self._timeout, self._transport))
+        except StopIteration as done:
+            self._keep(*done.value)
+        except FetchFailed as error:
+            self._fail(str(error))
+
+    async def _arefresh(self) -> None:
+        steps = self._steps()
+        try:
+            url = next(steps)
+            while True:
+                url = steps.send(await afetch(url, self._timeout, self._transport))
+        except StopIteration as done:
+            self._keep(*done.value)
+        except FetchFailed as error:
+            self._fail(str(error))
+
+    def _steps(self) -> Steps:
+        """What to fetch, without I/O: yields a URL, is sent its document."""
+        uri = self._known_uri
+        if uri is None:
+            document = yield metadata_url(self._issuer)
+            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http, self._metadata_keys)
+        return uri, (yield uri)
+
+    def _keep(self, uri: str, document: Document) -> None:
+        if document.body != self._raw or self._keys is None:
+            try:
+                keys = KeySet.parse(document.body)
+            except JoseError as error:
+                return self._fail(f"the key set is refused: {error}")
+            if not len(keys):
+                return self._fail("the key set has no key that can be used")
+            self._keys, self._raw = keys, document.body
+            self._changed()
+        now = self._now()
+        self._known_uri, self._fetched_at, self._not_before = uri, now, now
+        self._fresh_until = now + _age(document)
+        self.clock_ahead = _clock_ahead(document, now)
+        return None
+
+    def _fail(self, why: str) -> None:
+        self._why = why
+        self._known_uri = self._given_uri
+        self._not_before = self._now() + AFTER_FAILURE
+        _log.warning("the issuer's keys could not be fetched: %s", why)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        now = self._now()
+        return now >= self._not_before and (self._keys is None or now >= self._fresh_until)
+
+    def _usable(self) -> KeySet | None:
+        return self._keys if self._now() < self._fetched_at + self._outage else None
+
+    def _usable_or_raise(self) -> KeySet:
+        keys = self._usable()
+        if keys is None:
+            raise KeysUnavailable(f"no keys of the issuer: {self._why}")
+        return keys
+
+
+def _age(document: Document) -> float:
+    """Seconds, by max-age (RFC 9111 section 5.2.2.1) in bounds; no-store and no-cache: the shortest."""
+    directives = document.headers.get("cache-control", "")
+    if "no-store" in directives.lower() or "no-cache" in directives.lower():
+        return SHORTEST_AGE
+    found = _MAX_AGE.search(directives)
+    return min(LONGEST_AGE, max(SHORTEST_AGE, float(found[1]))) if found else DEFAULT_AGE
+
+
+def _clock_ahead(document: Document, now: float) -> float | None:
+    try:
+        return now - parsedate_to_datetime(document.headers.get("date", "")).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,1 @@
+"""Who is asking: authentication of applications, their keys, assertions and failed attempts."""

@@ -1,0 +1,46 @@
+"""What the statements of trusted issuers are verified with: given by value, or fetched, by discovery if need be."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from ...registry.issuers import NO_BUNDLE, Bundle, discovered, discovery_uri, fetched_bundle, given_bundle
+from ...registry.trusted_issuer import TrustedIssuer
+from .fetched_keys import Fetch, FetchedKeys
+
+MAX_ISSUERS = 1_000
+
+
+class IssuerKeys:
+    """One per worker. A change of the issuer begins anew: what was fetched for the old one is not looked at."""
+
+    def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._given: OrderedDict[tuple[str, str], tuple[int, Bundle]] = OrderedDict()
+        self._remote = FetchedKeys(NO_BUNDLE, clock)
+
+    async def of(self, issuer: TrustedIssuer, unverified_kid: str | None = None) -> Bundle:
+        """Empty when nothing can be had. Raises nothing: an issuer that is down is a caller that is not proved."""
+        if issuer.keys or issuer.authorities:
+            return self._by_value(issuer)
+
+        async def ask() -> Bundle:
+            uri = issuer.jwks_uri
+            if uri is None:
+                uri = discovered(await self._fetch(discovery_uri(issuer)), issuer)
+            return fetched_bundle(await self._fetch(uri), issuer)
+
+        place = (issuer.tenant_id, issuer.issuer_id, str(issuer.version))
+        return await self._remote.get(
+            place, ask, lambda bundle: unverified_kid is not None and unverified_kid not in bundle.keys
+        )
+
+    def _by_value(self, issuer: TrustedIssuer) -> Bundle:
+        place = (issuer.tenant_id, issuer.issuer_id)
+        known = self._given.get(place)
+        if known is None or known[0] != issuer.version:
+            known = self._given[place] = issuer.version, given_bundle(issuer)
+            if len(self._given) > MAX_ISSUERS:
+                self._given.popitem(last=False)
+        return known[1]

@@ -1,0 +1,1 @@
+"""Enrolment, imports and bulk changes of devices."""

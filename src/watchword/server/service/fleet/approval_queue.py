@@ -1,0 +1,115 @@
+"""Devices wait until an administrator has looked at them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ....jose.certificate_header import Presented
+from ...audit.fleet_events import EnrolmentRequested
+from ...protocol.approval import ask_again_in
+from ...protocol.enrolment import EnrolmentRequest, admitted, check_expected
+from ...protocol.errors import SlowDown
+from ...registry.enrolment import EnrolmentGroup
+from ...registry.errors import Conflict
+from ...registry.pending import MAX_WAITING, WAITS, PendingEnrolment
+from ...registry.secret_text import digest
+from ..desk import Caller, Desk
+from ..ports import Contention, Transaction
+from ..registry.create_application import check_application
+from .enrolment_entry import Entry, claim_once, listed_for, ticket_of
+
+QUEUE_FULL = 600
+"""Seconds until a device may ask again where too many wait."""
+
+
+class Waiting(Struct, frozen=True):
+    """An administrator has to look at the device first. `ask_again_in` is seconds, `expires_at` since the epoch."""
+
+    ticket: str
+    """By which it may ask again; empty for who proves itself each time."""
+    ask_again_in: int
+    expires_at: int
+
+    def __repr__(self) -> str:
+        return f"Waiting({self.ask_again_in})"
+
+
+class Asked(Struct, frozen=True):
+    """What came with a request, beside its body."""
+
+    presented: Presented | None = None
+    source: str = ""
+    request_id: str = ""
+
+
+class ApprovalQueue:
+    """What `EnrolDevice` does in its transaction, where a group's devices are looked at first."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def approved(self, tx: Transaction, entry: Entry) -> bool:
+        """Whether an administrator let it in; locked, so that nobody takes it back meanwhile. Raises `Contention`."""
+        seen = entry.pending
+        if seen is None:
+            return False
+        pending = await tx.pending.get(seen.tenant_id, seen.pending_id)
+        if pending is None or pending.version != seen.version:
+            raise Contention("it was decided or collected meanwhile")
+        return pending.state == "approved" and pending.live(self._desk.clock())
+
+    async def collect(self, tx: Transaction, entry: Entry, client_id: str) -> None:
+        """Its code is used up, or was when it asked; then it waits no more, and its ticket goes on to be answered."""
+        pending = entry.pending
+        if pending is None:
+            await self._use_code(tx, entry)
+            return
+        await tx.pending.drop(pending.tenant_id, pending.group_id, pending.pending_id)
+        if pending.ticket:
+            await claim_once(tx, pending.tenant_id, pending.ticket, client_id)
+
+    async def ask(
+        self, tx: Transaction, group: EnrolmentGroup, entry: Entry, own_key: str, wanted: EnrolmentRequest, asked: Asked
+    ) -> Waiting:
+        """It waits from now on. What would not be let in anyway is refused at once, and has used nothing up."""
+        desk, now, before = self._desk, int(self._desk.clock()), entry.pending
+        device = check_expected(group, await listed_for(tx, entry), entry.serial, entry.key)
+        serial = (device.serial if device is not None else None) or entry.serial
+        await check_application(tx, admitted(group, replace(wanted, serial=serial), desk.new_id(), now))
+        if await tx.pending.count_waiting(group.tenant_id, group.group_id, now) >= MAX_WAITING:
+            raise SlowDown(QUEUE_FULL, rule="approval")
+        ticket = digest(desk.pepper, ticket_of(desk, entry.mark).encode()) if entry.way == "code" else ""
+        made = PendingEnrolment(
+            tenant_id=group.tenant_id, pending_id=desk.new_id(), group_id=group.group_id, mark=entry.mark,
+            ticket=ticket, way=entry.way, serial=serial, key=entry.key, own_key=own_key, source=asked.source,
+            requested_at=now, expires_at=now + WAITS,
+        )  # fmt: skip
+        if before is not None:
+            made = replace(made, pending_id=before.pending_id, version=before.version + 1)
+            await tx.pending.replace(made)
+        else:
+            await self._use_code(tx, entry)
+            await _add(tx, made)
+        event = EnrolmentRequested(
+            pending_id=made.pending_id, group_id=made.group_id, way=made.way, serial=made.serial,
+            **desk.said(Caller(group.tenant_id, "system", asked.request_id)),
+        )  # fmt: skip
+        tx.record(group.tenant_id, event)
+        return self.waiting(made)
+
+    def waiting(self, pending: PendingEnrolment) -> Waiting:
+        """What the device is told."""
+        ticket = ticket_of(self._desk, pending.mark) if pending.ticket else ""
+        return Waiting(ticket, ask_again_in(pending, self._desk.clock()), pending.expires_at)
+
+    async def _use_code(self, tx: Transaction, entry: Entry) -> None:
+        if entry.code and not await tx.codes.use(entry.tenant_id, entry.code, int(self._desk.clock())):
+            raise Contention("the code was used up or withdrawn meanwhile")
+
+
+async def _add(tx: Transaction, made: PendingEnrolment) -> None:
+    try:
+        await tx.pending.add(made)
+    except Conflict:
+        raise Contention("another request of this device came first") from None

@@ -1,0 +1,49 @@
+"""An administrator looks at a device that waits, and lets it in or not."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ...audit.fleet_events import EnrolmentApproved, EnrolmentDenied
+from ...registry.errors import Conflict
+from ...registry.pending import COLLECTS, PendingEnrolment
+from ..desk import Caller, Desk, found
+from ..ports import Transaction
+
+
+async def approve_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
+    """It becomes a device when it asks again. Raises `NotFound`, `Conflict` for one that was denied or has expired."""
+    async with desk.store.transaction() as tx:
+        before = await _pending(tx, caller, pending_id)
+        if before.state == "approved":
+            return before
+        if before.state == "denied":
+            raise Conflict("it was denied, and that is final: register the device by hand, if it may come after all")
+        if not before.live(desk.clock()):
+            raise Conflict("nobody decided in time: it is here again when the device asks again")
+        after = replace(
+            before, state="approved", decided_by=caller.actor, expires_at=int(desk.clock()) + COLLECTS,
+            version=before.version + 1,
+        )  # fmt: skip
+        await tx.pending.replace(after)
+        event = EnrolmentApproved(pending_id=pending_id, group_id=before.group_id, **desk.said(caller))
+        tx.record(caller.tenant_id, event)
+    return after
+
+
+async def deny_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
+    """The device is told so, each time that it asks. Raises `NotFound`, also for one that is a device by now."""
+    async with desk.store.transaction() as tx:
+        before = await _pending(tx, caller, pending_id)
+        if before.state == "denied":
+            return before
+        after = replace(before, state="denied", decided_by=caller.actor, version=before.version + 1)
+        await tx.pending.replace(after)
+        event = EnrolmentDenied(pending_id=pending_id, group_id=before.group_id, **desk.said(caller))
+        tx.record(caller.tenant_id, event)
+    return after
+
+
+async def _pending(tx: Transaction, caller: Caller, pending_id: str) -> PendingEnrolment:
+    one: PendingEnrolment = found(await tx.pending.get(caller.tenant_id, pending_id), "enrolment that waits")
+    return one

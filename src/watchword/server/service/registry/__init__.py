@@ -1,0 +1,1 @@
+"""Create, change and delete tenants, applications, APIs, roles and trusted issuers."""

@@ -1,0 +1,85 @@
+"""Create, change and delete roles."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from ...audit.events import RoleCreated, RoleDeleted, RoleUpdated
+from ...registry import rules
+from ...registry.model import Grant, Role
+from ..desk import Caller, Desk, apis_of, changed_fields, check_version, found
+from ..ports import Transaction
+from .change_application import given
+
+
+class NewRole(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be said at creation."""
+
+    name: str
+    description: str = ""
+    access: tuple[Grant, ...] = ()
+
+
+class RoleChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may change."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    access: tuple[Grant, ...] | UnsetType = UNSET
+
+
+async def _check(tx: Transaction, role: Role) -> None:
+    rules.check_name(role.name)
+    rules.check_text(role.description, "description")
+    rules.check_grants(role.access, await apis_of(tx, role.tenant_id), "access")
+
+
+async def create_role(desk: Desk, caller: Caller, wanted: NewRole) -> Role:
+    """Raises `Invalid`, `Conflict`."""
+    role = Role(
+        tenant_id=caller.tenant_id, role_id=desk.new_id(), name=wanted.name, description=wanted.description,
+        access=wanted.access, created_at=int(desk.clock()),
+    )  # fmt: skip
+    async with desk.store.transaction() as tx:
+        await _check(tx, role)
+        await tx.roles.add(role)
+        tx.record(
+            caller.tenant_id,
+            RoleCreated(role_id=role.role_id, name=role.name, **desk.said(caller)),
+        )
+    return role
+
+
+async def update_role(
+    desk: Desk,
+    caller: Caller,
+    role_id: str,
+    change: RoleChange,
+    expected: int | None = None,
+) -> Role:
+    """Judged on its final state."""
+    async with desk.store.transaction() as tx:
+        before: Role = found(await tx.roles.get(caller.tenant_id, role_id), "role")
+        check_version(before, expected)
+        after = replace(before, **given(change))
+        fields = changed_fields(before, after)
+        if not fields:
+            return before
+        after = replace(after, version=before.version + 1)
+        await _check(tx, after)
+        await tx.roles.replace(after)
+        tx.record(
+            caller.tenant_id,
+            RoleUpdated(role_id=role_id, fields=fields, **desk.said(caller)),
+        )
+    return after
+
+
+async def delete_role(desk: Desk, caller: Caller, role_id: str, expected: int | None = None) -> None:
+    """Applications that hold it hold nothing of it any more."""
+    async with desk.store.transaction() as tx:
+        before: Role = found(await tx.roles.get(caller.tenant_id, role_id), "role")
+        check_version(before, expected)
+        await tx.roles.remove(replace(before, version=before.version + 1))
+        tx.record(caller.tenant_id, RoleDeleted(role_id=role_id, **desk.said(caller)))

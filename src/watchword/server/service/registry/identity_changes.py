@@ -1,0 +1,73 @@
+"""Add and remove the rules by which statements of trusted issuers prove an application."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ...audit.events import IdentityRuleAdded, IdentityRuleRemoved
+from ...registry.errors import Conflict, NotFound
+from ...registry.identity_rules import check_rules
+from ...registry.model import BORROWING_METHODS, Application
+from ...registry.trusted_issuer import Condition, IdentityRule
+from ..desk import Caller, Desk, found, issuers_of
+from ..ports import Transaction
+
+
+class NewIdentityRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose statements, and what has to stand in them: all of the conditions."""
+
+    issuer_id: str
+    conditions: tuple[Condition, ...]
+
+
+def new_rule(desk: Desk, wanted: NewIdentityRule) -> IdentityRule:
+    """With an id, not judged yet."""
+    return IdentityRule(rule_id=desk.new_id(), issuer_id=wanted.issuer_id, conditions=wanted.conditions)
+
+
+async def add_identity(
+    desk: Desk, caller: Caller, client_id: str, wanted: NewIdentityRule
+) -> tuple[Application, IdentityRule]:
+    """Beside the other rules, from the moment of the answer. Raises `Invalid`, `Conflict`, `NotFound`."""
+    rule = new_rule(desk, wanted)
+    async with desk.store.transaction() as tx:
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        if before.auth_method not in BORROWING_METHODS:
+            raise Conflict(
+                f"this application proves itself by {before.auth_method}; "
+                f"change its auth_method to one of {', '.join(BORROWING_METHODS)} first"
+            )
+        issuers = await issuers_of(tx, caller.tenant_id)
+        living = tuple(known for known in before.identities if known.issuer_id in issuers)
+        after = replace(before, identities=(*living, rule), version=before.version + 1)
+        check_rules(after.identities, issuers, after.auth_method)
+        await tx.applications.replace(after)
+        record_identities(tx, desk, caller, before, after)
+    return after, rule
+
+
+async def remove_identity(desk: Desk, caller: Caller, client_id: str, rule_id: str) -> Application:
+    """Proves nothing any more, from the moment of the answer. Raises `NotFound`."""
+    async with desk.store.transaction() as tx:
+        before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        rest = tuple(rule for rule in before.identities if rule.rule_id != rule_id)
+        if len(rest) == len(before.identities):
+            raise NotFound("there is no such identity rule")
+        after = replace(before, identities=rest, version=before.version + 1)
+        await tx.applications.replace(after)
+        record_identities(tx, desk, caller, before, after)
+    return after
+
+
+def record_identities(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
+    """One event for each rule that came or went."""
+    said = desk.said(caller)
+    old = {rule.rule_id for rule in before.identities}
+    new = {rule.rule_id: rule for rule in after.identities}
+    for rule_id in sorted(old - new.keys()):
+        tx.record(caller.tenant_id, IdentityRuleRemoved(client_id=after.client_id, rule_id=rule_id, **said))
+    for rule_id, rule in new.items():
+        if rule_id not in old:
+            event = IdentityRuleAdded(client_id=after.client_id, rule_id=rule_id, issuer_id=rule.issuer_id, **said)
+            tx.record(caller.tenant_id, event)

@@ -1,0 +1,48 @@
+"""Add and remove the authorities whose certificates count for a tenant's applications (RFC 8705 section 2.1)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ...audit.events import TrustAnchorAdded, TrustAnchorRemoved
+from ...registry.certificates import MAX_ANCHORS, read_anchors
+from ...registry.errors import Invalid, NotFound
+from ...registry.model import Tenant, TrustAnchor
+from ..desk import Caller, Desk, found
+
+
+class NewAnchors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One or more certificates of authorities, PEM."""
+
+    pem: str
+
+
+async def add_anchors(desk: Desk, caller: Caller, wanted: NewAnchors) -> tuple[TrustAnchor, ...]:
+    """All of the tenant's; those that are there already stay as they are. Raises `Invalid`."""
+    given = read_anchors(wanted.pem, int(desk.clock()))
+    async with desk.store.transaction() as tx:
+        before: Tenant = found(await tx.tenants.get("", caller.tenant_id), "tenant")
+        known = {anchor.thumbprint for anchor in before.anchors}
+        fresh = tuple(anchor for anchor in given if anchor.thumbprint not in known)
+        if not fresh:
+            return before.anchors
+        if len(before.anchors) + len(fresh) > MAX_ANCHORS:
+            raise Invalid(f"a tenant has at most {MAX_ANCHORS} trust anchors: remove one first", field="pem")
+        after = replace(before, anchors=(*before.anchors, *fresh), version=before.version + 1)
+        await tx.tenants.replace(after)
+        for anchor in fresh:
+            event = TrustAnchorAdded(thumbprint=anchor.thumbprint, subject=anchor.subject, **desk.said(caller))
+            tx.record(caller.tenant_id, event)
+    return after.anchors
+
+
+async def remove_anchor(desk: Desk, caller: Caller, thumbprint: str) -> None:
+    """What it vouched for proves nothing any more, from the moment of the answer. Raises `NotFound`."""
+    async with desk.store.transaction() as tx:
+        before: Tenant = found(await tx.tenants.get("", caller.tenant_id), "tenant")
+        rest = tuple(anchor for anchor in before.anchors if anchor.thumbprint != thumbprint)
+        if len(rest) == len(before.anchors):
+            raise NotFound("there is no such trust anchor")
+        await tx.tenants.replace(replace(before, anchors=rest, version=before.version + 1))
+        tx.record(caller.tenant_id, TrustAnchorRemoved(thumbprint=thumbprint, **desk.said(caller)))

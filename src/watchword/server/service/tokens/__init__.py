@@ -1,0 +1,1 @@
+"""Issue, read, introspect and revoke tokens; status lists and rate limits."""

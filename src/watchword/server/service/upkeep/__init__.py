@@ -1,0 +1,1 @@
+"""Housekeeping, pruning, export and import of an instance."""

@@ -1,0 +1,1 @@
+"""The listener: connections, TLS and worker processes under uvicorn."""
