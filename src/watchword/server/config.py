@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Struct
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+INHERITED = "WATCHWORD_INHERITED_SETTINGS"
+"""The environment variable in which a worker process finds the settings of the process that started it, as JSON."""
 
 
 class SettingsError(Exception):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +12,6 @@ import msgspec
 import typer
 
 from .. import profile, say
-
-INHERITED = "WATCHWORD_INHERITED_SETTINGS"
-FILES_BESIDE = 300
-"""Open files that are no callers' connections: databases, listeners, log, the reserve for health checks."""
 
 
 def _settings(flags: dict[str, Any]) -> Any:
@@ -127,8 +121,7 @@ def serve(
     say.done(f"serving {settings.base_url}/t/default with {settings.workers} worker(s)")
     if settings.coap:
         say.done(f"tokens over CoAP at coap://{settings.coap}/t/default/token")
-    os.environ[INHERITED] = msgspec.json.encode(settings).decode()
-    run(settings)
+    _run(settings)
 
 
 def _with_development_ca(settings: Any) -> Any:
@@ -144,47 +137,10 @@ def _with_development_ca(settings: Any) -> Any:
     return msgspec.structs.replace(settings, tls_cert=str(certificate), tls_key=str(key))
 
 
-def connections_of(wanted: int) -> int:
-    """As many of them as the limit on open files leaves room for, once it is raised as far as we may."""
-    import resource
+def _run(settings: Any) -> None:
+    from watchword.server.serving.run import run
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = wanted + FILES_BESIDE if hard == resource.RLIM_INFINITY else min(hard, wanted + FILES_BESIDE)
-    if soft != resource.RLIM_INFINITY and soft < enough:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
-    return max(1, min(wanted, enough - FILES_BESIDE))
-
-
-def run(settings: Any) -> None:
-    """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
-    import uvicorn
-
-    from ...server.serving.connection import Connection
-    from ...server.serving.listener import context_factory
-
-    tls = context_factory(settings.client_ca, settings.client_cert == "required") if settings.tls_cert else None
-    logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
     try:
-        uvicorn.run(
-            "watchword.server.serving.worker:application",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="uvloop",
-            http=Connection,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # the application looks at them: see server/app.py
-            ssl_certfile=settings.tls_cert or None,
-            ssl_keyfile=settings.tls_key or None,
-            ssl_context_factory=tls,
-            timeout_graceful_shutdown=10,
-            backlog=65_535,  # as long as the kernel lets it be: net.core.somaxconn
-            limit_concurrency=connections_of(settings.max_connections),
-        )
+        run(settings)
     except SystemExit as ended:
         raise typer.Exit(1 if ended.code else 0) from None

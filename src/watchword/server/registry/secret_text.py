@@ -59,3 +59,8 @@ def digest(pepper: bytes, unverified_secret: bytes) -> str:
 def opaque_hash(unverified_token: str) -> str:
     """The key under which an opaque token is kept: a plain digest suffices for 256 random bits."""
     return hashlib.sha256(unverified_token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def sealed_place(tenant_id: str, client_id: str, secret_id: str) -> str:
+    """The context that a sealed client secret is bound to: it cannot be unsealed as another application's."""
+    return f"client_secret/{tenant_id}/{client_id}/{secret_id}"

@@ -12,9 +12,8 @@ from msgspec.structs import replace
 from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
-from ..registry.secret_text import digest, generate
+from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
-from .clients.client_keys import sealed_place
 from .ports import Snapshot, Store, Transaction
 
 EVERYTHING = 100_000

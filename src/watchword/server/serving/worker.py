@@ -11,10 +11,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from watchword.server.app import Application
-from watchword.server.config import Settings
-
-from ...cli.serving.serve import INHERITED
+from ..app import Application
+from ..config import INHERITED, Settings
 
 
 class LossyWriter:

@@ -14,6 +14,7 @@ from ....jose.sealing import MasterKey, SealBroken
 from ...protocol.request import Credentials
 from ...registry import client_keys
 from ...registry.model import Application, Secret
+from ...registry.secret_text import sealed_place
 from .fetched_keys import Fetch, FetchedKeys, wanted_kid
 
 MAX_APPLICATIONS = 10_000
@@ -21,11 +22,6 @@ Lacks = Callable[[KeySet], bool]
 """Whether a set has not the key that is needed."""
 _NONE = KeySet([])
 _log = structlog.get_logger("watchword.client_keys")
-
-
-def sealed_place(tenant_id: str, client_id: str, secret_id: str) -> str:
-    """Where a sealed client secret belongs."""
-    return f"client_secret/{tenant_id}/{client_id}/{secret_id}"
 
 
 class ClientKeys:

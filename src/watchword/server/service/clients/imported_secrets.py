@@ -16,30 +16,11 @@ from msgspec.structs import replace
 
 from ...audit.events import SecretUpgraded
 from ...protocol.request import Credentials
-from ...registry.errors import Invalid
 from ...registry.model import Application, Secret
 from ...registry.secret_text import digest
 from ..ports import Store
 
-MAX_BCRYPT_COST = 12
-MAX_PBKDF2_ROUNDS = 1_000_000
 _AT_ONCE = 2
-
-
-def check_imported_digest(text: str) -> None:
-    """Only forms whose cost is bounded: `bcrypt:$2b$..` and `pbkdf2_sha256$rounds$salt$hex`."""
-    if text.startswith("bcrypt:$2"):
-        parts = text.split("$")
-        if len(parts) == 4 and parts[2].isdigit() and int(parts[2]) <= MAX_BCRYPT_COST and len(parts[3]) == 53:
-            return
-    elif text.startswith("pbkdf2_sha256$"):
-        parts = text.split("$")
-        if len(parts) == 4 and parts[1].isdigit() and 1 <= int(parts[1]) <= MAX_PBKDF2_ROUNDS and len(parts[3]) == 64:
-            return
-    raise Invalid(
-        f"use bcrypt:$2b$.. (cost at most {MAX_BCRYPT_COST}) or pbkdf2_sha256$rounds$salt$hex",
-        field="secret_hash",
-    )
 
 
 def matches(imported: str, unverified_secret: bytes) -> bool:

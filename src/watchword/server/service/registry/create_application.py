@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ...audit.events import ApplicationCreated, SecretCreated
 from ...registry import application_rules, client_keys
 from ...registry.errors import Invalid
+from ...registry.imported_hash import check_imported_digest
 from ...registry.model import (
     CLIENT_CREDENTIALS,
     SECRET_METHODS,
@@ -23,7 +24,6 @@ from ...registry.model import (
 )
 from ...registry.rate_limit import RateLimit
 from ...registry.secret_text import digest
-from ..clients.imported_secrets import check_imported_digest
 from ..desk import Caller, Desk, surroundings_of
 from ..ports import Transaction
 from .client_key_changes import record_keys
