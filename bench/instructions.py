@@ -139,8 +139,9 @@ def _counted(
         keep.mkdir(parents=True, exist_ok=True)
         shutil.copy(lower, keep / "callgrind.out")
     requests = ROUNDS * CONNECTIONS
-    by_library = Counter({name: round(count / requests) for name, count in libraries(lower.read_text()).items()})
-    return Found(_total(lower) / requests, by_library)
+    counted = libraries(lower.read_text())
+    assert counted.total() == _total(lower), "callgrind's format is another one: the libraries do not make up its total"
+    return Found(_total(lower) / requests, Counter({name: round(n / requests) for name, n in counted.items()}))
 
 
 def _windows(pid: int, folder: Path, crowd: list[socket.socket], request: bytes) -> list[Path]:
