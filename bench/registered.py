@@ -21,11 +21,11 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from watchword.server.composition.services import BULK_SECRETS, open_services
 from watchword.server.config import load
 from watchword.server.registry.model import Grant
 from watchword.server.service.desk import Caller, Desk
 from watchword.server.service.fleet.import_devices import MAX_ROWS, DeviceBatch, DeviceRow, import_devices
-from watchword.server.services import BULK_SECRETS, open_services
 
 from .fleet import cpu_of
 from .footprint import resident

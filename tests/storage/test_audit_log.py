@@ -102,7 +102,7 @@ async def test_two_nodes_write_chains_that_a_checkpoint_binds(pair: Pair) -> Non
 async def test_a_clean_stop_binds_the_last_row(url: str, tmp_path: Path) -> None:
     """What happened in the last seconds before a restart could be cut off unseen."""
     from watchword.server.app import Application
-    from watchword.server.services import World
+    from watchword.server.composition.services import World
 
     async with nodes(tmp_path, url, 1) as (a,):
         application = Application(a.services.settings, World(clock=a.clock, monotonic=a.clock))

@@ -252,8 +252,8 @@ async def test_nobody_is_visited_before_a_key_is_due(pair: Pair) -> None:
             visited.append(tenant_id)
             return await rotate(tenant_id)
 
+    from watchword.server.composition.services import policy_of
     from watchword.server.service.keys.key_schedule import KeySchedule
-    from watchword.server.services import policy_of
 
     policy = policy_of(a.services.settings)
     schedule = KeySchedule(Counting(), policy, a.clock)  # type: ignore[arg-type]

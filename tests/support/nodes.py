@@ -12,10 +12,10 @@ from typing import Any
 from tests.support.instance import Clock
 
 from watchword.server.app import initialise
+from watchword.server.composition.services import Services, World, open_services
 from watchword.server.config import Settings
 from watchword.server.registry.model import Api, Application, Tenant
 from watchword.server.service.desk import Caller, Desk
-from watchword.server.services import Services, World, open_services
 
 
 class Node:

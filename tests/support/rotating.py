@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.nodes import settings
 
-from watchword.server.services import open_services
+from watchword.server.composition.services import open_services
 
 
 def rotate_until_killed(folder: str, url: str, told: Connection) -> None:

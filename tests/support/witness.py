@@ -24,7 +24,7 @@ import structlog
 
 from watchword.server.audit.chain import events_of
 from watchword.server.audit.events import TokenIssued
-from watchword.server.services import Services
+from watchword.server.composition.services import Services
 from watchword.server.storage import schema
 
 OAUTH = re.compile(r"/t/[^/]+/(token|introspect|revoke|register)$")

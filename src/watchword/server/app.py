@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..jose.sealing import create_master_key, load_master_key
+from .composition.services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
 from .config import Settings
 from .http.admin.app import AdminApi
 from .http.admin.fleet.device_authorities import DeviceAuthorityHandlers
@@ -59,7 +60,6 @@ from .service.tokens.forward_auth import ForwardAuth
 from .service.tokens.serve_status_list import ServeStatusList
 from .service.tokens.sign_introspection import SignIntrospection
 from .service.upkeep.import_instance import ImportInstance, pieces_of
-from .services import BULK_SECRETS, STATUS_LISTS, Services, World, open_services
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused
 from .storage.transfer import Transfer

@@ -18,9 +18,9 @@ from tests.support.nodes import settings
 
 from watchword.jose.sealing import create_master_key
 from watchword.server.app import Application, import_instance
+from watchword.server.composition.services import World
 from watchword.server.registry.errors import Conflict
 from watchword.server.service.upkeep.export_file import DamagedExport, ExportWriter
-from watchword.server.services import World
 from watchword.server.storage import schema
 from watchword.server.storage.transfer import MOVES, STAYS
 

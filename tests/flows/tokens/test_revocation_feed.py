@@ -17,8 +17,8 @@ from tests.support.listening import Cursors, free_socket, listening
 from watchword.resource import RevocationsUnknown, TokenInvalid, Verifier
 from watchword.resource.feed import RevocationFeed
 from watchword.server.app import Application
+from watchword.server.composition.services import World
 from watchword.server.registry.revocation import Revocation
-from watchword.server.services import World
 
 RS1, RS2 = "https://rs1.example/", "https://rs2.example/"
 

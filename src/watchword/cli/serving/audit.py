@@ -19,8 +19,8 @@ Database = Annotated[str | None, typer.Option(help="sqlite:///path or postgresql
 
 
 def _with_services(database: str | None, work: Any) -> Any:
+    from watchword.server.composition.services import open_services
     from watchword.server.registry.errors import RegistryError
-    from watchword.server.services import open_services
 
     settings = _settings({"database_url": database})
 

@@ -36,7 +36,7 @@ def export(
     unfinished = file.with_name(file.name + ".part")
 
     async def go() -> int:
-        from watchword.server.services import open_services
+        from watchword.server.composition.services import open_services
 
         services = await open_services(settings)
         try:

@@ -11,40 +11,40 @@ from pathlib import Path
 import httpcore
 from msgspec import Struct
 
-from ..jose.nonces import Nonces
-from ..jose.sealing import MasterKey, load_master_key
-from .config import Settings
-from .keys.rotation import Policy
-from .outgoing.fetch import OutgoingFetch, Resolve, system_resolver
-from .protocol.dpop import ProofRules
-from .protocol.proof_jwt import Window
-from .service.clients.authenticate_client import AuthenticateClient
-from .service.clients.client_keys import ClientKeys
-from .service.clients.guesses import Guesses
-from .service.clients.imported_secrets import ImportedSecrets
-from .service.clients.issuer_keys import IssuerKeys
-from .service.clients.prove_client import ProveClient
-from .service.clients.secret_use import SecretUse
-from .service.group_commit import GroupCommit
-from .service.keys.key_schedule import KeySchedule
-from .service.keys.rotate_key import RotateKey
-from .service.registry.create_tenant import CreateTenant
-from .service.tokens.introspect_token import IntrospectToken
-from .service.tokens.issue_token import IssueToken, Surface, rfc9068_mint
-from .service.tokens.rate_limits import RateLimits
-from .service.tokens.read_token import TokenReader
-from .service.tokens.refusals import Refusals
-from .service.tokens.revoke_token import RevokeToken
-from .service.tokens.status_indexes import StatusIndexes
-from .service.upkeep.export_instance import ExportInstance
-from .service.upkeep.housekeeping import Housekeeping
-from .service.upkeep.prune_audit import PruneAudit
-from .service.view import View
-from .storage.audit import AuditLog
-from .storage.audit_pruning import AuditPruning
-from .storage.checkpoints import audit_key
-from .storage.open import Storage, check_master_key, open_storage
-from .storage.transfer import Transfer
+from ...jose.nonces import Nonces
+from ...jose.sealing import MasterKey, load_master_key
+from ..config import Settings
+from ..keys.rotation import Policy
+from ..outgoing.fetch import OutgoingFetch, Resolve, system_resolver
+from ..protocol.dpop import ProofRules
+from ..protocol.proof_jwt import Window
+from ..service.clients.authenticate_client import AuthenticateClient
+from ..service.clients.client_keys import ClientKeys
+from ..service.clients.guesses import Guesses
+from ..service.clients.imported_secrets import ImportedSecrets
+from ..service.clients.issuer_keys import IssuerKeys
+from ..service.clients.prove_client import ProveClient
+from ..service.clients.secret_use import SecretUse
+from ..service.group_commit import GroupCommit
+from ..service.keys.key_schedule import KeySchedule
+from ..service.keys.rotate_key import RotateKey
+from ..service.registry.create_tenant import CreateTenant
+from ..service.tokens.introspect_token import IntrospectToken
+from ..service.tokens.issue_token import IssueToken, Surface, rfc9068_mint
+from ..service.tokens.rate_limits import RateLimits
+from ..service.tokens.read_token import TokenReader
+from ..service.tokens.refusals import Refusals
+from ..service.tokens.revoke_token import RevokeToken
+from ..service.tokens.status_indexes import StatusIndexes
+from ..service.upkeep.export_instance import ExportInstance
+from ..service.upkeep.housekeeping import Housekeeping
+from ..service.upkeep.prune_audit import PruneAudit
+from ..service.view import View
+from ..storage.audit import AuditLog
+from ..storage.audit_pruning import AuditPruning
+from ..storage.checkpoints import audit_key
+from ..storage.open import Storage, check_master_key, open_storage
+from ..storage.transfer import Transfer
 
 PEPPER = b"watchword client secrets v1"
 BULK_SECRETS = b"watchword bulk secrets v1"
