@@ -20,10 +20,18 @@ from .http.admin.fleet.devices import DeviceHandlers
 from .http.admin.fleet.enrolment import EnrolmentHandlers
 from .http.admin.fleet.expected import ExpectedHandlers
 from .http.admin.fleet.pending import PendingHandlers
+from .http.admin.keys.signing_keys import SigningKeyHandlers
 from .http.admin.pages import Pages
+from .http.admin.registry.apis import ApiHandlers
+from .http.admin.registry.applications import ApplicationHandlers
+from .http.admin.registry.credentials import CredentialHandlers
 from .http.admin.registry.federation import FederationHandlers
-from .http.admin.registry.handlers import AdminHandlers
+from .http.admin.registry.quarantine import QuarantineHandlers
 from .http.admin.registry.registration import RegistrationHandlers
+from .http.admin.registry.roles import RoleHandlers
+from .http.admin.registry.tenants import TenantHandlers
+from .http.admin.registry.trust_anchors import TrustAnchorHandlers
+from .http.admin.upkeep.audit import AuditHandlers
 from .http.administration import Administration
 from .http.administrator import Administrators
 from .http.appid.bodies import read_token_request
@@ -92,10 +100,7 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
     )  # fmt: skip
     certificates = DeviceCertificates(desk, services.master.unseal)
     pages = Pages(desk, services.master)
-    handlers = AdminHandlers(
-        desk, services.keys, services.create_tenant, services.issuer_of,
-        services.storage.store.secret_use, services.audit.recent, pages, settings.max_old_secrets,
-    )  # fmt: skip
+    applications = ApplicationHandlers(desk, pages, services.storage.store.secret_use)
     window = Window(settings.clock_tolerance)
     federation = FederationHandlers(desk, pages, DryRunIdentity(desk, services.issuer_keys, services.issuer_of, window))
     prove = ProvePossession(services.commits, services.proofs, services.world.clock)
@@ -104,7 +109,12 @@ def build(services: Services, lifespan: Callable[[Receive, Send], object]) -> Do
     )
     administration = Administration(administrators, timeout)
     routes = [
-        *handlers.routes(), *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
+        *applications.routes(), *CredentialHandlers(desk, applications, settings.max_old_secrets).routes(),
+        *QuarantineHandlers(desk, applications).routes(), *ApiHandlers(desk, pages, services.keys).routes(),
+        *RoleHandlers(desk, pages).routes(), *SigningKeyHandlers(desk, services.keys).routes(),
+        *TrustAnchorHandlers(desk).routes(), *AuditHandlers(services.audit.recent).routes(),
+        *TenantHandlers(desk, services.create_tenant, services.issuer_of).routes(),
+        *federation.routes(), *RegistrationHandlers(desk, pages).routes(),
         *EnrolmentHandlers(desk, pages).routes(), *DeviceAuthorityHandlers(desk, pages, certificates).routes(),
         *ExpectedHandlers(desk, pages).routes(), *PendingHandlers(desk, pages).routes(),
         *DeviceHandlers(
