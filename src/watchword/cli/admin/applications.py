@@ -1,4 +1,4 @@
-"""`watchword app|api|role|key`: the registry over the admin API."""
+"""`watchword app`: applications over the admin API."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import typer
 
 from .. import say
 from ..api_client import AdminClient
-from ..brokers.key_export import key_export
 from ..say import members as _show
-from .api_names import api_id_of, details_types_of, grants_of
+from .api_names import api_id_of, grants_of
 from .certificates import read_certificates
 from .client_keys import keys, read_jwks
 from .identities import Claim, ClaimHas, ClaimIs, ClaimLike, Issuer, identities, read_rule
@@ -25,10 +24,6 @@ app.add_typer(identities, name="identities")
 app.command("limit")(app_limit)
 app.command("quarantine")(quarantine)
 app.command("release")(release)
-api = typer.Typer(no_args_is_help=True, help="APIs and their scopes.")
-role = typer.Typer(no_args_is_help=True, help="Roles: named sets of scopes.")
-key = typer.Typer(no_args_is_help=True, help="Signing keys: list, rotate, withdraw, export.")
-key.command("export")(key_export)
 
 
 def state(one: dict[str, Any]) -> str:
@@ -200,140 +195,3 @@ def app_rotate(
         "client_id",
         "client_secret",
     )
-
-
-@api.command("create")
-def api_create(
-    identifier: Annotated[str, typer.Argument(help="The audience, an absolute URI")],
-    scope: Annotated[list[str] | None, typer.Option(help="A scope on offer; repeatable")] = None,
-    name: Annotated[str, typer.Option(help="For people")] = "",
-    format: Annotated[str, typer.Option(help="jwt, opaque, or cwt for small devices")] = "jwt",
-    algorithm: Annotated[str, typer.Option(help="ES256, RS256, PS256, EdDSA or ML-DSA-44, -65, -87")] = "ES256",
-    type: Annotated[str, typer.Option(help="at+jwt or JWT")] = "at+jwt",
-    lifetime: Annotated[int, typer.Option(help="Seconds a token lives")] = 3_600,
-    status_list: Annotated[
-        bool, typer.Option("--status-list", help="Its JWTs say where their revocation can be looked up")
-    ] = False,
-    require_bound: Annotated[bool, typer.Option("--require-bound", help="Only tokens that are bound to a key")] = False,
-    introspector: Annotated[list[str] | None, typer.Option(help="A client id that may introspect; repeatable")] = None,
-    details_type: Annotated[
-        list[str] | None,
-        typer.Option(help="TYPE=FILE: a type of authorization_details and its JSON schema; repeatable"),
-    ] = None,
-    signed_introspection: Annotated[
-        bool, typer.Option("--signed-introspection", help="Answer its introspectors with signed JWTs only")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Create an API."""
-    body = {
-        "identifier": identifier, "name": name or identifier, "scopes": [{"name": s} for s in scope or []],
-        "tokens": {
-            "format": format, "algorithm": algorithm, "type": type, "lifetime": lifetime, "status_list": status_list,
-        },
-        "introspectors": introspector or [], "require_bound": require_bound,
-        "signed_introspection": signed_introspection, "details_types": details_types_of(details_type or []),
-    }  # fmt: skip
-    _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
-
-
-@api.command("list")
-def api_list(json: Json = False) -> None:
-    """List APIs."""
-    found = AdminClient().items("/apis")
-    if json:
-        return say.data(found)
-    say.rows(
-        [{**a, "scopes": " ".join(s["name"] for s in a["scopes"])} for a in found],
-        ["api_id", "identifier", "scopes"],
-    )
-
-
-@api.command("show")
-def api_show(api_id: str, json: Json = False) -> None:
-    """Show one API."""
-    client = AdminClient()
-    _show(client.call("GET", f"/apis/{api_id_of(client, api_id)}"), json)
-
-
-@api.command("delete")
-def api_delete(api_id: str) -> None:
-    """Delete an API and every grant at it."""
-    client = AdminClient()
-    client.call("DELETE", f"/apis/{api_id_of(client, api_id)}")
-    say.done(f"deleted {api_id}")
-
-
-@role.command("create")
-def role_create(
-    name: str,
-    grant: Annotated[list[str] | None, typer.Option(help="API=scope,scope")] = None,
-    json: Json = False,
-) -> None:
-    """Create a role."""
-    client = AdminClient()
-    _show(
-        client.call("POST", "/roles", {"name": name, "access": grants_of(client, grant or [])}),
-        json,
-        "role_id",
-        "name",
-    )
-
-
-@role.command("list")
-def role_list(json: Json = False) -> None:
-    """List roles."""
-    found = AdminClient().items("/roles")
-    if json:
-        say.data(found)
-    else:
-        say.rows(found, ["role_id", "name", "description"])
-
-
-@role.command("delete")
-def role_delete(role_id: str) -> None:
-    """Delete a role."""
-    AdminClient().call("DELETE", f"/roles/{role_id}")
-    say.done(f"deleted {role_id}")
-
-
-@role.command("assign")
-def role_assign(
-    client_id: str,
-    role_id: Annotated[list[str], typer.Argument(help="All roles it shall have")],
-    json: Json = False,
-) -> None:
-    """Set the roles of an application."""
-    _show(
-        AdminClient().call("PATCH", f"/applications/{client_id}", {"role_ids": role_id}),
-        json,
-        "client_id",
-        "role_ids",
-    )
-
-
-@key.command("list")
-def key_list(json: Json = False) -> None:
-    """List signing keys."""
-    found = AdminClient().items("/keys")
-    if json:
-        say.data(found)
-    else:
-        say.rows(found, ["kid", "algorithm", "state"])
-
-
-@key.command("rotate")
-def key_rotate(algorithm: Annotated[str, typer.Option(help="Whose key to turn")] = "ES256", json: Json = False) -> None:
-    """Turn to the next key."""
-    found = AdminClient().call("POST", "/keys/rotate", {"algorithm": algorithm})["items"]
-    if json:
-        say.data(found)
-    else:
-        say.rows(found, ["kid", "algorithm", "state"])
-
-
-@key.command("withdraw")
-def key_withdraw(kid: str) -> None:
-    """Take a compromised key out at once; its tokens become inactive."""
-    AdminClient().call("DELETE", f"/keys/{kid}")
-    say.done(f"withdrawn {kid}")
