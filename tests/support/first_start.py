@@ -15,7 +15,7 @@ from types import TracebackType
 import msgspec
 
 from watchword.server.app import initialise
-from watchword.server.composition.services import World
+from watchword.server.composition.foundation import World
 from watchword.server.config import Settings
 from watchword.server.service.registry.create_tenant import FirstAdmin
 

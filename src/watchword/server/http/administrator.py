@@ -1,4 +1,4 @@
-"""Who administers: a token for Watchword's own API, shown as what it is (RFC 6750, RFC 9449, RFC 8705)."""
+"""Authenticate callers of the admin API by an access token for it (RFC 6750, RFC 9449, RFC 8705)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DPOP: Final = f'DPoP algs="{" ".join(one.value for one in PROOF_ALGORITHMS)}"'
 
 
 class _Judged(Struct, frozen=True):
-    """A token that is good, but for the use of its proof."""
+    """A token that is valid; its DPoP proof is not yet marked as used."""
 
     tenant: TenantView
     claims: dict[str, Any]
@@ -38,10 +38,10 @@ class _Judged(Struct, frozen=True):
 
 
 class Administrators:
-    """Raises `Problem`, and `StorageUnavailable` when nobody can tell."""
+    """Raises `Problem`, or `StorageUnavailable` when the database is away."""
 
     def __init__(
-        self, view: View, tokens: TokenReader, prove: ProvePossession, clock: Callable[[], float],
+        self, *, view: View, tokens: TokenReader, prove: ProvePossession, clock: Callable[[], float],
         issuer_of: Callable[[str], str], addresses: Addresses,
     ) -> None:  # fmt: skip
         self._view, self._tokens, self._prove, self._clock = view, tokens, prove, clock

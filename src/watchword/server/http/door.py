@@ -62,6 +62,7 @@ class Door:
         inside: Asgi,
         base_path: str,
         shares: Shares,
+        *,
         knows: Callable[[str], bool],
         monotonic: Callable[[], float],
         chance: Callable[[], float],

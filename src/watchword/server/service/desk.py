@@ -1,4 +1,4 @@
-"""What the administrative verbs share: storage, time, chance, and who asks."""
+"""What the administrative verbs share: storage, time, randomness, and the caller."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Caller(Struct, frozen=True):
     request_id: str = ""
 
 
-class Desk(Struct, frozen=True):
-    """One per worker."""
+class Desk(Struct, frozen=True, kw_only=True):
+    """What an administrative verb needs; one per worker."""
 
     store: Store
     pepper: bytes
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
-    """Encrypts for a place, under the master key."""
+    """Encrypts for one place in the database, under the master key."""
     check_address: Callable[[str], Awaitable[None]]
     """Raises `Invalid` for an address that we would not fetch keys from."""
 

@@ -89,6 +89,7 @@ class View:
         self,
         reader: Reader,
         master: MasterKey,
+        *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:

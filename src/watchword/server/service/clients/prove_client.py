@@ -42,7 +42,7 @@ class ProveClient:
     """Raises `InvalidClient` for unknown, wrong, expired and disabled alike; `StorageUnavailable`."""
 
     def __init__(
-        self, view: View, imported: ImportedSecrets, keys: ClientKeys, issuers: IssuerKeys,
+        self, *, view: View, imported: ImportedSecrets, keys: ClientKeys, issuers: IssuerKeys,
         issuer_of: Callable[[str], str], pepper: bytes, window: Window,
     ) -> None:  # fmt: skip
         self._view, self._imported, self._keys, self._issuers = view, imported, keys, issuers

@@ -49,6 +49,7 @@ class CreateTenant:
 
     def __init__(
         self,
+        *,
         store: Store,
         keys: RotateKey,
         policy: Policy,
