@@ -27,7 +27,7 @@ app.command("release")(release)
 
 
 def state(one: dict[str, Any]) -> str:
-    """In a word."""
+    """enabled, disabled or quarantine."""
     if one["quarantine"] is not None:
         return "quarantine"
     return "enabled" if one["enabled"] else "disabled"
@@ -85,40 +85,46 @@ def app_create(
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
-    body: dict[str, Any] = {"name": name, "kind": kind, "auth_method": auth}
-    if client_id is not None:
-        body["client_id"] = client_id
-    if jwks is not None:
-        body["jwks"] = read_jwks(jwks)
-    if jwks_uri is not None:
-        body["jwks_uri"] = jwks_uri
     names = {"subject_dn": dn, "san_dns": san_dns, "san_uri": san_uri, "san_ip": san_ip, "san_email": san_email}
-    if any(names.values()):
-        body["tls_client_auth"] = {name: value for name, value in names.items() if value}
-    if certificate is not None:
-        body["jwks"] = read_certificates(certificate)
-    if require_bound:
-        body["require_bound"] = True
-    if introspection_alg is not None:
-        body["introspection_signed_response_alg"] = introspection_alg
-    if require_dpop:
-        body["require_dpop"] = True
-    if rate is not None:
-        body["rate_limit"] = read_rate(rate)
+    body = _given(
+        name=name,
+        kind=kind,
+        auth_method=auth,
+        client_id=client_id,
+        jwks=_public_keys(jwks, certificate),
+        jwks_uri=jwks_uri,
+        tls_client_auth={name: value for name, value in names.items() if value} or None,
+        require_bound=require_bound or None,
+        require_dpop=require_dpop or None,
+        introspection_signed_response_alg=introspection_alg,
+        may_act=may_act,
+        details_types=details_type or None,
+        rate_limit=None if rate is None else read_rate(rate),
+    )
     client = AdminClient()
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
-    if rule is not None:
-        body["identities"] = [rule]
-    body["grants"] = grants_of(client, grant or [])
-    if exchange_from:
-        body["exchange_from"] = [api_id_of(client, one) for one in exchange_from]
-        body["grant_types"] = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
-    if may_act is not None:
-        body["may_act"] = may_act
-    if details_type:
-        body["details_types"] = details_type
+    body |= _given(identities=None if rule is None else [rule], grants=grants_of(client, grant or []))
+    body |= _exchange(client, exchange_from or [])
     made = client.call("POST", "/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
+
+
+def _given(**members: object) -> dict[str, Any]:
+    """What was said; the server decides the rest."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _public_keys(jwks: Path | None, certificate: Path | None) -> dict[str, Any] | None:
+    found = None if jwks is None else read_jwks(jwks)
+    return found if certificate is None else read_certificates(certificate)
+
+
+def _exchange(client: AdminClient, apis: list[str]) -> dict[str, Any]:
+    """Allow the token exchange (RFC 8693) of tokens that were issued for these APIs."""
+    if not apis:
+        return {}
+    grant_types = ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
+    return {"exchange_from": [api_id_of(client, one) for one in apis], "grant_types": grant_types}
 
 
 @app.command("list")
