@@ -48,9 +48,9 @@ class Administrators:
         self._issuer_of, self._addresses = issuer_of, addresses
 
     async def caller(self, headers: Headers, route: Route, scope: Scope) -> Caller:
-        """By a token for the admin API, of the tenant that issued it, with the route's scope.
+        """The caller, by a token for the admin API with the route's scope; it acts in the tenant that issued it.
 
-        A proof is used up last: whoever sends another's with a wrong token takes nothing from its owner.
+        The DPoP proof is marked as used last: a stolen proof that comes with a wrong token stays usable for its owner.
         """
         for _ in range(_ATTEMPTS):
             as_of = self._view.seq

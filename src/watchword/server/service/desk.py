@@ -86,7 +86,7 @@ async def roles_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Role
 
 
 async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroundings:
-    """What applications of a tenant are judged by."""
+    """What the rules about applications of a tenant depend on: its APIs, roles and issuers."""
     tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)
     signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")

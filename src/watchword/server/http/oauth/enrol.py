@@ -106,7 +106,7 @@ class EnrolmentEndpoint:
 
 
 def _certificate(scope: Scope) -> Presented | None:
-    """One that nobody can read lets nobody in, like one for which nobody vouches."""
+    """The client certificate, if any. Raises `InvalidGrant` if it cannot be read, as if no CA had issued it."""
     try:
         return certificate_of(scope)
     except InvalidClient as error:

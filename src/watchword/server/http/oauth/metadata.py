@@ -103,7 +103,7 @@ def _draft(transactions: TransactionTokens) -> str:
 
 
 class Document(Struct, frozen=True):
-    """A body and what names this version of it."""
+    """A body and its ETag."""
 
     body: bytes
     etag: bytes

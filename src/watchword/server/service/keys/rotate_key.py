@@ -36,7 +36,7 @@ class RotateKey:
         self._store, self._master, self._policy, self._clock = store, master, policy, clock
 
     async def on_schedule(self, tenant_id: str) -> list[Step]:
-        """Do what is due; every worker may call it, and the second finds nothing to do."""
+        """Carry out the steps that are due. Every worker may call it: the second one finds nothing to do."""
         async with self._store.transaction() as tx:
             if await tx.tenants.get("", tenant_id) is None:  # also the lock that makes the second worker wait
                 return []

@@ -85,7 +85,7 @@ def _is_imported(wanted: NewApplication) -> bool:
 
 
 def _application(desk: Desk, caller: Caller, wanted: NewApplication) -> Application:
-    """As it will be kept, but for its secret. Raises `Invalid`."""
+    """The record without its secret. Raises `Invalid`."""
     now = int(desk.clock())
     return Application(
         tenant_id=caller.tenant_id,
@@ -169,5 +169,5 @@ def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tup
 
 
 async def check_application(tx: Transaction, application: Application) -> None:
-    """Every rule on the final state, whatever verb led to it. Raises `Invalid`, `Conflict`."""
+    """Check every rule on the final state, whichever verb made it. Raises `Invalid`, `Conflict`."""
     application_rules.check_application(application, await surroundings_of(tx, application.tenant_id))

@@ -17,7 +17,7 @@ class KeyRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class SigningKeyHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, keys: RotateKey) -> None:
         self._desk, self._keys = desk, keys
@@ -31,11 +31,11 @@ class SigningKeyHandlers:
         ]  # fmt: skip
 
     async def list_keys(self, request: Request) -> Reply:
-        """All of the tenant's, the gone ones too."""
+        """All signing keys of the tenant, also those that are gone."""
         return Reply(shapes.Page(items=list(await self._keys_of(request))))
 
     async def rotate_key(self, request: Request) -> Reply:
-        """The keys after the turn."""
+        """Start signing with the next key; answer with all keys."""
         await self._keys.by_hand(
             request.caller.tenant_id,
             request.body.algorithm,
@@ -45,7 +45,7 @@ class SigningKeyHandlers:
         return Reply(shapes.Page(items=list(await self._keys_of(request))))
 
     async def withdraw_key(self, request: Request) -> Reply:
-        """204; tokens of that key are inactive from now on."""
+        """Answer 204; tokens that the key signed become inactive at once."""
         await self._keys.in_emergency(
             request.caller.tenant_id,
             request.path["kid"],

@@ -14,7 +14,7 @@ _ONE = f"{_APIS}/{{api_id}}"
 
 
 class ApiHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, pages: Pages, keys: RotateKey) -> None:
         self._desk, self._pages, self._keys = desk, pages, keys
@@ -30,17 +30,17 @@ class ApiHandlers:
         ]  # fmt: skip
 
     async def list_apis(self, request: Request) -> Reply:
-        """By identifier."""
+        """A page, ordered by identifier."""
         page, following = await self._pages.page(request, "apis", lambda a: (a.identifier, a.api_id))
         return Reply(shapes.Page(items=[shapes.api_shape(a) for a in page], next=following))
 
     async def create_api(self, request: Request) -> Reply:
-        """201."""
+        """Answer 201 with what was made."""
         a = await create_api(self._desk, self._keys, request.caller, request.body)
         return Reply(shapes.api_shape(a), 201, a.version, f"{_APIS}/{a.api_id}")
 
     async def show_api(self, request: Request) -> Reply:
-        """With an ETag."""
+        """Answer with an ETag."""
         async with self._desk.store.snapshot() as tx:
             a = found(
                 await tx.apis.get(request.caller.tenant_id, request.path["api_id"]),
@@ -49,7 +49,7 @@ class ApiHandlers:
         return Reply(shapes.api_shape(a), version=a.version)
 
     async def update_api(self, request: Request) -> Reply:
-        """If-Match guards it."""
+        """Change it, if its version is the one of If-Match."""
         a = await update_api(
             self._desk,
             self._keys,
@@ -61,6 +61,6 @@ class ApiHandlers:
         return Reply(shapes.api_shape(a), version=a.version)
 
     async def delete_api(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await delete_api(self._desk, request.caller, request.path["api_id"], request.expected)
         return Reply(status=204)

@@ -19,7 +19,7 @@ ONE = f"{APPLICATIONS}/{{client_id}}"
 
 
 class ApplicationHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, pages: Pages, secret_use: SecretUse) -> None:
         self._desk, self._pages, self._used = desk, pages, secret_use
@@ -35,19 +35,19 @@ class ApplicationHandlers:
         ]  # fmt: skip
 
     async def list_applications(self, request: Request) -> Reply:
-        """By name."""
+        """A page, ordered by name."""
         page, following = await self._pages.page(request, "applications", lambda a: (a.name, a.client_id))
         used = await self._used(request.caller.tenant_id, [s.id for a in page for s in a.secrets])
         return Reply(shapes.Page(items=[shapes.application_shape(a, used) for a in page], next=following))
 
     async def create_application(self, request: Request) -> Reply:
-        """201 with the secret."""
+        """Answer 201 with the secret, which is shown this once."""
         made, text = await create_application(self._desk, request.caller, request.body)
         shape = shapes.NewApplicationShape(**shapes.application_fields(made, {}), client_secret=text)  # type: ignore[arg-type]
         return Reply(shape, 201, made.version, f"{APPLICATIONS}/{made.client_id}")
 
     async def show_application(self, request: Request) -> Reply:
-        """With an ETag."""
+        """Answer with an ETag."""
         async with self._desk.store.snapshot() as tx:
             a = found(
                 await tx.applications.get(request.caller.tenant_id, request.path["client_id"]),
@@ -56,7 +56,7 @@ class ApplicationHandlers:
         return await self.reply(request, a)
 
     async def update_application(self, request: Request) -> Reply:
-        """If-Match guards it."""
+        """Change it, if its version is the one of If-Match."""
         a = await update_application(
             self._desk,
             request.caller,
@@ -67,7 +67,7 @@ class ApplicationHandlers:
         return await self.reply(request, a)
 
     async def delete_application(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await delete_application(self._desk, request.caller, request.path["client_id"], request.expected)
         return Reply(status=204)
 

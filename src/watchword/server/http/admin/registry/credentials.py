@@ -21,7 +21,7 @@ class Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CredentialHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, applications: ApplicationHandlers, max_old_secrets: int) -> None:
         self._desk, self._applications, self._keep_old = desk, applications, max_old_secrets
@@ -36,7 +36,7 @@ class CredentialHandlers:
         ]  # fmt: skip
 
     async def rotate_secret(self, request: Request) -> Reply:
-        """201 with the new secret."""
+        """Answer 201 with the new secret, which is shown this once."""
         client_id = request.path["client_id"]
         _, kept, text = await rotate_secret(
             self._desk,
@@ -57,7 +57,7 @@ class CredentialHandlers:
         )
 
     async def revoke_secret(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await revoke_secret(
             self._desk,
             request.caller,
@@ -67,11 +67,11 @@ class CredentialHandlers:
         return Reply(status=204)
 
     async def add_client_key(self, request: Request) -> Reply:
-        """201 with the application."""
+        """Answer 201 with the application."""
         a = await add_client_key(self._desk, request.caller, request.path["client_id"], request.body)
         return replace(await self._applications.reply(request, a), status=201)
 
     async def remove_client_key(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await remove_client_key(self._desk, request.caller, request.path["client_id"], request.path["kid"])
         return Reply(status=204)

@@ -19,7 +19,7 @@ class Isolation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class QuarantineHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, applications: ApplicationHandlers) -> None:
         self._desk, self._applications = desk, applications
@@ -33,20 +33,20 @@ class QuarantineHandlers:
         ]  # fmt: skip
 
     async def cut_off(self, request: Request) -> Reply:
-        """The application."""
+        """Make every token issued so far inactive; answer with the application."""
         return await self._applications.reply(
             request,
             await cut_off_tokens(self._desk, request.caller, request.path["client_id"]),
         )
 
     async def quarantine(self, request: Request) -> Reply:
-        """The application; its tokens are inactive from now on."""
+        """Stop the application: its tokens become inactive at once."""
         place = self._desk, request.caller, request.path["client_id"]
         return await self._applications.reply(
             request, await quarantine_application(*place, request.body.reason, request.expected)
         )
 
     async def release(self, request: Request) -> Reply:
-        """The application, as it was before."""
+        """End the quarantine: the application works as before."""
         place = self._desk, request.caller, request.path["client_id"]
         return await self._applications.reply(request, await release_application(*place, request.expected))

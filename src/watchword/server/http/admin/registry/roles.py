@@ -13,7 +13,7 @@ _ONE = f"{_ROLES}/{{role_id}}"
 
 
 class RoleHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, pages: Pages) -> None:
         self._desk, self._pages = desk, pages
@@ -29,17 +29,17 @@ class RoleHandlers:
         ]  # fmt: skip
 
     async def list_roles(self, request: Request) -> Reply:
-        """By name."""
+        """A page, ordered by name."""
         page, following = await self._pages.page(request, "roles", lambda r: (r.name, r.role_id))
         return Reply(shapes.Page(items=[shapes.role_shape(r) for r in page], next=following))
 
     async def create_role(self, request: Request) -> Reply:
-        """201."""
+        """Answer 201 with what was made."""
         r = await create_role(self._desk, request.caller, request.body)
         return Reply(shapes.role_shape(r), 201, r.version, f"{_ROLES}/{r.role_id}")
 
     async def show_role(self, request: Request) -> Reply:
-        """With an ETag."""
+        """Answer with an ETag."""
         async with self._desk.store.snapshot() as tx:
             r = found(
                 await tx.roles.get(request.caller.tenant_id, request.path["role_id"]),
@@ -48,7 +48,7 @@ class RoleHandlers:
         return Reply(shapes.role_shape(r), version=r.version)
 
     async def update_role(self, request: Request) -> Reply:
-        """If-Match guards it."""
+        """Change it, if its version is the one of If-Match."""
         r = await update_role(
             self._desk,
             request.caller,
@@ -59,6 +59,6 @@ class RoleHandlers:
         return Reply(shapes.role_shape(r), version=r.version)
 
     async def delete_role(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await delete_role(self._desk, request.caller, request.path["role_id"], request.expected)
         return Reply(status=204)

@@ -23,7 +23,7 @@ class NewTenant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TenantHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, create_tenant: CreateTenant, issuer_of: Callable[[str], str]) -> None:
         self._desk, self._tenants, self._issuer_of = desk, create_tenant, issuer_of
@@ -38,13 +38,13 @@ class TenantHandlers:
         ]  # fmt: skip
 
     async def list_tenants(self, request: Request) -> Reply:
-        """By slug."""
+        """All tenants, ordered by slug."""
         async with self._desk.store.snapshot() as tx:
             tenants = await tx.tenants.page("", None, EVERYTHING)
         return Reply(shapes.Page(items=[shapes.TenantShape(**shapes.tenant_fields(t)) for t in tenants]))  # type: ignore[arg-type]
 
     async def create_tenant(self, request: Request) -> Reply:
-        """201 with the administrator's secret."""
+        """Answer 201 with the secret of its first administrator, which is shown this once."""
         first = await self._tenants(request.body.slug, request.body.name, request.caller)
         shape = shapes.NewTenantShape(
             **shapes.tenant_fields(first.tenant),  # type: ignore[arg-type]
@@ -53,13 +53,13 @@ class TenantHandlers:
         return Reply(shape, 201)
 
     async def update_tenant(self, request: Request) -> Reply:
-        """The tenant as it is now."""
+        """Answer with the changed tenant."""
         changed = await update_tenant(self._desk, request.caller, request.path["slug"], request.body, request.expected)
         shape = shapes.TenantShape(**shapes.tenant_fields(changed))  # type: ignore[arg-type]
         return Reply(shape, version=changed.version)
 
     async def delete_tenant(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         if request.path["slug"] == DEFAULT:
             raise Invalid("the default tenant administers the others and stays", field="slug")
         await delete_tenant(self._desk, request.caller, request.path["slug"])

@@ -11,7 +11,7 @@ _ANCHORS = "/api/v1/trust-anchors"
 
 
 class TrustAnchorHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -25,17 +25,17 @@ class TrustAnchorHandlers:
         ]  # fmt: skip
 
     async def list_anchors(self, request: Request) -> Reply:
-        """In the order in which they were added."""
+        """All anchors, in the order in which they were added."""
         async with self._desk.store.snapshot() as tx:
             tenant = found(await tx.tenants.get("", request.caller.tenant_id), "tenant")
         return Reply(shapes.Page(items=[shapes.anchor_shape(anchor) for anchor in tenant.anchors]))
 
     async def add_anchors(self, request: Request) -> Reply:
-        """201 with all of them."""
+        """Answer 201 with all anchors of the tenant."""
         anchors = await add_anchors(self._desk, request.caller, request.body)
         return Reply(shapes.Page(items=[shapes.anchor_shape(anchor) for anchor in anchors]), 201)
 
     async def remove_anchor(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await remove_anchor(self._desk, request.caller, request.path["thumbprint"])
         return Reply(status=204)

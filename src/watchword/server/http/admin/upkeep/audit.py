@@ -16,7 +16,7 @@ Recent = Callable[[str, int], Awaitable[list[Row]]]
 
 
 class AuditHandlers:
-    """One object per worker."""
+    """The handler; one object per worker."""
 
     def __init__(self, recent: Recent) -> None:
         self._recent = recent
@@ -28,7 +28,7 @@ class AuditHandlers:
         ]  # fmt: skip
 
     async def audit(self, request: Request) -> Reply:
-        """Newest first."""
+        """The newest events, newest first."""
         rows = await self._recent(request.caller.tenant_id, limit(request.query, 200))
         events = [event for row in rows for event in reversed(events_of(row))]
         return Reply(shapes.Page(items=[msgspec.to_builtins(event) for event in events[: limit(request.query, 200)]]))
