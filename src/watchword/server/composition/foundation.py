@@ -33,8 +33,8 @@ class World(Struct, frozen=True, kw_only=True):
     network: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
     resolve: Resolve = system_resolver
 
-    def new_chain(self) -> str:
-        """A name for a chain of audit events, which no other process uses."""
+    def random_name(self) -> str:
+        """Sixteen hexadecimal digits, for audit chains and requests that came without an id."""
         return self.random_bytes(8).hex()
 
     def chance(self) -> float:
@@ -88,7 +88,7 @@ async def lay_foundation(*, settings: Settings, world: World, master: MasterKey,
         master=master,
         storage=storage,
         view=view,
-        commits=GroupCommit(storage.journal, view.heed, world.clock, world.new_chain),
+        commits=GroupCommit(storage.journal, view.heed, world.clock, world.random_name),
         fetch=fetch,
         base_url=settings.base_url,
         desk=Desk(

@@ -36,7 +36,7 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     Raises `StartRefused`, `StorageUnavailable`, or what is wrong with the master key file.
     """
     master = load_master_key(Path(settings.master_key_file))
-    storage = await open_storage(settings.database_url, world.clock, world.new_chain)
+    storage = await open_storage(settings.database_url, world.clock, world.random_name)
     async with AsyncExitStack() as opened:
         opened.push_async_callback(storage.close)  # its threads would keep the process alive
         await check_master_key(storage.engine, master)

@@ -49,7 +49,7 @@ def wire_tokens(base: Foundation, clients: Clients) -> Tokens:
         native=_native(base),
         appid=appid_surface(base.appid_issuer_of),
         limits=limits,
-        refusals=Refusals(clock, base.world.new_chain, clients.guesses),
+        refusals=Refusals(clock, base.world.random_name, clients.guesses),
         reader=reader,
         introspect=IntrospectToken(view, reader, clock),
         sign=SignIntrospection(view, clock, base.issuer_of),
