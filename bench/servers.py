@@ -17,11 +17,11 @@ from pathlib import Path
 
 import httpx
 
+from watchword.server.composition.services import open_services
 from watchword.server.config import load
 from watchword.server.protocol.access import Access
 from watchword.server.protocol.claims import access_token_claims, encode, token_id
 from watchword.server.registry.model import TokenSettings
-from watchword.server.services import open_services
 
 from .load import FORM, Target, free_port, pinned
 

@@ -25,8 +25,8 @@ from tests.flows.cli.test_command_line import COMMAND, environment, free_port
 from watchword.client import ClientCredentials
 from watchword.jose.development_ca import development_certificate
 from watchword.server.app import Application, initialise
+from watchword.server.composition.foundation import World
 from watchword.server.config import Settings
-from watchword.server.services import World
 
 ADMIN_API = "urn:watchword:admin"
 LIFETIME = 60

@@ -15,9 +15,9 @@ from types import TracebackType
 import msgspec
 
 from watchword.server.app import initialise
+from watchword.server.composition.foundation import World
 from watchword.server.config import Settings
 from watchword.server.service.registry.create_tenant import FirstAdmin
-from watchword.server.services import World
 
 _MADE: dict[Settings, tuple[FirstAdmin, Path]] = {}
 _FOLDER = tempfile.TemporaryDirectory(prefix="ww-first-")

@@ -24,7 +24,7 @@ import structlog
 
 from watchword.server.audit.chain import events_of
 from watchword.server.audit.events import TokenIssued
-from watchword.server.services import Services
+from watchword.server.composition.services import Services
 from watchword.server.storage import schema
 
 OAUTH = re.compile(r"/t/[^/]+/(token|introspect|revoke|register)$")
@@ -133,7 +133,7 @@ class Witness:
         assert self.outside.wanted == [], "a connection that no case asks for"
         if self.faults:
             return
-        await services.housekeeping.write_sums()
+        await services.upkeep.housekeeping.write_sums()
         async with services.storage.engine.connect() as connection:
             rows = (await connection.execute(sa.select(schema.audit.c.payload))).scalars().all()
         assert self.elsewhere or await self._issues(services) == self.issued
@@ -146,7 +146,7 @@ class Witness:
             tenants = set((await connection.execute(sa.select(schema.audit.c.tenant_id))).scalars())
         found = 0
         for tenant in tenants:
-            async for row in services.audit.rows(tenant):
+            async for row in services.upkeep.audit.rows(tenant):
                 found += sum(isinstance(event, TokenIssued) for event in events_of(row))
         return found
 

@@ -180,13 +180,13 @@ async def test_lists_end_and_their_rows_with_them(airline: Airline) -> None:
     assert place_of(await airline.token())["uri"] != uri
     airline.ww.clock.now += KEPT - USE - 1
     await airline.ww.services.view.refresh()
-    await airline.ww.services.housekeeping.purge()
+    await airline.ww.services.upkeep.housekeeping.purge()
     assert await airline.status(token) == 1
     airline.ww.clock.now += 1
     await airline.ww.services.view.refresh()
     assert (await airline.ww.http.get(uri)).status_code == 404
     airline.ww.clock.now += 1
-    await airline.ww.services.housekeeping.purge()
+    await airline.ww.services.upkeep.housekeeping.purge()
     assert await airline.rows() == 0
 
 

@@ -19,8 +19,8 @@ Database = Annotated[str | None, typer.Option(help="sqlite:///path or postgresql
 
 
 def _with_services(database: str | None, work: Any) -> Any:
+    from watchword.server.composition.services import open_services
     from watchword.server.registry.errors import RegistryError
-    from watchword.server.services import open_services
 
     settings = _settings({"database_url": database})
 
@@ -46,7 +46,7 @@ def _with_log(database: str | None, slug: str, work: Any) -> Any:
         found = await services.view.tenant(slug)
         if found is None:
             say.fail(f"there is no tenant {slug}")
-        return await work(services.audit, found.tenant.tenant_id)
+        return await work(services.upkeep.audit, found.tenant.tenant_id)
 
     return _with_services(database, find)
 
@@ -114,8 +114,8 @@ def prune(
 
     async def work(services: Any) -> int:
         with say.counting("rows removed") as progress:
-            removed: int = await services.prune_audit(cut, progress)
-        await services.housekeeping.finish()
+            removed: int = await services.upkeep.prune_audit(cut, progress)
+        await services.upkeep.housekeeping.finish()
         return removed
 
     removed = _with_services(database, work)

@@ -1,4 +1,4 @@
-"""What the administrative verbs share: storage, time, chance, and who asks."""
+"""What the administrative verbs share: storage, time, randomness, and the caller."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Caller(Struct, frozen=True):
     request_id: str = ""
 
 
-class Desk(Struct, frozen=True):
-    """One per worker."""
+class Desk(Struct, frozen=True, kw_only=True):
+    """What an administrative verb needs; one per worker."""
 
     store: Store
     pepper: bytes
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
-    """Encrypts for a place, under the master key."""
+    """Encrypts for one place in the database, under the master key."""
     check_address: Callable[[str], Awaitable[None]]
     """Raises `Invalid` for an address that we would not fetch keys from."""
 
@@ -86,7 +86,7 @@ async def roles_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Role
 
 
 async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroundings:
-    """What applications of a tenant are judged by."""
+    """What the rules about applications of a tenant depend on: its APIs, roles and issuers."""
     tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)
     signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")

@@ -1,7 +1,7 @@
-"""What a worker knows: tenants, APIs, roles, keys and the applications that it met, in memory.
+"""The cache of a worker: tenants, APIs, roles, keys and the applications that were asked for.
 
 The view follows the change feed. It is fresh when the feed was read successfully within the last
-second; whoever answers "yes" from memory without writing (introspection) asks for that first.
+second; a service that answers "yes" from memory without writing (introspection) checks that first.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TenantView:
         return found
 
     def remember(self, standing: Standing) -> None:
-        """Keep an application, and let go of the one that was met longest ago."""
+        """Cache an application; evict the one that was added first when there are too many."""
         self.standings[standing.application.client_id] = standing
         if len(self.standings) > MAX_APPLICATIONS:
             self.standings.popitem(last=False)
@@ -83,12 +83,13 @@ def _open(key: SigningKey, master: MasterKey) -> PrivateKey:
 
 
 class View:
-    """All tenants that this worker met."""
+    """The tenants that this worker was asked for, and the applications of each."""
 
     def __init__(
         self,
         reader: Reader,
         master: MasterKey,
+        *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
@@ -100,7 +101,7 @@ class View:
         )
         self.seq = 0
         self.listeners: list[Callable[[Change], None]] = []
-        """Told of every change, after which the memory may still hold the old."""
+        """Called with every change; the cache may still hold the old state then."""
         self._forgotten = 0
         self._fresh_at = float("-inf")
         self._tenants: dict[str, TenantView] = {}
@@ -108,12 +109,12 @@ class View:
         self._loading = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin at the feed's present end."""
+        """Begin at the present end of the change feed. Raises `StorageUnavailable`."""
         self._fresh_at = self._monotonic()
         self.seq = await self._reader.newest_change()
 
     def knows(self, unverified_slug: str) -> bool:
-        """Whether a tenant of that slug was met and has not changed since. Nobody is asked."""
+        """Whether a tenant of that slug is cached; does not ask the database."""
         return unverified_slug in self._tenants
 
     async def tenant(self, slug: str) -> TenantView | None:
@@ -134,7 +135,7 @@ class View:
             return found
 
     async def standing(self, tenant: TenantView, unverified_client_id: str) -> Standing | None:
-        """Where an application stands; None when there is none of that id."""
+        """An application with what it may do; None when there is none of that id."""
         found = tenant.standings.get(unverified_client_id)
         if found is not None:
             return found
@@ -224,7 +225,7 @@ class View:
                 continue
 
     def forget_expired(self, now: float) -> None:
-        """Revocation marks of tokens that have expired are of no more use."""
+        """Drop the revocation marks of tokens that have expired."""
         for tenant in self._tenants.values():
             for token_id in [t for t, expires_at in tenant.revoked.items() if expires_at <= now]:
                 del tenant.revoked[token_id]

@@ -36,17 +36,18 @@ Read = Callable[[Headers, bytes, Presented | None], TokenRequest]
 
 
 def read_form(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
-    """The native issuer's: a form and nothing else."""
+    """Read a request to the native issuer: a form and nothing else."""
     headers.only_form()
     form = parse_known_form(body)
     return token_request(form, headers.basic(), request_id=headers.request_id, certificate=certificate)
 
 
 class TokenEndpoint:
-    """The token endpoint of one surface; without `addresses` it knows no DPoP."""
+    """The token endpoint of one surface. Without `addresses` it ignores DPoP proofs."""
 
     def __init__(
         self,
+        *,
         issue: IssueToken,
         surface: Surface,
         refusals: Refusals,
@@ -54,12 +55,7 @@ class TokenEndpoint:
         read: Read = read_form,
         addresses: Addresses | None = None,
     ) -> None:
-        self._issue, self._surface, self._refusals, self._timeout = (
-            issue,
-            surface,
-            refusals,
-            body_timeout,
-        )
+        self._issue, self._surface, self._refusals, self._timeout = issue, surface, refusals, body_timeout
         self._read, self._addresses = read, addresses
 
     async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -34,7 +34,7 @@ DEFAULT = "default"
 
 
 class FirstAdmin(Struct, frozen=True):
-    """Shown once."""
+    """A new tenant, and the credentials of its first administrator, which are shown once."""
 
     tenant: Tenant
     client_id: str
@@ -45,10 +45,11 @@ class FirstAdmin(Struct, frozen=True):
 
 
 class CreateTenant:
-    """Ids are fresh; a slug is never used twice, not even after deletion."""
+    """The verb. A slug is never used twice, not even after deletion."""
 
     def __init__(
         self,
+        *,
         store: Store,
         keys: RotateKey,
         policy: Policy,
@@ -64,9 +65,9 @@ class CreateTenant:
         return str(uuid.UUID(bytes=self._random(16), version=4))
 
     async def __call__(self, slug: str, name: str, caller: Caller | None = None) -> FirstAdmin:
-        """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used.
+        """Create it. Raises `Invalid` for a malformed slug, `Conflict` for one that was ever used.
 
-        Who asked is named in the asking tenant's log alone: no tenant sees another's client ids.
+        Only the audit log of the caller's tenant names the caller: no tenant sees client ids of another.
         """
         rules.check_slug(slug)
         rules.check_name(name)

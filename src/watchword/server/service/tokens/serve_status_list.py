@@ -1,4 +1,4 @@
-"""Serve status lists: made of the revocations in the database, when somebody asks, and kept for moments."""
+"""Serve status lists, made on request from the revocations in the database and cached for `ttl` seconds."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class ServeStatusList:
 
     def __init__(
         self,
+        *,
         view: View,
         reader: StatusReader,
         clock: Callable[[], float],
