@@ -30,12 +30,14 @@ from .service.keys.key_schedule import KeySchedule
 from .service.keys.rotate_key import RotateKey
 from .service.registry.create_tenant import CreateTenant
 from .service.tokens.introspect_token import IntrospectToken
-from .service.tokens.issue_token import IssueToken, Surface, rfc9068_mint
+from .service.tokens.issue_token import IssueToken
+from .service.tokens.oauth_surface import rfc9068_mint
 from .service.tokens.rate_limits import RateLimits
 from .service.tokens.read_token import TokenReader
 from .service.tokens.refusals import Refusals
 from .service.tokens.revoke_token import RevokeToken
 from .service.tokens.status_indexes import StatusIndexes
+from .service.tokens.surface import Surface
 from .service.upkeep.export_instance import ExportInstance
 from .service.upkeep.housekeeping import Housekeeping
 from .service.upkeep.prune_audit import PruneAudit

@@ -14,7 +14,8 @@ from ....jose.certificate_header import Presented
 from ....jose.encoding import json_object
 from ...protocol.errors import InvalidRequest
 from ...protocol.form import MAX_FIELDS, REPEATABLE, parse_form
-from ...protocol.request import Credentials, Form, TokenRequest, credentials, token_request
+from ...protocol.request import Credentials, Form, TokenRequest, credentials
+from ...protocol.token_form import token_request
 from ..wire import Headers
 
 _parser = BytesParser(policy=policy.HTTP)

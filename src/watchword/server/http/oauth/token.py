@@ -10,9 +10,11 @@ from ....jose.certificate_header import Presented
 from ...protocol.authorization_details import MAX_TEXT
 from ...protocol.errors import InvalidAuthorizationDetails, OAuthError, TooLarge
 from ...protocol.form import parse_known_form
-from ...protocol.request import TokenRequest, token_request
-from ...service.tokens.issue_token import IssueToken, Surface
+from ...protocol.request import TokenRequest
+from ...protocol.token_form import token_request
+from ...service.tokens.issue_token import IssueToken
 from ...service.tokens.refusals import Refusals
+from ...service.tokens.surface import Surface
 from ..client_certificate import certificate_of
 from ..dpop import Addresses, proof_of
 from ..wire import (

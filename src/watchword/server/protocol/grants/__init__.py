@@ -9,7 +9,7 @@ from ..access import Access
 from ..errors import InvalidRequest, UnsupportedGrantType
 from ..request import TokenRequest
 from ..standing import Standing
-from . import client_credentials, token_exchange, transaction_token
+from . import client_credentials, subject_token, token_exchange, transaction_token
 
 Grant = Callable[[Standing, TokenRequest], Access]
 
@@ -18,7 +18,7 @@ def _exchange(standing: Standing, request: TokenRequest) -> Access:
     """By what is asked for, if the tenant offers it."""
     exchange = request.exchange
     assert exchange is not None
-    if token_exchange.for_transaction(exchange, standing.tenant.transaction_tokens):
+    if subject_token.for_transaction(exchange, standing.tenant.transaction_tokens):
         return transaction_token.grant(standing, request)
     return token_exchange.grant(standing, request)
 

@@ -19,7 +19,7 @@ from ..errors import InvalidRequest, InvalidTarget
 from ..request import Exchange, TokenRequest
 from ..standing import Standing
 from .client_credentials import named_targets
-from .token_exchange import TXN_TOKEN, acting, came_of, check_form, may_act_of, narrowed, subject_of
+from .subject_token import TXN_TOKEN, acting, came_of, check_form, may_act_of, narrowed, subject_of
 
 TYPE: Final = "txntoken+jwt"
 """Section 9.1."""

@@ -10,7 +10,8 @@ from ...protocol import appid
 from ...protocol.access import Access
 from ...protocol.claims import encode, encode_members
 from ..view import TenantView
-from .issue_token import Minted, Surface, signer
+from .signers import signer
+from .surface import Minted, Surface
 
 
 def appid_surface(issuer_of: Callable[[str], str]) -> Surface:

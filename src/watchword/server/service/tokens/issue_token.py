@@ -5,35 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct
 from msgspec.structs import replace
 
-from ....jose import PrivateKey, Signer
-from ....jose.cose_signing import CwtSigner
-from ....jose.cwt import cwt_text
 from ...audit.events import TokenIssued
 from ...protocol import access as rules
-from ...protocol.access import Access, Transaction
+from ...protocol.access import Access
 from ...protocol.binding import bind
-from ...protocol.claims import access_token_claims, encode, token_id, transaction_token_claims
+from ...protocol.claims import token_id
 from ...protocol.dpop import Possession, ProofRules, proof_used_before, prove_possession
 from ...protocol.errors import InvalidDpopProof, OAuthError, Unavailable, UnsupportedGrantType
 from ...protocol.grants import grant_for
-from ...protocol.grants.token_exchange import ACCESS_TOKEN, TXN_TOKEN, check_form
-from ...protocol.grants.transaction_token import TYPE as TRANSACTION_TYPE
+from ...protocol.grants.subject_token import ACCESS_TOKEN, TXN_TOKEN, check_form
 from ...protocol.profile import hold_to, window_in
 from ...protocol.request import Exchange, TokenRequest
 from ...registry.enrolment import REPEAT_WITHIN
-from ...registry.secret_text import OPAQUE_PREFIX, generate, opaque_hash
 from ..clients.authenticate_client import used_before
 from ..clients.prove_client import Client, ProveClient
 from ..clients.secret_use import SecretUse
 from ..group_commit import GroupCommit
-from ..ports import OpaqueRow, Replayed, StorageUnavailable
+from ..ports import Replayed, StorageUnavailable
 from ..view import TenantView, View
 from .rate_limits import RateLimits
 from .read_token import TokenReader
-from .status_indexes import StatusIndexes
+from .surface import Minted, Surface
 
 _ATTEMPTS = 5
 _NOTHING: frozenset[str] = frozenset()
@@ -58,22 +53,6 @@ class Issued(Struct, frozen=True):
         return "Issued(...)"
 
 
-class Minted(Struct, frozen=True):
-    """A token that nobody has yet, and what is recorded of it."""
-
-    token: str
-    token_id: str
-    audience: tuple[str, ...]
-    scope: str
-    expires_at: int
-    row: OpaqueRow | None = None
-    txn: str = ""
-    """Of a transaction token."""
-
-    def __repr__(self) -> str:
-        return "Minted(...)"
-
-
 class Judged(Struct, frozen=True):
     """What came of a request before anything is given: to whom, what, and for which key alone."""
 
@@ -88,10 +67,6 @@ class Judged(Struct, frozen=True):
     def bound_to(self) -> str:
         """The thumbprint in the confirmation, for the audit log."""
         return next(iter(self.access.confirmation.values())) if self.access.confirmation is not None else ""
-
-
-Mint = Callable[[TenantView, Access, float, str], Minted]
-"""Makes the token of one surface: (tenant, access, now, token id)."""
 
 
 class IssueToken:
@@ -227,78 +202,3 @@ def _issued_type(request: TokenRequest) -> str:
 def _reused(used: Replayed, tenant_id: str, key: Possession | None) -> OAuthError:
     """Who authenticated with a used assertion is told that, whatever else was used."""
     return proof_used_before() if key is not None and used.keys == {(tenant_id, key.mark.key)} else used_before()
-
-
-class Surface(Struct, frozen=True):
-    """What differs between the native issuer and the App ID surface."""
-
-    name: str
-    mint: Mint
-    grant: Callable[..., Access] | None = None
-    """Replaces the grant table's function where a surface has an audience rule of its own."""
-
-
-def rfc9068_mint(
-    issuer_of: Callable[[str], str], random_bytes: Callable[[int], bytes], statuses: StatusIndexes
-) -> Mint:
-    """The native form: a JWT as RFC 9068 has it, a CWT or an opaque token, as the API wants; or a transaction token."""
-
-    def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
-        if access.transaction is not None:
-            return _transaction_token(tenant, access, access.transaction, issuer_of(tenant.tenant.slug), int(now), jti)
-        settings = access.settings
-        status = statuses.next(tenant, settings.algorithm, now) if settings.status_list else None
-        claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti, status)
-        if settings.format == "cwt":
-            raw = cwt_signer(tenant, settings.algorithm).sign(to_builtins(claims))
-            return Minted(cwt_text(raw), jti, access.audience, claims.scope, claims.exp)
-        payload = encode(claims)
-        if settings.format == "jwt":
-            token, row = (
-                signer(tenant, settings.algorithm, settings.type).sign(payload),
-                None,
-            )
-        else:
-            token = generate(random_bytes(32), OPAQUE_PREFIX)
-            row = OpaqueRow(tenant.tenant.tenant_id, opaque_hash(token), claims.exp, payload)
-        return Minted(token, jti, access.audience, claims.scope, claims.exp, row)
-
-    return mint
-
-
-def _transaction_token(
-    tenant: TenantView, access: Access, transaction: Transaction, issuer: str, now: int, jti: str
-) -> Minted:
-    claims = transaction_token_claims(access, transaction, issuer, now, jti)
-    token = signer(tenant, access.settings.algorithm, TRANSACTION_TYPE).sign(encode(claims))
-    return Minted(token, jti, access.audience, claims.scope, claims.exp, txn=claims.txn)
-
-
-def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Signer:
-    """The prepared signer of an algorithm and type, made once per view of the tenant."""
-    name = f"signer {algorithm} {typ} {header}" if header else f"signer {algorithm} {typ}"
-    found = tenant.derived.get(name)
-    if found is None:
-        found = tenant.derived[name] = Signer(_active_key(tenant, algorithm), typ=typ, header=header)
-    assert isinstance(found, Signer)
-    return found
-
-
-def cwt_signer(tenant: TenantView, algorithm: str) -> CwtSigner:
-    """The same for CWTs."""
-    name = f"signer {algorithm} cwt"
-    found = tenant.derived.get(name)
-    if found is None:
-        found = tenant.derived[name] = CwtSigner(_active_key(tenant, algorithm))
-    assert isinstance(found, CwtSigner)
-    return found
-
-
-def _active_key(tenant: TenantView, algorithm: str) -> PrivateKey:
-    key = tenant.signing.get(algorithm)
-    if key is None:
-        raise Unavailable(
-            "no signing key is active",
-            detail=f"tenant {tenant.tenant.slug} has no {algorithm} key",
-        )
-    return key
