@@ -31,7 +31,7 @@ from .service.keys.rotate_key import RotateKey
 from .service.registry.create_tenant import CreateTenant
 from .service.tokens.introspect_token import IntrospectToken
 from .service.tokens.issue_token import IssueToken
-from .service.tokens.oauth_surface import rfc9068_mint
+from .service.tokens.oauth_surface import oauth_surface
 from .service.tokens.rate_limits import RateLimits
 from .service.tokens.read_token import TokenReader
 from .service.tokens.refusals import Refusals
@@ -170,7 +170,7 @@ async def _wired(settings: Settings, world: World, master: MasterKey, storage: S
         refusals=refusals,
         proofs=proofs,
         issue=IssueToken(view, commits, uses, prove, proofs, tokens, world.clock, world.random_bytes, limits),
-        native=Surface("oauth", rfc9068_mint(issuer_of, world.random_bytes, statuses)),
+        native=oauth_surface(issuer_of, world.random_bytes, statuses),
         who=AuthenticateClient(view, prove, commits, world.clock),
         tokens=tokens,
         introspect=IntrospectToken(view, tokens, world.clock),

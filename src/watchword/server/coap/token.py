@@ -104,7 +104,7 @@ class TokenResource(Resource):  # type: ignore[misc]
                 "this channel is not encrypted: use client_secret_jwt or private_key_jwt, and rotate this secret",
                 rule="secret_in_the_clear",
             )
-        return token_request(form, None)
+        return token_request(form, None, grants=self._surface.grants)
 
     def _refused(self, slug: str, request: Message, error: OAuthError, client_id: str) -> Message:
         told, _ = self._refusals.note(slug, error, _peer(request), client_id, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,25 +47,6 @@ class Credentials(Struct, frozen=True):
         return f"Credentials({self.method}, ...)"
 
 
-class Exchange(Struct, frozen=True):
-    """What a token exchange asks beside the rest (RFC 8693 section 2.1)."""
-
-    unverified_subject_token: str
-    subject_token_type: str
-    unverified_actor_token: str
-    actor_token_type: str
-    requested_token_type: str
-    subject: Mapping[str, Any] | None = None
-    """The verified claims of the subject token, once they were looked at; None: it is not an active one of ours."""
-    actor: Mapping[str, Any] | None = None
-    unverified_context: str = ""
-    """JSON texts, for transaction tokens alone (draft-ietf-oauth-transaction-tokens-10 section 11.1)."""
-    unverified_details: str = ""
-
-    def __repr__(self) -> str:
-        return "Exchange(...)"
-
-
 class TokenRequest(Struct, frozen=True):
     """RFC 6749 section 4.4.2 with RFC 8707 `resource` and the common `audience`."""
 
@@ -79,7 +60,8 @@ class TokenRequest(Struct, frozen=True):
     proof: PresentedProof | None = None
     """A DPoP proof: the token is to be bound to its key (RFC 9449 section 5)."""
     details: Details = ()
-    exchange: Exchange | None = None
+    members: object = None
+    """The parameters that only its grant has, as `Grant.read` made them."""
 
 
 def text(form: Form, name: str) -> str:

@@ -1,12 +1,13 @@
-"""The form of a token request -> `TokenRequest`."""
+"""Read a token request from its form, with the parameters that its grant declares."""
 
 from __future__ import annotations
 
 from ...jose.certificate_header import Presented
-from ..registry.model import TOKEN_EXCHANGE
 from .authorization_details import read_details
 from .errors import InvalidRequest
-from .request import Exchange, Form, TokenRequest, credentials, text
+from .grants import GRANTS, REPEATABLE_BY_SOME
+from .grants.grant import Grant, Grants
+from .request import Form, TokenRequest, credentials, text
 
 
 def token_request(
@@ -15,38 +16,38 @@ def token_request(
     source: str = "",
     request_id: str = "",
     certificate: Presented | None = None,
+    grants: Grants = GRANTS,
 ) -> TokenRequest:
-    """Every gap that can be seen without knowing the application."""
+    """All checks that need no knowledge of the application. `grants` are those of the surface.
+
+    Raises `InvalidRequest`, `InvalidAuthorizationDetails`. The verb refuses an unknown grant type, after it has
+    authenticated the application.
+    """
     resources, grant_type = form.get("resource", []), text(form, "grant_type")
+    grant, proof = grants.get(grant_type), credentials(form, basic, certificate)
+    for name in REPEATABLE_BY_SOME:
+        if name in form:
+            _check_repetition(form, name, grant)
     return TokenRequest(
-        credentials(form, basic, certificate),
+        proof,
         grant_type,
         text(form, "scope"),
         tuple(resources) if isinstance(resources, list) else (),
-        _audiences(form, grant_type) if "audience" in form else (),
+        _texts(form, "audience") if "audience" in form else (),
         source,
         request_id,
         None,
         read_details(text(form, "authorization_details")) if form.get("authorization_details") else (),
-        _exchange(form) if grant_type == TOKEN_EXCHANGE else None,
+        grant.read(form) if grant is not None and grant.read is not None else None,
     )
 
 
-def _audiences(form: Form, grant_type: str) -> tuple[str, ...]:
-    found = form["audience"]
-    listed = [found] if isinstance(found, str) else found
-    if len(listed) > 1 and grant_type != TOKEN_EXCHANGE:
+def _check_repetition(form: Form, name: str, grant: Grant | None) -> None:
+    if len(form[name]) > 1 and isinstance(form[name], list) and (grant is None or name not in grant.repeatable):
         raise InvalidRequest("a parameter is repeated")
-    return tuple(one for one in listed if one)
 
 
-def _exchange(form: Form) -> Exchange:
-    return Exchange(
-        text(form, "subject_token"),
-        text(form, "subject_token_type"),
-        text(form, "actor_token"),
-        text(form, "actor_token_type"),
-        text(form, "requested_token_type"),
-        unverified_context=text(form, "request_context"),
-        unverified_details=text(form, "request_details"),
-    )
+def _texts(form: Form, name: str) -> tuple[str, ...]:
+    """The values of a parameter that may be repeated; empty ones count as absent."""
+    found = form[name]
+    return tuple(one for one in ([found] if isinstance(found, str) else found) if one)

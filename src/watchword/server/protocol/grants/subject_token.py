@@ -5,17 +5,76 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from ...registry.model import Application, TransactionTokens
 from ..access import Exchanged
 from ..errors import InvalidRequest, InvalidScope
-from ..request import Exchange
+from ..request import Form, TokenRequest, text
 from ..standing import Standing
+from .grant import Seen, ShownToken
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 TXN_TOKEN: Final = "urn:ietf:params:oauth:token-type:txn_token"
+TRANSACTION_TYPE: Final = "txntoken+jwt"
+"""`typ` of a transaction token (draft-ietf-oauth-transaction-tokens-10 section 9.1)."""
 MAX_ACTORS: Final = 5
-"""How long a chain of services may become."""
+"""Applications in one chain of delegation, at most."""
+
+
+class Exchange(Struct, frozen=True):
+    """The parameters of a token exchange (RFC 8693 section 2.1)."""
+
+    unverified_subject_token: str
+    subject_token_type: str
+    unverified_actor_token: str
+    actor_token_type: str
+    requested_token_type: str
+    unverified_context: str
+    """`request_context`, a JSON text: for transaction tokens only, as is `request_details`
+    (draft-ietf-oauth-transaction-tokens-10 section 11.1)."""
+    unverified_details: str
+    subject: Mapping[str, Any] | None = None
+    """The claims of the subject token once it is verified; None if it is not an active token of this issuer."""
+    actor: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return "Exchange(...)"
+
+
+def read(form: Form) -> Exchange:
+    """The parameters as they are; `check_form` checks them."""
+    return Exchange(
+        text(form, "subject_token"),
+        text(form, "subject_token_type"),
+        text(form, "actor_token"),
+        text(form, "actor_token_type"),
+        text(form, "requested_token_type"),
+        text(form, "request_context"),
+        text(form, "request_details"),
+    )
+
+
+def shown(standing: Standing, request: TokenRequest) -> tuple[ShownToken, ...]:
+    """The subject token, and the actor token if there is one. Raises `InvalidRequest`."""
+    exchange = _members(request)
+    check_form(exchange, standing.tenant.transaction_tokens)
+    replaced = exchange.subject_token_type == TXN_TOKEN
+    subject = ShownToken(exchange.unverified_subject_token, TRANSACTION_TYPE if replaced else "")
+    return (subject, ShownToken(exchange.unverified_actor_token)) if exchange.unverified_actor_token else (subject,)
+
+
+def exchange_of(request: TokenRequest, seen: Seen) -> Exchange:
+    """The parameters with the claims of the tokens that `shown` named."""
+    subject, actor = seen if len(seen) > 1 else (*seen, None)
+    return replace(_members(request), subject=subject, actor=actor)
+
+
+def _members(request: TokenRequest) -> Exchange:
+    assert isinstance(request.members, Exchange)
+    return request.members
 
 
 def for_transaction(exchange: Exchange, offered: TransactionTokens | None) -> bool:
@@ -26,7 +85,7 @@ def for_transaction(exchange: Exchange, offered: TransactionTokens | None) -> bo
 def check_form(exchange: Exchange, offered: TransactionTokens | None) -> None:
     """What can be said without looking at a token (section 2.1). Raises `InvalidRequest`.
 
-    A tenant that does not offer transaction tokens answers as if nobody had ever thought of them.
+    A tenant that does not offer transaction tokens answers as if they did not exist.
     """
     if not exchange.unverified_subject_token or not exchange.subject_token_type:
         raise InvalidRequest("subject_token and subject_token_type are needed")
@@ -89,13 +148,20 @@ def may_act_of(subject: Mapping[str, Any]) -> str:
     return str(may_act["sub"]) if isinstance(may_act, dict) else ""
 
 
-def came_of(exchange: Exchange, subject: Mapping[str, Any], act: Mapping[str, Any]) -> Exchanged:
-    tokens = (*subject.get("subject_tokens", ()), str(subject["jti"]))
-    shown = () if exchange.actor is None else (str(exchange.actor["jti"]),)
+def came_of(subject: Mapping[str, Any], act: Mapping[str, Any]) -> Exchanged:
+    """What the new token has of the subject token."""
+    return Exchanged(str(act["sub"]), dict(act), _subject_tokens(subject), int(subject["exp"]))
+
+
+def depends_on(exchange: Exchange, subject: Mapping[str, Any], act: Mapping[str, Any]) -> frozenset[str]:
+    """All applications and tokens without which there would be no new token."""
     applications = (str(subject["sub"]), *_actors(act))
-    return Exchanged(
-        str(act["sub"]), dict(act), tokens, int(subject["exp"]), frozenset((*applications, *tokens, *shown))
-    )
+    shown_too = () if exchange.actor is None else (str(exchange.actor["jti"]),)
+    return frozenset((*applications, *_subject_tokens(subject), *shown_too))
+
+
+def _subject_tokens(subject: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*subject.get("subject_tokens", ()), str(subject["jti"]))
 
 
 def _actors(act: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ...protocol.access import Access
+from ...protocol.grants.grant import Grants
 from ..ports import OpaqueRow
 from ..view import TenantView
 
 
 class Minted(Struct, frozen=True):
-    """A token that nobody has yet, and what is recorded of it."""
+    """A token before it is committed and answered, with the members that are recorded."""
 
     token: str
     token_id: str
@@ -21,7 +22,7 @@ class Minted(Struct, frozen=True):
     expires_at: int
     row: OpaqueRow | None = None
     txn: str = ""
-    """Of a transaction token."""
+    """The transaction of a transaction token."""
 
     def __repr__(self) -> str:
         return "Minted(...)"
@@ -36,5 +37,5 @@ class Surface(Struct, frozen=True):
 
     name: str
     mint: Mint
-    grant: Callable[..., Access] | None = None
-    """Replaces the grant table's function where a surface has an audience rule of its own."""
+    grants: Grants
+    """The grants that the surface allows."""
