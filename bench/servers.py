@@ -80,7 +80,7 @@ class Ours:
         try:
             tenant = await services.view.tenant("default")
             assert tenant is not None
-            from watchword.server.service.tokens.issue_token import signer
+            from watchword.server.service.tokens.signers import signer
 
             sign = signer(tenant, "ES256", "at+jwt").sign
             access = Access(self.callers["ES256"][0], ("https://es256.example/",), ("a:read",), TokenSettings())

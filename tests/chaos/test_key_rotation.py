@@ -13,7 +13,7 @@ from tests.support.rotating import rotate_until_killed
 from watchword.jose import decode_unverified
 from watchword.server.app import initialise
 from watchword.server.composition.services import open_services
-from watchword.server.protocol.request import token_request
+from watchword.server.protocol.token_form import token_request
 from watchword.server.service.registry.create_tenant import FirstAdmin
 
 ROUNDS = 50

@@ -11,7 +11,7 @@ from tests.flows.cli.test_command_line import COMMAND, environment
 from tests.support.nodes import Node, at_once
 
 from watchword.server.audit.events import TokenIssued, TokenRevoked
-from watchword.server.protocol.request import token_request
+from watchword.server.protocol.token_form import token_request
 from watchword.server.registry.errors import Conflict, NotFound, VersionMismatch
 from watchword.server.registry.model import Grant
 from watchword.server.registry.secret_text import digest

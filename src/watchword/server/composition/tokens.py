@@ -9,7 +9,8 @@ from ..service.tokens.check_token import CheckToken
 from ..service.tokens.follow_revocations import FollowRevocations
 from ..service.tokens.forward_auth import ForwardAuth
 from ..service.tokens.introspect_token import IntrospectToken
-from ..service.tokens.issue_token import IssueToken, Surface, rfc9068_mint
+from ..service.tokens.issue_token import IssueToken
+from ..service.tokens.oauth_surface import oauth_surface
 from ..service.tokens.rate_limits import RateLimits
 from ..service.tokens.read_token import TokenReader
 from ..service.tokens.refusals import Refusals
@@ -17,6 +18,7 @@ from ..service.tokens.revoke_token import RevokeToken
 from ..service.tokens.serve_status_list import ServeStatusList
 from ..service.tokens.sign_introspection import SignIntrospection
 from ..service.tokens.status_indexes import StatusIndexes
+from ..service.tokens.surface import Surface
 from .clients import Clients
 from .foundation import STATUS_LISTS, Foundation
 
@@ -77,7 +79,7 @@ def _issue(base: Foundation, clients: Clients, reader: TokenReader, limits: Rate
 
 def _native(base: Foundation) -> Surface:
     indexes = StatusIndexes(base.master.derive(STATUS_LISTS), base.issuer_of, base.world.random_bytes)
-    return Surface("oauth", rfc9068_mint(base.issuer_of, base.world.random_bytes, indexes))
+    return oauth_surface(base.issuer_of, base.world.random_bytes, indexes)
 
 
 def _status_list(base: Foundation) -> ServeStatusList:

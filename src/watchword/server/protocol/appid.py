@@ -7,14 +7,17 @@ from typing import Any
 from msgspec import Struct, field
 
 from ..registry.appid import DEFAULT_SCOPE, is_application
-from ..registry.model import Api, SigningAlgorithm, TokenSettings
+from ..registry.model import CLIENT_CREDENTIALS, Api, SigningAlgorithm, TokenSettings
 from .access import Access, allowed_scopes, asked_scopes, must_be_bound
-from .errors import InvalidRequest, InvalidTarget
+from .errors import InvalidRequest, InvalidTarget, UnsupportedGrantType
+from .grants import only
+from .grants.grant import Grant, Seen
 from .request import TokenRequest
 from .standing import Standing
 
 AMR = ("appid_client_credentials",)
 ALGORITHM: SigningAlgorithm = "RS256"
+_NEITHER = "the App ID surface knows neither exchange nor authorization_details"
 
 
 class AppIdAccess(Access, frozen=True):
@@ -37,11 +40,13 @@ class AppIdClaims(Struct, frozen=True):
     jti: str
 
 
-def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
-    """Without `audience` the token names the application itself and holds all that it may do anywhere.
+def judge(standing: Standing, request: TokenRequest, _: Seen = ()) -> AppIdAccess:
+    """Without `audience` the audience is the application itself, with all scopes that it has anywhere.
 
-    `appid_default` is there in any case. A scope that is not granted is refused, never dropped.
+    The scope `appid_default` is always added. A scope that is not granted is refused, never dropped.
     """
+    if request.details:
+        raise UnsupportedGrantType(_NEITHER)
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
     targets = _targets(standing, "".join(request.audiences))
@@ -79,6 +84,9 @@ def _custom_claims(standing: Standing) -> dict[str, Any]:
         elif mapping.source_claim in standing.application.labels:
             found[mapping.claim] = standing.application.labels[mapping.source_claim]
     return found
+
+
+GRANTS = only(Grant(CLIENT_CREDENTIALS, judge), otherwise=_NEITHER)
 
 
 def claims(access: AppIdAccess, issuer: str, tenant: str, now: int, token_id: str) -> AppIdClaims:

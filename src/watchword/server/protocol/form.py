@@ -18,8 +18,7 @@ _HEX = b"0123456789abcdefABCDEF"
 _ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b in _HEX}
 """What two digits stand for; every token request pays for this, hence no regular expression."""
 REPEATABLE = frozenset({"resource"})
-_IN_TOKEN_REQUESTS = REPEATABLE | {"audience"}
-"""`audience` by one grant alone (RFC 8693 section 2.1): `token_request` refuses it in the others."""
+"""In every request. A grant may declare more (`Grant.repeatable`)."""
 _REMEMBERED = 256
 """Bytes of a body that is remembered, and bodies."""
 _ASSERTION = b"client_assertion="
@@ -64,7 +63,7 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
     return form
 
 
-def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
+def parse_known_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> Mapping[str, str | list[str]]:
     """`parse_form`, for callers that send the same each time: a short body without credentials is parsed once.
 
     What could be a secret is not kept, nor is anything that is escaped, since that could spell one. A client assertion
@@ -72,8 +71,8 @@ def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
     """
     if _ASSERTION not in body:
         if len(body) > _REMEMBERED or _CREDENTIALS.search(body):
-            return parse_form(body, _IN_TOKEN_REQUESTS)
-        return _remembered(body, _IN_TOKEN_REQUESTS)
+            return parse_form(body, repeatable)
+        return _remembered(body, repeatable)
     before, _, after = body.partition(_ASSERTION)
     assertion, _, more = after.partition(b"&")
     rest = before + more
@@ -85,8 +84,8 @@ def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
         or b"\n" in rest
         or b"\r" in rest
     ):
-        return parse_form(body, _IN_TOKEN_REQUESTS)
-    return {**_remembered(rest, _IN_TOKEN_REQUESTS), "client_assertion": assertion.decode("ascii")}
+        return parse_form(body, repeatable)
+    return {**_remembered(rest, repeatable), "client_assertion": assertion.decode("ascii")}
 
 
 _remembered = lru_cache(_REMEMBERED)(parse_form)

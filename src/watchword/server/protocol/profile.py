@@ -1,4 +1,4 @@
-"""What a tenant's profile asks of every grant, after it was judged and before a token is made."""
+"""What a tenant's profile (such as FAPI 2.0) requires of every token, whatever the grant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
             have this one error in common (decision 0044).
         InvalidTarget: the API wants tokens that may not be made here.
     """
-    bound = profile.bound and access.transaction is None  # which is no access token, and has no cnf
+    bound = profile.bound and access.kind is None  # only access tokens have a cnf
     if bound and not shows_key:
         raise InvalidRequest(
             f"tokens are bound to a key here (profile {profile.name}): send a DPoP proof, or connect with a certificate"

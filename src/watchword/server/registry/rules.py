@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
 from .errors import Invalid
 from .model import (
     ADMIN_API,
-    CLIENT_CREDENTIALS,
     MAX_LIFETIME,
     MAX_TRANSACTION,
     MIN_LIFETIME,
@@ -25,7 +24,6 @@ from .model import (
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-KNOWN_GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 CWT_ALGORITHMS = ("ES256", "EdDSA")
 """Decision 0048."""
 
@@ -108,15 +106,12 @@ def check_unique(values: Iterable[str], field: str) -> None:
         seen.add(value)
 
 
-def check_grant_types(grant_types: tuple[str, ...]) -> None:
-    """Only grants that exist."""
+def check_grant_types(grant_types: tuple[str, ...], known: Collection[str]) -> None:
+    """Only grant types that the server knows."""
     check_unique(grant_types, "grant_types")
     for name in grant_types:
-        if name not in KNOWN_GRANT_TYPES:
-            raise Invalid(
-                f"{name!r} is not one of {', '.join(KNOWN_GRANT_TYPES)}",
-                field="grant_types",
-            )
+        if name not in known:
+            raise Invalid(f"{name!r} is not one of {', '.join(known)}", field="grant_types")
 
 
 def check_labels(labels: dict[str, str], field: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..protocol.grants import GRANTS
 from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
@@ -91,7 +92,12 @@ async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroun
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)
     signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")
     return Surroundings(
-        tenant, await apis_of(tx, tenant_id), await roles_of(tx, tenant_id), await issuers_of(tx, tenant_id), signs
+        tenant,
+        await apis_of(tx, tenant_id),
+        await roles_of(tx, tenant_id),
+        await issuers_of(tx, tenant_id),
+        signs,
+        tuple(GRANTS),
     )
 
 

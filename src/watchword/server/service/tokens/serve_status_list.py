@@ -14,7 +14,7 @@ from ...protocol.errors import Unavailable
 from ...protocol.status_list import PATH, TYPE, list_claims, read_name
 from ..ports import Change, StatusReader, StorageUnavailable
 from ..view import TenantView, View
-from .issue_token import signer
+from .signers import signer
 
 MOST_KEPT: Final = 1_000
 """Lists whose tokens a worker keeps; others are made again."""
