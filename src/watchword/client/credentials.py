@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from watchword.client import wire
 from watchword.client.client_certificate import ClientCertificate
 from watchword.client.disk import DiskCache
-from watchword.client.doors import Doors
 from watchword.client.dpop import DpopKey
 from watchword.client.exchange import Exchange
 from watchword.client.flow import Plan
+from watchword.client.http_auth import HttpAuth
 from watchword.client.proof import AuthMethod, Proof, SharedSecret
 from watchword.client.secret import Secret
 from watchword.client.sources import SecretSource
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from watchword.client.exchange import Transport
 
 
-class ClientCredentials(Doors):
+class ClientCredentials(HttpAuth):
     """An application's tokens for one API: ``httpx.Client(auth=ClientCredentials(...))``.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from watchword.client.credentials import ClientCredentials, form_parameters
-from watchword.client.doors import Doors
+from watchword.client.http_auth import HttpAuth
 from watchword.client.source import guard
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -20,7 +20,7 @@ LATEST: Final = 1e12
 """An ``exp`` that says nothing: numbers of JSON have no limit, and those of a clock have."""
 
 
-class OnBehalf(Doors):
+class OnBehalf(HttpAuth):
     """The tokens that one subject token is good for; used like `ClientCredentials`."""
 
     __slots__ = ()

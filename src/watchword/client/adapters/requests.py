@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-if TYPE_CHECKING:
-    from watchword.client.doors import Doors
+from watchword.client.adapters.port import SignsRequests
 
 
 class CertificateAdapter(HTTPAdapter):
@@ -32,7 +31,7 @@ class CertificateAdapter(HTTPAdapter):
 class RequestsAuth(AuthBase):
     """``requests.get(url, auth=RequestsAuth(credentials))``; a 401 is retried once with a new token, or nonce."""
 
-    def __init__(self, credentials: Doors) -> None:
+    def __init__(self, credentials: SignsRequests) -> None:
         self._credentials = credentials
 
     def __call__(self, request: Any) -> Any:

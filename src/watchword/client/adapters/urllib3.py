@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from watchword.client.adapters.port import SignsRequests
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from watchword.client.doors import Doors
     from watchword.client.token import AccessToken
 
 
@@ -21,7 +22,7 @@ class AuthorizedPool:
     of the first address.
     """
 
-    def __init__(self, credentials: Doors, pool: urllib3.PoolManager | None = None) -> None:
+    def __init__(self, credentials: SignsRequests, pool: urllib3.PoolManager | None = None) -> None:
         self._credentials = credentials
         self.pool = pool if pool is not None else urllib3.PoolManager()
 

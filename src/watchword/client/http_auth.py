@@ -24,7 +24,7 @@ else:
     _Auth = object
 
 
-class Doors(TokenSource, _Auth):
+class HttpAuth(TokenSource, _Auth):
     """A `TokenSource` that signs the requests of every HTTP library: ``httpx.Client(auth=...)`` and the others."""
 
     __slots__ = ()
