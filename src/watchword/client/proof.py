@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import quote_plus
 
+from watchword.client.secret import Secret
 from watchword.client.sources import SecretSource
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post"]
@@ -44,14 +45,22 @@ class Proof(Protocol):
 
 
 class SharedSecret:
-    """A client secret, in the Authorization header or in the form (RFC 6749 section 2.3.1)."""
+    """A client secret, sent in the Authorization header or in the form (RFC 6749 section 2.3.1).
+
+    Args:
+        secret: the secret, or a function that reads it (`watchword.client.sources`).
+        method: ``client_secret_basic``, or ``client_secret_post`` for servers that read only the form.
+
+    Raises:
+        ValueError: another method.
+    """
 
     timed = False
 
-    def __init__(self, source: SecretSource, method: AuthMethod = "client_secret_basic") -> None:
+    def __init__(self, secret: str | Secret | SecretSource, method: AuthMethod = "client_secret_basic") -> None:
         if method not in ("client_secret_basic", "client_secret_post"):
             raise ValueError("auth_method is client_secret_basic or client_secret_post")
-        self._source, self._method = source, method
+        self._source, self._method = _source(secret), method
 
     def __repr__(self) -> str:
         return f"SharedSecret({self._method})"
@@ -67,3 +76,10 @@ class SharedSecret:
     def mac(self, message: bytes) -> bytes:
         """See `Proof.mac`: another secret, another name, so a wrong secret never finds a right one's token."""
         return hmac.digest(self._source().reveal().encode(), message, "sha256")
+
+
+def _source(secret: str | Secret | SecretSource) -> SecretSource:
+    if callable(secret):
+        return secret
+    kept = Secret(secret)
+    return lambda: kept

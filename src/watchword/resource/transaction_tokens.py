@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, Gate, JoseError, KeySet, UnknownKey, check_claims
 from watchword.resource.errors import TransactionForbidden, TransactionInvalid, TransactionMissing
+from watchword.resource.fetched.fetch import USUAL, Fetch
 from watchword.resource.fetched.keys import KeySource
 from watchword.resource.issuer import CLOCKS_APART
-from watchword.resource.verifier import DAY
-
-if TYPE_CHECKING:
-    from watchword.resource.fetched.fetch import Transport
 
 HEADER: Final = "Txn-Token"
 """Section 10: where the token stands, alone and without a scheme."""
@@ -51,11 +48,11 @@ class TransactionTokens:
 
     Args:
         issuer: compared exactly with ``iss``. ``trust_domain``: with ``aud``.
-        jwks_uri: where the keys are; None finds it in the issuer's metadata.
-        algorithms: of the tokens. ``leeway``: seconds that a token outlives ``exp``.
+        jwks_uri: the URL of the key set; None discovers it from the issuer's metadata.
+        algorithms: that the tokens may have. ``leeway``: seconds for which a token is accepted after its ``exp``.
         now: Unix seconds.
-        metadata_keys, timeout, cool_down, outage: see `watchword.resource.fetched.keys.KeySource`.
-        transport: replaces the network (an httpx transport).
+        metadata_keys: see `watchword.resource.issuer.Issuer`.
+        fetch: how the keys are fetched: see `watchword.resource.fetched.fetch.Fetch`.
 
     Raises:
         ValueError: an address that is not https.
@@ -70,19 +67,12 @@ class TransactionTokens:
         algorithms: Collection[Algorithm] = ACCESS_TOKEN_ALGORITHMS,
         leeway: float = 0,
         now: Callable[[], float] = time.time,
-        transport: Transport | None = None,
         metadata_keys: KeySet | None = None,
-        timeout: float = 5.0,
-        cool_down: float = 30.0,
-        outage: float = DAY,
-        insecure_http: bool = False,
+        fetch: Fetch = USUAL,
     ) -> None:
         self.issuer, self.trust_domain = issuer, trust_domain
         self._algorithms, self._leeway, self._now = frozenset(algorithms), leeway, now
-        self._keys = KeySource(
-            issuer, jwks_uri, now=now, timeout=timeout, cool_down=cool_down, outage=outage,
-            insecure_http=insecure_http, transport=transport, metadata_keys=metadata_keys,
-        )  # fmt: skip
+        self._keys = KeySource(issuer, jwks_uri, now=now, fetch=fetch, metadata_keys=metadata_keys)
         self._gate = Gate(KeySet(()), algorithms=self._algorithms, typ={TYPE})
 
     def verify(self, unverified_values: Sequence[str], scope: str | None = None) -> Transaction:

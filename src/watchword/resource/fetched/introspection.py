@@ -15,11 +15,10 @@ from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet
 from watchword.jose.encoding import json_object
 from watchword.resource.errors import IntrospectionUnavailable, TokenInvalid
 from watchword.resource.fetched.discovery import checked_url, endpoint_of, metadata_url
-from watchword.resource.fetched.fetch import Channel, Document, FetchFailed, Question, afetch, fetch
+from watchword.resource.fetched.fetch import Channel, Document, Fetch, FetchFailed, Question, afetch, fetch
 from watchword.resource.fetched.signed_introspection import MEDIA_TYPE, read_signed
 
 if TYPE_CHECKING:
-    from watchword.resource.fetched.fetch import Transport
     from watchword.resource.fetched.keys import KeySource
 
 AFTER_FAILURE: Final = 1.0
@@ -91,17 +90,14 @@ class Introspector:
         keys: KeySource,
         *,
         now: Callable[[], float],
-        timeout: float,
-        insecure_http: bool,
-        transport: Transport | None,
+        fetch: Fetch,
         metadata_keys: KeySet | None = None,
     ) -> None:
         self._issuer, self._settings, self._keys = issuer, settings, keys
-        self._now, self._timeout, self._insecure_http = now, timeout, insecure_http
-        self._metadata_keys = metadata_keys
-        self._given = None if settings.endpoint is None else checked_url(settings.endpoint, insecure_http)
+        self._now, self._fetch, self._metadata_keys = now, fetch, metadata_keys
+        self._given = None if settings.endpoint is None else checked_url(settings.endpoint, fetch.insecure_http)
         self._endpoint = self._given
-        self._transport, self._channel = transport, Channel(transport)
+        self._channel = Channel(fetch.transport)
         self._inactive: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
         self._not_before = float("-inf")
@@ -134,15 +130,15 @@ class Introspector:
         if isinstance(step, _Keys):
             return self._keys.current() if step.than is None else self._keys.after_unknown(step.than)
         if isinstance(step, str):
-            return fetch(step, self._timeout, self._transport)
-        return self._channel.ask(step, self._timeout)
+            return fetch(step, self._fetch.timeout, self._fetch.transport)
+        return self._channel.ask(step, self._fetch.timeout)
 
     async def _asend(self, step: str | Question | _Keys) -> Document | KeySet | None:
         if isinstance(step, _Keys):
             return await (self._keys.acurrent() if step.than is None else self._keys.aafter_unknown(step.than))
         if isinstance(step, str):
-            return await afetch(step, self._timeout, self._transport)
-        return await self._channel.aask(step, self._timeout)
+            return await afetch(step, self._fetch.timeout, self._fetch.transport)
+        return await self._channel.aask(step, self._fetch.timeout)
 
     def _steps(self, unverified_token: str) -> _Steps:
         """What to send, without I/O."""
@@ -155,7 +151,7 @@ class Introspector:
             document = yield metadata_url(self._issuer)
             assert isinstance(document, Document)
             endpoint = endpoint_of(
-                document, self._issuer, "introspection_endpoint", self._insecure_http, self._metadata_keys
+                document, self._issuer, "introspection_endpoint", self._fetch.insecure_http, self._metadata_keys
             )
             self._endpoint = endpoint
         answer = yield self._settings.question(endpoint, unverified_token)

@@ -19,12 +19,11 @@ from watchword.jose.compact import numeric_date
 from watchword.jose.encoding import unb64url
 from watchword.resource.errors import StatusUnknown, TokenInvalid
 from watchword.resource.fetched.discovery import checked_url
-from watchword.resource.fetched.fetch import BIGGEST_DOCUMENT, Document, FetchFailed, afetch, fetch
+from watchword.resource.fetched.fetch import BIGGEST_DOCUMENT, Document, Fetch, FetchFailed, afetch, fetch
 from watchword.resource.fetched.locks import Locks
 
 if TYPE_CHECKING:
     from watchword.resource.claims import Claims
-    from watchword.resource.fetched.fetch import Transport
     from watchword.resource.fetched.keys import KeySource
 
 MEDIA_TYPE: Final = "application/statuslist+jwt"
@@ -106,12 +105,10 @@ class StatusSource:
         algorithms: Collection[Algorithm],
         *,
         now: Callable[[], float],
-        timeout: float,
-        insecure_http: bool,
-        transport: Transport | None,
+        fetch: Fetch,
     ) -> None:
         self._settings, self._issuer, self._keys, self._algorithms = settings, issuer, keys, frozenset(algorithms)
-        self._now, self._timeout, self._insecure_http, self._transport = now, timeout, insecure_http, transport
+        self._now, self._network = now, fetch
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._failed: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._locks = Locks()
@@ -158,7 +155,7 @@ class StatusSource:
         if uri in self._held:  # its address was looked at before it was fetched
             return uri, idx
         try:
-            checked_url(uri, self._insecure_http)
+            checked_url(uri, self._network.insecure_http)
         except ValueError as error:
             raise TokenInvalid(f"the address of the token's status list: {error}") from None
         if _origin(uri) != _origin(self._issuer):
@@ -188,7 +185,7 @@ class StatusSource:
                     keys = self._keys.current() if step.than is None else self._keys.after_unknown(step.than)
                     step = steps.send(keys)
                 else:
-                    step = steps.send(fetch(step, self._timeout, self._transport, MEDIA_TYPE))
+                    step = steps.send(fetch(step, self._network.timeout, self._network.transport, MEDIA_TYPE))
         except StopIteration as done:
             self._keep(uri, done.value, asked_at)
         except FetchFailed as error:
@@ -204,7 +201,7 @@ class StatusSource:
                     keys = await (source.acurrent() if step.than is None else source.aafter_unknown(step.than))
                     step = steps.send(keys)
                 else:
-                    step = steps.send(await afetch(step, self._timeout, self._transport, MEDIA_TYPE))
+                    step = steps.send(await afetch(step, self._network.timeout, self._network.transport, MEDIA_TYPE))
         except StopIteration as done:
             self._keep(uri, done.value, asked_at)
         except FetchFailed as error:
