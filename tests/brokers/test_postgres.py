@@ -163,9 +163,7 @@ def _run(command: list[str], *, user: bool = False) -> None:
 @contextmanager
 def _judge(folder: Path, issuer: Issuer, asks: Registered) -> Iterator[Judge]:
     verifier = Verifier(
-        TrustedIssuer(
-            issuer.url, introspection=Introspection(asks.client_id, asks.secret, every_token=True, remember=0)
-        ),
+        TokenIssuer(issuer.url, introspection=Introspection(asks.client_id, asks.secret, every_token=True, remember=0)),
         audience=API,
         now=issuer.clock,
         fetch=Fetch(transport=httpx.HTTPTransport(verify=issuer.trust)),

@@ -18,8 +18,8 @@ from watchword.client import ClientCredentials, Clock, DiskCache, Network, Token
 PROCESS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from watchword.client import ClientCredentials, DiskCache
-auth = ClientCredentials(sys.argv[1], "an-id", "a-secret", cache=DiskCache(sys.argv[2]), tries=1)
+from watchword.client import ClientCredentials, DiskCache, Network
+auth = ClientCredentials(sys.argv[1], "an-id", "a-secret", cache=DiskCache(sys.argv[2]), network=Network(tries=1))
 sys.stdin.readline()  # all begin at once
 with ThreadPoolExecutor(8) as pool:
     found = list(pool.map(lambda _n: auth.token().value, range(8)))

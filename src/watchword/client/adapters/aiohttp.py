@@ -1,4 +1,4 @@
-"""The same tokens for aiohttp's client, as a middleware. Imported only when asked for."""
+"""Authenticate requests of aiohttp's client, as a middleware. Imported only when it is used."""
 
 from __future__ import annotations
 

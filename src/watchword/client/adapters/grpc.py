@@ -1,4 +1,4 @@
-"""The same tokens as gRPC call credentials. Imported only when asked for."""
+"""Authenticate gRPC calls, as call credentials. Imported only when it is used."""
 
 from __future__ import annotations
 

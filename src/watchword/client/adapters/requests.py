@@ -1,4 +1,4 @@
-"""The same tokens for the requests library. Imported only when asked for."""
+"""Authenticate requests of the requests library, also with a client certificate. Imported only when it is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CertificateAdapter(HTTPAdapter):
         super().init_poolmanager(*args, ssl_context=self._context, **options)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: object) -> None:
-        """Servers are judged by the context, whose authorities requests would replace by its own."""
+        """The context verifies servers: requests would replace its CA certificates by its own bundle."""
         super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
         conn.ca_certs = conn.ca_cert_dir = None
 

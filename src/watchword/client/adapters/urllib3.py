@@ -1,4 +1,4 @@
-"""The same tokens for urllib3. Imported only when asked for."""
+"""Authenticate requests of urllib3. Imported only when it is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class AuthorizedPool:
     """A pool manager that signs what it sends: ``auth.for_urllib3().request("GET", url)``.
 
-    It stands around a `urllib3.PoolManager`, which takes the header off when a redirect leaves the host.
+    It wraps a `urllib3.PoolManager`, which takes the header off when a redirect leaves the host.
     A 401 is retried once with a new token, or nonce. With a DPoP key, redirects are not followed well: the proof is
     of the first address.
     """
