@@ -27,7 +27,7 @@ from watchword.resource.fetched.status_list import StatusLists, StatusSource
 if TYPE_CHECKING:
     from watchword.resource.feed import RevocationFeed
 
-# An issuer whose clock is a little in front must not have its fresh tokens refused; an expiry is still exact.
+# A new token must not be refused because the issuer's clock is a little ahead; an expiry is still exact.
 CLOCKS_APART: Final = 30.0
 
 
@@ -73,7 +73,7 @@ class KeyMissing(TokenInvalid):
 
 
 class TrustedIssuer:
-    """An `Issuer` with its keys. Remembers no token."""
+    """An `Issuer` with its keys: verifies its tokens and caches none of them."""
 
     def __init__(self, issuer: Issuer, common: Common, changed: Callable[[], None]) -> None:
         self.name, self.settings, self._common = issuer.issuer, issuer, common
@@ -105,7 +105,7 @@ class TrustedIssuer:
         self._gate = Gate(KeySet(()), algorithms=issuer.algorithms, typ=issuer.typ)
 
     def judge(self, unverified_token: str, keys: KeySet) -> Claims:
-        """Signature, then claims, of a JWT or a CWT. Raises `TokenInvalid`, and `KeyMissing` of that kind."""
+        """Verify the signature and the claims of a JWT or CWT. Raises `TokenInvalid`; `KeyMissing` is one of them."""
         gate = self._gate
         if gate.keys is not keys:
             gate = self._gate = Gate(keys, algorithms=self.settings.algorithms, typ=self.settings.typ)
@@ -121,10 +121,10 @@ class TrustedIssuer:
         return self._judge_claims(claims)
 
     def judge_answer(self, introspected: dict[str, Any]) -> Claims:
-        """The answer about an active token, by the rules for a JWT's claims.
+        """Check the introspection answer about an active token by the rules for a JWT's claims.
 
-        ``iss`` may be left out, for the issuer itself was asked, and ``sub``, where nobody but the
-        application is meant; ``aud``, ``exp`` and ``client_id`` may not. Raises `TokenInvalid`.
+        ``iss`` may be absent, because the issuer itself answered, and so may ``sub``, which is then the application;
+        ``aud``, ``exp`` and ``client_id`` must be there. Raises `TokenInvalid`.
         """
         kind = introspected.get("token_type", "Bearer")
         if not isinstance(kind, str) or kind.lower() not in ("bearer", "dpop"):
@@ -152,7 +152,7 @@ class TrustedIssuer:
         return read_claims(claims)
 
     def _about_clocks(self, claim: str) -> str:
-        """What the operator should look at first, when a time is the reason and the clocks differ."""
+        """A hint for the operator, if a time is the reason and the clocks differ."""
         ahead = self.keys.clock_ahead
         if claim not in ("exp", "nbf", "iat") or ahead is None or abs(ahead) <= CLOCKS_APART:
             return ""

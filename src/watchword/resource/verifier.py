@@ -27,7 +27,7 @@ _Cache = OrderedDict[str, tuple[float, Claims]]
 
 
 class Verifier:
-    """Verifies access tokens for one API (RFC 9068 section 4): JWTs offline but for the keys.
+    """Verifies access tokens for one API (RFC 9068 section 4): JWTs offline, except for fetching the keys.
 
     Args:
         issuer: the trusted issuer, or a list of all of them. A text is compared exactly with ``iss``; an `Issuer` has
@@ -90,9 +90,9 @@ class Verifier:
     ) -> Claims:
         """The claims of a good token that has ``scope`` (one, or several with spaces: all are needed) and ``role``.
 
-        ``certificate`` is the caller's, DER, whose key a TLS handshake showed: a token that is bound to one
-        (RFC 8705 section 3) is good with that one only. ``proof`` is given for a token that was shown with scheme
-        DPoP: that one must be bound to a key, and the proof be of this very request (RFC 9449 section 7).
+        ``certificate`` is the caller's TLS client certificate, DER: a token that is bound to a certificate (RFC 8705
+        section 3) is accepted with that one only. ``proof`` is given when the token came with the scheme DPoP: the
+        token must be bound to a key, and the proof must be for this request (RFC 9449 section 7).
 
         Raises:
             TokenInvalid, ProofInvalid, Forbidden, Unavailable and those of their kind: see `watchword.resource.errors`.
@@ -118,7 +118,7 @@ class Verifier:
         certificate: bytes | None = None,
         proof: ShownProof | None = None,
     ) -> Claims:
-        """`verify`, for an event loop: what must be fetched is fetched without blocking it."""
+        """`verify`, for an event loop: fetches do not block it."""
         found = self._cache.get(token)
         claims = await self._averify_new(token) if found is None or self._now() >= found[0] else found[1]
         if claims.bound_to:
@@ -131,7 +131,7 @@ class Verifier:
             await statuses.acheck(claims)
         return self._permitted(claims, scope, role)
 
-    # -- a token that is not remembered ----------------------------------------------------------
+    # -- a token that is not in the cache --------------------------------------------------------
 
     def _verify_new(self, unverified_token: str) -> Claims:
         if self._opaque is not None and unverified_token.count(".") != 2:
@@ -162,9 +162,9 @@ class Verifier:
         return self._introspected(trusted, unverified_token, await _asked(trusted).aask(unverified_token))
 
     def _named(self, unverified_token: str) -> TrustedIssuer:
-        """The trusted issuer that the token says it is of; with one alone there is nothing to choose.
+        """The trusted issuer that the token names in ``iss``; with a single issuer, that one.
 
-        ``iss`` chooses from the list that the API was given, and nothing else follows from it.
+        The unverified ``iss`` only chooses from the list of trusted issuers and has no other effect.
         """
         if len(self._trusted) == 1:
             return self._trusted[self.issuer]
@@ -185,10 +185,10 @@ class Verifier:
         return self._judge(trusted, unverified_token, newer)
 
     def _judge(self, trusted: TrustedIssuer, unverified_token: str, keys: KeySet) -> Claims:
-        """With this set; what passes is remembered for this set only.
+        """Verify with this key set; a good token is remembered for this set only.
 
-        The order matters: the source changes its set before it clears the cache, so a cache that was
-        taken before ``keys`` was found current never holds what an older set passed.
+        The order matters: the source replaces its set before it clears the cache. So a cache that was read before
+        ``keys`` was found current never holds a token that an older set verified.
         """
         cache = self._cache
         current = trusted.keys.is_current(keys)
@@ -215,13 +215,13 @@ class Verifier:
     # -- a good token ----------------------------------------------------------------------------
 
     def _statuses(self, token: str, claims: Claims) -> StatusSource | None:
-        """Where its issuer's lists are; None for an opaque token, about which the issuer itself was asked."""
+        """The status lists of the token's issuer; None for an opaque token, which was introspected."""
         if self._opaque is not None and token.count(".") != 2:
             return None
         return self._trusted[claims.raw["iss"]].statuses
 
     def _permitted(self, claims: Claims, scope: str | None, role: str | None) -> Claims:
-        """Revoked before not enough: whoever holds a revoked token needs another, not a greater one."""
+        """Check revocation before scope: the holder of a revoked token needs a new token, not one with more scopes."""
         if self.require_bound and not claims.dpop_key and not claims.bound_to:
             raise TokenInvalid("the token is bound to nothing, and this API takes only tokens that are")
         feed = self._trusted[claims.raw["iss"]].settings.revocations
@@ -259,7 +259,7 @@ def _unverified_claims(unverified_token: str) -> dict[str, Any]:
 
 
 def check_certificate(claims: Claims, certificate: bytes | None) -> None:
-    """Whether a bound token is in the hands of the one that it was given to. Raises `TokenInvalid`."""
+    """Check that the caller has the certificate that its token is bound to. Raises `TokenInvalid`."""
     if certificate is None:
         raise TokenInvalid("the token is bound to a certificate (cnf), and the request shows none")
     if not hmac.compare_digest(certificate_thumbprint(certificate), claims.bound_to):

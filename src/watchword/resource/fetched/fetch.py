@@ -45,7 +45,7 @@ USUAL: Final = Fetch()
 
 
 class FetchFailed(Exception):
-    """No usable document; the text says why, for people. ``status`` is 0 when there was no answer."""
+    """No usable document; the text is for people. ``status`` is 0 when there was no answer."""
 
     def __init__(self, why: str, status: int = 0) -> None:
         super().__init__(why)
@@ -105,7 +105,7 @@ async def afetch(url: str, seconds: float, transport: Transport | None, accept: 
 class Channel:
     """POSTs to one issuer over connections that stay open: of this process, and of one event loop at a time.
 
-    A connection that the server closed meanwhile is replaced once: the questions asked here change nothing.
+    If the server has closed the connection, the request is sent again once: these requests change nothing.
     """
 
     def __init__(self, transport: Transport | None) -> None:

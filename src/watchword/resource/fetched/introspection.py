@@ -1,4 +1,4 @@
-"""Opaque tokens: the issuer is asked what one is worth (RFC 7662, 9701), and its answer is believed for moments."""
+"""Token introspection (RFC 7662, RFC 9701): ask the issuer about a token, and cache the answer for a few seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from watchword.resource.fetched.keys import KeySource
 
 AFTER_FAILURE: Final = 1.0
-"""Seconds for which nobody else waits for an endpoint that has just failed."""
+"""Seconds after a failure in which the endpoint is not asked again."""
 REMEMBERED: Final = 10_000
 """Inactive tokens that are remembered."""
 _log = logging.getLogger("watchword.resource")
@@ -30,7 +30,7 @@ _log = logging.getLogger("watchword.resource")
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The issuer's keys are wanted: others than these, in which one was missing."""
+    """A step that asks for the issuer's keys; ``than`` is a set in which a key was missing."""
 
     than: KeySet | None = None
 
@@ -39,18 +39,17 @@ _Steps = Generator[str | Question | _Keys, Document | KeySet | None, dict[str, A
 
 
 class Introspection:
-    """That and how tokens are introspected.
+    """Introspect tokens at their issuer: ``Verifier(Issuer(url, introspection=Introspection(...)), ...)``.
 
     Args:
         client_id, client_secret: this API's own credentials at the issuer; the application must be among
             the API's introspectors.
-        endpoint: None finds it in the issuer's metadata.
-        remember: seconds for which an answer, also ``inactive``, is not asked for again: how long a revoked
-            token may live on here. Never beyond ``exp``.
-        every_token: ask about JWTs, too, after they were verified here; else only about opaque tokens.
-        signed: ask for signed answers (RFC 9701), and take no others: by the issuer's own keys, for this client,
-            of the last minute.
-        algorithms: of the signed answers.
+        endpoint: the URL; None discovers it from the issuer's metadata.
+        remember: seconds for which an answer is cached, also an inactive one: for this long a revoked token may
+            still be accepted. Never beyond ``exp``.
+        every_token: introspect JWTs too, after they were verified here; otherwise only opaque tokens.
+        signed: demand signed answers (RFC 9701): signed by the issuer, for this client, within the last minute.
+        algorithms: that signed answers may have.
     """
 
     __slots__ = ("_authorization", "algorithms", "client_id", "endpoint", "every_token", "remember", "signed")
@@ -103,7 +102,7 @@ class Introspector:
         self._not_before = float("-inf")
 
     def ask(self, unverified_token: str) -> dict[str, Any]:
-        """What the issuer says of an active token; nothing in it is judged but ``active``."""
+        """The issuer's answer about an active token; only ``active`` is checked here."""
         steps = self._steps(unverified_token)
         try:
             step = next(steps)
@@ -141,7 +140,7 @@ class Introspector:
         return await self._channel.aask(step, self._fetch.timeout)
 
     def _steps(self, unverified_token: str) -> _Steps:
-        """What to send, without I/O."""
+        """Without I/O: yields requests, is sent the answers."""
         if self._now() < self._inactive.get(unverified_token, float("-inf")):
             raise TokenInvalid("the issuer said a moment ago that the token is not active")
         if self._now() < self._not_before:
@@ -163,7 +162,7 @@ class Introspector:
         return self._active(claims, unverified_token)
 
     def _signed(self, answer: Document) -> _Steps:
-        """By the keys that are known; by newer ones when the key is missing among these."""
+        """Verify with the cached keys; with newer ones if the key is not among them."""
         keys = yield _Keys()
         assert isinstance(keys, KeySet)
         try:

@@ -85,7 +85,7 @@ class KeySource:
         return self._usable_or_raise()
 
     def after_unknown(self, seen: KeySet) -> KeySet | None:
-        """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
+        """A set other than ``seen``, in which a key id was missing; None if there is no other."""
         if self._keys is seen and self._now() >= self._unknown_after:
             with self._locks.thread():
                 if self._keys is seen and self._now() >= self._unknown_after:
@@ -107,9 +107,9 @@ class KeySource:
         return self._keys is keys
 
     def trusted_until(self, now: float) -> float:
-        """Until when a token that the present set verified need not be judged again.
+        """Until when (Unix seconds) a token that the current set verified may be cached.
 
-        Without this a token that is shown often would outlive the withdrawal of its key.
+        Without this limit a token that is sent often would still be accepted after its key was withdrawn.
         """
         soon = self._fresh_until if now < self._fresh_until else now + AFTER_FAILURE
         return min(soon, self._fetched_at + self._fetch.outage)
