@@ -1,4 +1,4 @@
-"""A key that a caller proves with each request (RFC 9449): its tokens are worth nothing to a thief."""
+"""DPoP (RFC 9449): sign each request with a key that the token is bound to, so that a stolen token is useless."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One request over httpx, with the caps that an unknown server needs: size, time, no redirect.
+"""Send one request with httpx, with limits on size and time, and without following redirects.
 
-A client is opened for each fetch and closed after it: tokens are fetched rarely, and so no socket is
-ever shared between threads, event loops or a parent and its forked child. httpx itself is imported by
-the first fetch: a program that finds its token in the cache never pays for it.
+Each request opens a client and closes it: requests are rare, and no socket is ever shared between threads, event loops
+or a parent and its forked child. The first request imports httpx: a program that finds its token in the cache does not
+spend the time for that import.
 """
 
 from __future__ import annotations

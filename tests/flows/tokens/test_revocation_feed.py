@@ -14,7 +14,7 @@ import pytest
 from tests.support.instance import ISSUER, Instance, credentials_of, instance
 from tests.support.listening import Cursors, free_socket, listening
 
-from watchword.resource import RevocationsUnknown, TokenInvalid, Verifier
+from watchword.resource import Issuer, RevocationsUnknown, TokenInvalid, Verifier
 from watchword.resource.feed import RevocationFeed
 from watchword.server.app import Application
 from watchword.server.composition.foundation import World
@@ -58,7 +58,7 @@ class Airline:
         )  # fmt: skip
 
     def verifier(self, feed: RevocationFeed) -> Verifier:
-        return Verifier(self.issuer, audience=RS1, revocations=feed, now=self.ww.clock)
+        return Verifier(Issuer(self.issuer, revocations=feed), audience=RS1, now=self.ww.clock)
 
 
 @pytest.fixture

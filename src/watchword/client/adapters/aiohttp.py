@@ -1,14 +1,12 @@
-"""The same tokens for aiohttp's client, as a middleware. Imported only when asked for."""
+"""Authenticate requests of aiohttp's client, as a middleware. Imported only when it is used."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-if TYPE_CHECKING:
-    from watchword.client.doors import Doors
+from watchword.client.adapters.port import SignsRequests
 
 
 class AiohttpMiddleware:
@@ -18,7 +16,7 @@ class AiohttpMiddleware:
     aiohttp calls a middleware for every hop of a redirect, so the token goes to the named origins only.
     """
 
-    def __init__(self, credentials: Doors, apis: tuple[str, ...]) -> None:
+    def __init__(self, credentials: SignsRequests, apis: tuple[str, ...]) -> None:
         if not apis:
             raise ValueError("name the URL of at least one API: for_aiohttp('https://payments.example')")
         for url in apis:

@@ -1,4 +1,4 @@
-"""Small JSON documents from the issuer, capped in size and time. httpx is imported on first use."""
+"""Fetch small JSON documents from the issuer, with a limit on size and time. httpx is imported on first use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,37 @@ if TYPE_CHECKING:
 
     Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
 
+DAY: Final = 86_400.0
 BIGGEST_DOCUMENT: Final = 262_144
 """Bytes of body that are read before a document is given up."""
 _HEADERS: Final = {"accept": "application/json, application/jwk-set+json", "accept-encoding": "identity"}
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """How documents of the issuer are fetched: ``Verifier(..., fetch=Fetch(timeout=2.0))``.
+
+    Args:
+        timeout: seconds for one document.
+        cool_down: seconds between two fetches of the keys that tokens with an unknown key id cause.
+        outage: seconds for which the last keys are used while no newer ones can be fetched.
+        insecure_http: allows plain http to other machines, where everybody can change the keys; never in production.
+        transport: an httpx transport in place of the network.
+    """
+
+    timeout: float = 5.0
+    cool_down: float = 30.0
+    outage: float = DAY
+    insecure_http: bool = False
+    transport: Transport | None = None
+
+
+USUAL: Final = Fetch()
+"""A `Fetch` with nothing changed."""
+
+
 class FetchFailed(Exception):
-    """No usable document; the text says why, for people. ``status`` is 0 when there was no answer."""
+    """No usable document; the text is for people. ``status`` is 0 when there was no answer."""
 
     def __init__(self, why: str, status: int = 0) -> None:
         super().__init__(why)
@@ -81,7 +105,7 @@ async def afetch(url: str, seconds: float, transport: Transport | None, accept: 
 class Channel:
     """POSTs to one issuer over connections that stay open: of this process, and of one event loop at a time.
 
-    A connection that the server closed meanwhile is replaced once: the questions asked here change nothing.
+    If the server has closed the connection, the request is sent again once: these requests change nothing.
     """
 
     def __init__(self, transport: Transport | None) -> None:
