@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
 
 from ..registry.pending import PendingEnrolment, State
 from .schema import pending_enrolment as t
+from .session import Session
 from .table import Table
-
-if TYPE_CHECKING:
-    from .registry import RegistryTransaction
 
 
 class Pending(Table[PendingEnrolment]):
     """Inside a transaction or a snapshot. No worker keeps them in memory."""
 
-    def __init__(self, tx: RegistryTransaction) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(
-            tx, t, PendingEnrolment, lambda r: (r.tenant_id, r.pending_id, f"{r.requested_at:012}"),
+            session, t, PendingEnrolment, lambda r: (r.tenant_id, r.pending_id, f"{r.requested_at:012}"),
             lambda r: {
                 "group_id": r.group_id, "state": r.state, "mark": r.mark, "ticket": r.ticket or None,
                 "expires_at": r.expires_at,
@@ -46,14 +42,14 @@ class Pending(Table[PendingEnrolment]):
             query = query.where(t.c.group_id == group_id)
         if after is not None:
             query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
-        return [self._decode(row[0]) for row in await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))]
+        return [self._decode(row[0]) for row in await self._session.run(query.order_by(t.c.sort, t.c.id).limit(limit))]
 
     async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
         """Exact while the group is locked."""
         where = (t.c.tenant_id == tenant_id, t.c.group_id == group_id, t.c.state == "waiting", t.c.expires_at > now)
-        return int((await self._tx.run(sa.select(sa.func.count()).select_from(t).where(*where)))[0][0])
+        return int((await self._session.run(sa.select(sa.func.count()).select_from(t).where(*where)))[0][0])
 
     async def drop(self, tenant_id: str, group_id: str, pending_id: str = "") -> int:
         """One, or all that there are of a group."""
         statement = sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.group_id == group_id)
-        return await self._tx.count(statement.where(t.c.id == pending_id) if pending_id else statement)
+        return await self._session.count(statement.where(t.c.id == pending_id) if pending_id else statement)
