@@ -1,4 +1,4 @@
-"""What the services need from storage: reading for the view, one group commit, one transaction."""
+"""What all services need from storage: reads for the view, the group commit, and transactions over the registry."""
 
 from __future__ import annotations
 
@@ -13,21 +13,10 @@ from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
 from ..registry.device_authority import DeviceAuthority
-from ..registry.enrolment import EnrolmentGroup
+from ..registry.fleet_ports import FleetReads, FleetRecords, PlaceCounts, Places
 from ..registry.limits import GroupLimit
-from ..registry.model import Api, Application, InitialToken, Role, Tenant
-from ..registry.ports import (
-    Codes,
-    CodeShelf,
-    Collection,
-    Expected,
-    ExpectedShelf,
-    Fleet,
-    FleetShelf,
-    PendingCollection,
-    PendingShelf,
-    Shelf,
-)
+from ..registry.model import Api, Application, Role, Tenant
+from ..registry.ports import Claims, Collection, Holders, RegistryReads, RegistryRecords, Shelf
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -81,19 +70,6 @@ class MarkRow(Struct, frozen=True, order=True):
     expires_at: int
 
 
-class Spending(Struct, frozen=True):
-    """What one worker gave out within a limit: `cost` seconds of its rate, `count` tokens.
-
-    `begins` is where its debt would end without them (`protocol/rate.py`), in seconds since the epoch.
-    """
-
-    tenant_id: str
-    subject: str
-    begins: float
-    cost: float
-    count: int
-
-
 class TenantState(Struct, frozen=True):
     """All of a tenant that a worker keeps in memory; applications come one by one."""
 
@@ -129,25 +105,6 @@ class Reader(Protocol):
         """Let go of the connection."""
 
 
-class RevocationReader(Protocol):
-    """Reads what APIs are told. Both methods raise `StorageUnavailable`."""
-
-    async def revocations(
-        self, tenant_id: str, audience: str, after: int, now: int, limit: int
-    ) -> Sequence[tuple[int, Revocation]]:
-        """For this API or for all, behind `after`, not expired, with their `seq`, which grows in commit order."""
-
-    async def newest_revocation(self) -> int:
-        """The greatest `seq` that is kept, 0 when there is none."""
-
-
-class StatusReader(Protocol):
-    """Reads what status lists are made of. Raises `StorageUnavailable`."""
-
-    async def revoked_indexes(self, tenant_id: str, list_name: str) -> Sequence[int]:
-        """The places of the list's revoked tokens."""
-
-
 class Journal(Protocol):
     """Writes audit rows and opaque tokens, and consumes marks, in one durable transaction, if nothing has changed."""
 
@@ -166,93 +123,24 @@ class Journal(Protocol):
         """Let go of the connection."""
 
 
-class Debts(Protocol):
-    """What all workers and nodes spent of each limit. What a power cut takes of it harms nobody."""
-
-    async def add(self, spendings: Sequence[Spending]) -> Sequence[float]:
-        """Until when each debt has to be worked off now, in the order of `spendings`, of which no two have one subject.
-
-        One statement each adds and tells. Raises `StorageUnavailable`.
-        """
-
-    async def close(self) -> None:
-        """Let go of the connection."""
-
-
-class Transaction(Protocol):
-    """One change of the registry: everything in it, its audit events and its feed, or nothing."""
+class SigningKeyReads(Protocol):
+    """Signing keys, to read."""
 
     @property
-    def tenants(self) -> Collection[Tenant]:
-        """Records of one kind."""
+    def keys(self) -> Shelf[SigningKey]:
+        """The signing keys of each tenant."""
 
-    @property
-    def applications(self) -> Collection[Application]:
-        """Records of one kind."""
 
-    @property
-    def apis(self) -> Collection[Api]:
-        """Records of one kind."""
-
-    @property
-    def roles(self) -> Collection[Role]:
-        """Records of one kind."""
+class SigningKeyRecords(SigningKeyReads, Protocol):
+    """Signing keys, to read and to change."""
 
     @property
     def keys(self) -> Collection[SigningKey]:
-        """Records of one kind."""
+        """The signing keys of each tenant."""
 
-    @property
-    def initial_tokens(self) -> Collection[InitialToken]:
-        """Records of one kind."""
 
-    @property
-    def issuers(self) -> Collection[TrustedIssuer]:
-        """Records of one kind."""
-
-    @property
-    def device_authorities(self) -> Collection[DeviceAuthority]:
-        """Records of one kind."""
-
-    @property
-    def enrolment_groups(self) -> Collection[EnrolmentGroup]:
-        """Records of one kind."""
-
-    @property
-    def codes(self) -> Codes:
-        """With which devices enrol."""
-
-    @property
-    def pending(self) -> PendingCollection:
-        """Devices that wait for approval."""
-
-    @property
-    def expected(self) -> Expected:
-        """Devices that may still come."""
-
-    @property
-    def fleet(self) -> Fleet:
-        """Applications by the thousand."""
-
-    async def claim(self, tenant_id: str, kind: str, value: str, holder: str) -> None:
-        """What only one application may be; raises `Conflict` when another one is, at the same moment too."""
-
-    async def release(self, tenant_id: str, holder: str, kind: str = "") -> None:
-        """Everything that it had claimed, or that of one kind."""
-
-    async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
-        """Whose claim it is: the client id, None when nobody has it."""
-
-    async def take_place(self, tenant_id: str, group_id: str, limit: int | None, count: int = 1) -> bool:
-        """So many places more in an enrolment group; False, and none taken, when that would be more than `limit`.
-
-        One statement counts and compares."""
-
-    async def leave_place(self, tenant_id: str, group_id: str) -> None:
-        """Give one back."""
-
-    async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
-        """How many applications are in each of these enrolment groups; empty ones are absent."""
+class Revocations(Protocol):
+    """Revoke tokens and secrets, and announce revocations to the APIs."""
 
     async def revoke_token(
         self, tenant_id: str, token_id: str, expires_at: int, status: Reference | None = None, kept_until: int = 0
@@ -260,75 +148,30 @@ class Transaction(Protocol):
         """Mark a token as revoked; False when it was already. Its bit in a status list stays set until `kept_until`."""
 
     async def use_up(self, tenant_id: str, secret_id: str, now: int) -> bool:
-        """A secret that nobody has used is used by nobody any more; False when it was, at the same moment too."""
+        """Withdraw a secret that has never been used; False when it was used, also at the same moment."""
 
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
-        """Tell the APIs that follow the feed; takes the place of what was said of the same thing before."""
+        """Tell the APIs that follow the feed; replaces an earlier revocation of the same thing."""
+
+
+class AuditRecorder(Protocol):
+    """Add events to the audit log."""
 
     def record(self, tenant_id: str, event: Event) -> None:
         """An audit event of this change."""
 
 
-class Snapshot(Protocol):
+class Snapshot(RegistryReads, FleetReads, SigningKeyReads, Holders, PlaceCounts, Protocol):
     """The registry as it stood at one moment. Takes no lock; nothing can be changed through it."""
 
-    @property
-    def tenants(self) -> Shelf[Tenant]:
-        """Records of one kind."""
 
-    @property
-    def applications(self) -> Shelf[Application]:
-        """Records of one kind."""
+class Transaction(
+    RegistryRecords, FleetRecords, SigningKeyRecords, Claims, Places, Revocations, AuditRecorder, Protocol
+):
+    """One change of the registry: everything in it, its audit events and its feed, or nothing.
 
-    @property
-    def apis(self) -> Shelf[Api]:
-        """Records of one kind."""
-
-    @property
-    def roles(self) -> Shelf[Role]:
-        """Records of one kind."""
-
-    @property
-    def keys(self) -> Shelf[SigningKey]:
-        """Records of one kind."""
-
-    @property
-    def initial_tokens(self) -> Shelf[InitialToken]:
-        """Records of one kind."""
-
-    @property
-    def issuers(self) -> Shelf[TrustedIssuer]:
-        """Records of one kind."""
-
-    @property
-    def device_authorities(self) -> Shelf[DeviceAuthority]:
-        """Records of one kind."""
-
-    @property
-    def enrolment_groups(self) -> Shelf[EnrolmentGroup]:
-        """Records of one kind."""
-
-    async def holder(self, tenant_id: str, kind: str, value: str) -> str | None:
-        """Whose claim it is: the client id, None when nobody has it."""
-
-    async def places(self, tenant_id: str, group_ids: Sequence[str]) -> dict[str, int]:
-        """How many applications are in each of these enrolment groups; empty ones are absent."""
-
-    @property
-    def codes(self) -> CodeShelf:
-        """With which devices enrol."""
-
-    @property
-    def pending(self) -> PendingShelf:
-        """Devices that wait for approval."""
-
-    @property
-    def expected(self) -> ExpectedShelf:
-        """Devices that may still come."""
-
-    @property
-    def fleet(self) -> FleetShelf:
-        """Applications by the thousand."""
+    A function that needs only one of these ports names it: `AuditRecorder`, `Claims`, `Places` ...
+    """
 
 
 class Store(Protocol):

@@ -11,7 +11,8 @@ from typing import Any
 
 import asyncpg
 
-from ..service.ports import Spending, StorageUnavailable
+from ..service.ports import StorageUnavailable
+from ..service.tokens.ports import Spending
 from .postgres import Connection
 from .sqlite import open_database
 

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Debts, Journal, Reader, RevocationReader, StatusReader
+from ..service.ports import Journal, Reader
+from ..service.tokens.ports import Debts, RevocationReader, StatusReader
 from . import postgres, schema, sqlite
 from .debts import PostgresDebts, SqliteDebts
 from .failures import told_apart

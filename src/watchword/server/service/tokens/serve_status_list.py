@@ -12,9 +12,10 @@ from msgspec import Struct
 from ...protocol.claims import encode_members
 from ...protocol.errors import Unavailable
 from ...protocol.status_list import PATH, TYPE, list_claims, read_name
-from ..ports import Change, StatusReader, StorageUnavailable
+from ..ports import Change, StorageUnavailable
 from ..view import TenantView, View
 from .issue_token import signer
+from .ports import StatusReader
 
 MOST_KEPT: Final = 1_000
 """Lists whose tokens a worker keeps; others are made again."""
