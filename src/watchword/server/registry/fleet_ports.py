@@ -10,10 +10,10 @@ from .enrolment import EnrolmentCode, EnrolmentGroup
 from .expected import ExpectedDevice
 from .model import Application
 from .pending import PendingEnrolment, State
-from .ports import Collection, Shelf
+from .ports import Collection, Lookup
 
 
-class FleetShelf(Protocol):
+class FleetLookup(Protocol):
     """Applications by the thousand, to look at. Tags are those of `registry/tags.py`; in a transaction that writes,
     what `named` finds is locked until it ends."""
 
@@ -30,7 +30,7 @@ class FleetShelf(Protocol):
         """Who claimed these values (`Transaction.claim`); what nobody claimed is absent."""
 
 
-class Fleet(FleetShelf, Protocol):
+class Fleet(FleetLookup, Protocol):
     """Applications by the thousand, to look at and to change, in a few statements."""
 
     async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
@@ -43,14 +43,14 @@ class Fleet(FleetShelf, Protocol):
         """Before and after, of what this transaction has found and locked."""
 
 
-class CodeShelf(Protocol):
+class CodeLookup(Protocol):
     """The codes with which devices enrol, to look at."""
 
     async def get(self, tenant_id: str, digest: str) -> EnrolmentCode | None:
         """By its HMAC, also one that is used up or expired; None when there is none, or when it was withdrawn."""
 
 
-class Codes(CodeShelf, Protocol):
+class Codes(CodeLookup, Protocol):
     """The codes with which devices enrol, to look at and to change."""
 
     async def add(self, codes: Sequence[EnrolmentCode]) -> None:
@@ -66,7 +66,7 @@ class Codes(CodeShelf, Protocol):
         """With how many of a group somebody may still enrol."""
 
 
-class PendingShelf(Shelf[PendingEnrolment], Protocol):
+class PendingLookup(Lookup[PendingEnrolment], Protocol):
     """Devices that wait for approval, to look at."""
 
     async def by_mark(self, tenant_id: str, mark: str) -> PendingEnrolment | None:
@@ -81,7 +81,7 @@ class PendingShelf(Shelf[PendingEnrolment], Protocol):
         """The oldest first, behind `after` (sort, id); of all groups when none is named; only denials do not expire."""
 
 
-class PendingCollection(PendingShelf, Collection[PendingEnrolment], Protocol):
+class PendingCollection(PendingLookup, Collection[PendingEnrolment], Protocol):
     """Devices that wait for approval, to look at and to change."""
 
     async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
@@ -91,7 +91,7 @@ class PendingCollection(PendingShelf, Collection[PendingEnrolment], Protocol):
         """One of a group, or all: the rows are gone; how many there were."""
 
 
-class ExpectedShelf(Protocol):
+class ExpectedLookup(Protocol):
     """The lists of devices that are expected, to look at."""
 
     async def find(self, tenant_id: str, serials: Sequence[str], keys: Sequence[str]) -> list[ExpectedDevice]:
@@ -101,7 +101,7 @@ class ExpectedShelf(Protocol):
         """Of a group, in order of `entry`, beginning behind `after`."""
 
 
-class Expected(ExpectedShelf, Protocol):
+class Expected(ExpectedLookup, Protocol):
     """The lists of devices that are expected, to look at and to change."""
 
     async def add(self, devices: Sequence[ExpectedDevice]) -> None:
@@ -137,27 +137,27 @@ class FleetReads(Protocol):
     """Enrolment groups, codes and devices, to read."""
 
     @property
-    def enrolment_groups(self) -> Shelf[EnrolmentGroup]:
+    def enrolment_groups(self) -> Lookup[EnrolmentGroup]:
         """Enrolment groups."""
 
     @property
-    def device_authorities(self) -> Shelf[DeviceAuthority]:
+    def device_authorities(self) -> Lookup[DeviceAuthority]:
         """Certificate authorities for devices."""
 
     @property
-    def codes(self) -> CodeShelf:
+    def codes(self) -> CodeLookup:
         """Enrolment codes."""
 
     @property
-    def pending(self) -> PendingShelf:
+    def pending(self) -> PendingLookup:
         """Devices that wait for approval."""
 
     @property
-    def expected(self) -> ExpectedShelf:
+    def expected(self) -> ExpectedLookup:
         """Devices that are expected to enrol."""
 
     @property
-    def fleet(self) -> FleetShelf:
+    def fleet(self) -> FleetLookup:
         """Many applications at once."""
 
 

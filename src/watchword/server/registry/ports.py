@@ -12,7 +12,7 @@ from .trusted_issuer import TrustedIssuer
 T = TypeVar("T", bound=Struct)
 
 
-class Shelf(Protocol[T]):
+class Lookup(Protocol[T]):
     """The records of one kind in one tenant, to look at."""
 
     async def get(self, tenant_id: str, id: str) -> T | None:
@@ -31,7 +31,7 @@ class Shelf(Protocol[T]):
         """In order of (sort, id), beginning behind `after`."""
 
 
-class Collection(Shelf[T], Protocol[T]):
+class Collection(Lookup[T], Protocol[T]):
     """The records of one kind in one tenant, to look at and to change."""
 
     async def add(self, record: T) -> None:
@@ -48,27 +48,27 @@ class RegistryReads(Protocol):
     """Tenants, applications and what belongs to them, to read."""
 
     @property
-    def tenants(self) -> Shelf[Tenant]:
+    def tenants(self) -> Lookup[Tenant]:
         """All tenants."""
 
     @property
-    def applications(self) -> Shelf[Application]:
+    def applications(self) -> Lookup[Application]:
         """The applications of each tenant."""
 
     @property
-    def apis(self) -> Shelf[Api]:
+    def apis(self) -> Lookup[Api]:
         """The APIs of each tenant."""
 
     @property
-    def roles(self) -> Shelf[Role]:
+    def roles(self) -> Lookup[Role]:
         """The roles of each tenant."""
 
     @property
-    def initial_tokens(self) -> Shelf[InitialToken]:
+    def initial_tokens(self) -> Lookup[InitialToken]:
         """Initial access tokens of dynamic registration (RFC 7591)."""
 
     @property
-    def issuers(self) -> Shelf[TrustedIssuer]:
+    def issuers(self) -> Lookup[TrustedIssuer]:
         """Issuers whose tokens applications may authenticate with."""
 
 

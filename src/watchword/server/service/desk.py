@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
+from ..registry.ports import RegistryReads
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
-from .ports import Snapshot, Store, Transaction
+from .ports import Snapshot, Store
 
 EVERYTHING = 100_000
 
@@ -70,22 +71,22 @@ class Desk(Struct, frozen=True):
         return replace(secret, sealed=self.seal(text.encode(), place))
 
 
-async def apis_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Api]:
+async def apis_of(tx: RegistryReads, tenant_id: str) -> dict[str, Api]:
     """All APIs of a tenant by id."""
     return {api.api_id: api for api in await tx.apis.page(tenant_id, None, EVERYTHING)}
 
 
-async def issuers_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, TrustedIssuer]:
+async def issuers_of(tx: RegistryReads, tenant_id: str) -> dict[str, TrustedIssuer]:
     """All issuers that a tenant trusts, by id."""
     return {issuer.issuer_id: issuer for issuer in await tx.issuers.page(tenant_id, None, EVERYTHING)}
 
 
-async def roles_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Role]:
+async def roles_of(tx: RegistryReads, tenant_id: str) -> dict[str, Role]:
     """All roles of a tenant by id."""
     return {role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)}
 
 
-async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroundings:
+async def surroundings_of(tx: Snapshot, tenant_id: str) -> Surroundings:
     """What applications of a tenant are judged by."""
     tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)

@@ -16,7 +16,7 @@ from ..registry.device_authority import DeviceAuthority
 from ..registry.fleet_ports import FleetReads, FleetRecords, PlaceCounts, Places
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
-from ..registry.ports import Claims, Collection, Holders, RegistryReads, RegistryRecords, Shelf
+from ..registry.ports import Claims, Collection, Holders, Lookup, RegistryReads, RegistryRecords
 from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
@@ -127,7 +127,7 @@ class SigningKeyReads(Protocol):
     """Signing keys, to read."""
 
     @property
-    def keys(self) -> Shelf[SigningKey]:
+    def keys(self) -> Lookup[SigningKey]:
         """The signing keys of each tenant."""
 
 

@@ -12,6 +12,7 @@ from ...protocol.enrolment import EnrolmentRequest, admitted, check_expected
 from ...protocol.errors import SlowDown
 from ...registry.enrolment import EnrolmentGroup
 from ...registry.errors import Conflict
+from ...registry.fleet_ports import FleetRecords
 from ...registry.pending import MAX_WAITING, WAITS, PendingEnrolment
 from ...registry.secret_text import digest
 from ..desk import Caller, Desk
@@ -103,12 +104,12 @@ class ApprovalQueue:
         ticket = ticket_of(self._desk, pending.mark) if pending.ticket else ""
         return Waiting(ticket, ask_again_in(pending, self._desk.clock()), pending.expires_at)
 
-    async def _use_code(self, tx: Transaction, entry: Entry) -> None:
+    async def _use_code(self, tx: FleetRecords, entry: Entry) -> None:
         if entry.code and not await tx.codes.use(entry.tenant_id, entry.code, int(self._desk.clock())):
             raise Contention("the code was used up or withdrawn meanwhile")
 
 
-async def _add(tx: Transaction, made: PendingEnrolment) -> None:
+async def _add(tx: FleetRecords, made: PendingEnrolment) -> None:
     try:
         await tx.pending.add(made)
     except Conflict:

@@ -17,6 +17,7 @@ from ...registry import rules
 from ...registry.application_rules import Surroundings
 from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Invalid, RegistryError
+from ...registry.fleet_ports import FleetReads
 from ...registry.model import SECRET_METHODS, Application
 from ...registry.tags import group_tag, label_tag, tags_of
 from ..desk import Caller, Desk, surroundings_of
@@ -150,7 +151,7 @@ def _check(change: DeviceChange) -> None:
 
 
 async def _judged(
-    desk: Desk, look: Transaction | Snapshot, caller: Caller, change: DeviceChange, after: str, key: bytes | None,
+    desk: Desk, look: Snapshot, caller: Caller, change: DeviceChange, after: str, key: bytes | None,
     keep_old: int,
 ) -> tuple[Batch, list[_Changed]]:  # fmt: skip
     found = await _selected(look, caller.tenant_id, change, after)
@@ -174,7 +175,7 @@ async def _judged(
 
 
 async def _selected(
-    look: Transaction | Snapshot, tenant_id: str, change: DeviceChange, after: str
+    look: FleetReads, tenant_id: str, change: DeviceChange, after: str
 ) -> _Selected:  # fmt: skip
     if change.serials:
         held = await look.fleet.holding(tenant_id, SERIAL, [each for each in change.serials if _possible(each)])
@@ -198,9 +199,7 @@ def _possible(unverified_serial: str) -> bool:
     return True
 
 
-async def tags_for(
-    look: Transaction | Snapshot, tenant_id: str, labels: dict[str, str], group_name: str | None
-) -> list[str]:
+async def tags_for(look: FleetReads, tenant_id: str, labels: dict[str, str], group_name: str | None) -> list[str]:
     """What those have that are meant. Raises `Invalid` for a group that there is not."""
     tags = [label_tag(name, value) for name, value in labels.items()]
     if group_name is None:
@@ -212,7 +211,7 @@ async def tags_for(
 
 
 async def _lives(
-    look: Transaction | Snapshot, tenant_id: str, devices: Sequence[Application]
+    look: FleetReads, tenant_id: str, devices: Sequence[Application]
 ) -> dict[str, int | None]:  # fmt: skip
     lives: dict[str, int | None] = {}
     for group_id in sorted({each.group_id for each in devices if each.group_id is not None}):

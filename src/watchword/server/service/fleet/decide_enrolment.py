@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from ...audit.fleet_events import EnrolmentApproved, EnrolmentDenied
 from ...registry.errors import Conflict
+from ...registry.fleet_ports import FleetReads
 from ...registry.pending import COLLECTS, PendingEnrolment
 from ..desk import Caller, Desk, found
-from ..ports import Transaction
 
 
 async def approve_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
@@ -44,6 +44,6 @@ async def deny_enrolment(desk: Desk, caller: Caller, pending_id: str) -> Pending
     return after
 
 
-async def _pending(tx: Transaction, caller: Caller, pending_id: str) -> PendingEnrolment:
+async def _pending(tx: FleetReads, caller: Caller, pending_id: str) -> PendingEnrolment:
     one: PendingEnrolment = found(await tx.pending.get(caller.tenant_id, pending_id), "enrolment that waits")
     return one

@@ -26,7 +26,7 @@ from ...protocol.proof_jwt import Window
 from ...registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
 from ...registry.model import SECRET_METHODS, Application
 from ..desk import Caller, Desk
-from ..ports import Contention, Transaction
+from ..ports import AuditRecorder, Contention, Transaction
 from ..registry.client_key_changes import record_keys
 from ..registry.create_application import check_application
 from ..registry.membership import settle
@@ -210,7 +210,7 @@ def _with_secret(
     return replace(application, secrets=(kept,)), text
 
 
-def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application, way: Way) -> None:
+def _record(desk: Desk, tx: AuditRecorder, caller: Caller, made: Application, way: Way) -> None:
     said, tenant_id = desk.said(caller), caller.tenant_id
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, **said))
     enrolled = DeviceEnrolled(

@@ -13,11 +13,13 @@ from ...protocol.errors import EnrolmentRefused, InvalidGrant
 from ...registry.enrolment import Way
 from ...registry.errors import Conflict
 from ...registry.expected import ExpectedDevice
+from ...registry.fleet_ports import FleetReads
 from ...registry.model import Application
 from ...registry.pending import PendingEnrolment
+from ...registry.ports import Claims, Holders
 from ...registry.secret_text import TICKET_PREFIX, digest, generate
 from ..desk import Desk
-from ..ports import Contention, Snapshot, Transaction
+from ..ports import Contention, Snapshot
 
 ENROLMENT = "enrolment"
 DEVICE_KEY = "device_key"
@@ -123,7 +125,7 @@ def mark_of_key(desk: Desk, key: str) -> str:
     return digest(desk.pepper, f"key\n{key}".encode())
 
 
-async def listed_for(tx: Transaction, entry: Entry) -> list[ExpectedDevice]:
+async def listed_for(tx: FleetReads, entry: Entry) -> list[ExpectedDevice]:
     """All that is listed with its serial number or its key, in whatever group. Raises `Contention`."""
     serial, key = entry.serial, entry.key
     listed = await tx.expected.find(entry.tenant_id, [serial] if serial else [], [key] if key else [])
@@ -132,7 +134,7 @@ async def listed_for(tx: Transaction, entry: Entry) -> list[ExpectedDevice]:
     return listed
 
 
-async def claim_once(tx: Transaction, tenant_id: str, mark: str, client_id: str) -> None:
+async def claim_once(tx: Claims, tenant_id: str, mark: str, client_id: str) -> None:
     """Raises `Contention`: the one that came first is found when this is done again."""
     try:
         await tx.claim(tenant_id, ENROLMENT, mark, client_id)
@@ -140,7 +142,7 @@ async def claim_once(tx: Transaction, tenant_id: str, mark: str, client_id: str)
         raise Contention("another request of this device came first") from None
 
 
-async def claim_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, client_id: str) -> None:
+async def claim_device_key(desk: Desk, tx: Claims, tenant_id: str, key: str, client_id: str) -> None:
     """The key of a device's certificate is its own, in place of the one before. Raises `EnrolmentRefused`."""
     mark = mark_of_key(desk, key)
     if await tx.holder(tenant_id, DEVICE_KEY, mark) == client_id:
@@ -152,7 +154,7 @@ async def claim_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str
         raise EnrolmentRefused("another device has a certificate for this key: make a new key", rule="key") from None
 
 
-async def has_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, client_id: str) -> bool:
+async def has_device_key(desk: Desk, tx: Holders, tenant_id: str, key: str, client_id: str) -> bool:
     """Whether the device's certificate is for this key."""
     return await tx.holder(tenant_id, DEVICE_KEY, mark_of_key(desk, key)) == client_id
 

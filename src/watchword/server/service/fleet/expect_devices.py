@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from ...audit.fleet_events import DevicesExpected, ExpectedDevicesRemoved
 from ...registry.errors import Invalid, NotFound
 from ...registry.expected import ExpectedDevice, read_expected
+from ...registry.fleet_ports import FleetReads, FleetRecords
 from ..desk import Caller, Desk, found
-from ..ports import Contention, Transaction
+from ..ports import Contention
 from ..registry.membership import SERIAL
 from .enrolment_entry import ENROLMENT, mark_of_key
 
@@ -101,7 +102,7 @@ async def _read(tenant_id: str, group_id: str, rows: Sequence[ExpectedRow]) -> J
     return judged
 
 
-async def _judged(desk: Desk, tx: Transaction, tenant_id: str, read: Judged) -> Judged:
+async def _judged(desk: Desk, tx: FleetReads, tenant_id: str, read: Judged) -> Judged:
     """By what is listed already, and by who has come already: a device that was deleted is not let in by a repeat."""
     devices = [device for device, _ in read if device is not None]
     serials = [device.serial for device in devices if device.serial is not None]
@@ -129,7 +130,7 @@ def _refused(result: ExpectedResult, field: str, reason: str) -> ExpectedResult:
     return replace(result, outcome="refused", field=field, reason=reason)
 
 
-async def _add(tx: Transaction, new: Sequence[ExpectedDevice]) -> None:
+async def _add(tx: FleetRecords, new: Sequence[ExpectedDevice]) -> None:
     """Who lost a race to another list judges again, and finds what that one listed."""
     await tx.expected.add(new)
     serials = [device.serial for device in new if device.serial is not None]

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from ...audit.events import TenantUpdated
 from ...registry.errors import Conflict
 from ...registry.model import Application, ProfileName, Tenant, TransactionTokens
+from ...registry.ports import RegistryReads
 from ...registry.profiles import PROFILES, Profile, api_gap, application_gap
 from ...registry.rate_limit import RateLimit, check_rate_limit
 from ...registry.rules import check_transaction_tokens
 from ..desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
-from ..ports import Snapshot, Transaction
+from ..ports import Transaction
 from .change_application import given
 
 _PAGE = 1_000
@@ -89,7 +90,7 @@ async def _check_profile(tx: Transaction, tenant: Tenant) -> None:
         )
 
 
-async def gaps(tx: Transaction | Snapshot, tenant_id: str, profile: Profile) -> AsyncIterator[str]:
+async def gaps(tx: RegistryReads, tenant_id: str, profile: Profile) -> AsyncIterator[str]:
     """What a tenant lacks for a profile, thing by thing. What is disabled is in nobody's way."""
     for api in (await apis_of(tx, tenant_id)).values():
         gap = api_gap(profile, api) if api.enabled else ""

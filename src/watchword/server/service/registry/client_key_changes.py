@@ -12,7 +12,7 @@ from ...registry.client_keys import MAX_KEYS, read_key
 from ...registry.errors import Conflict, Invalid, NotFound
 from ...registry.model import Application
 from ..desk import Caller, Desk, found
-from ..ports import Transaction
+from ..ports import AuditRecorder
 
 
 class NewClientKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ async def remove_client_key(desk: Desk, caller: Caller, client_id: str, kid: str
     return after
 
 
-def record_keys(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
+def record_keys(tx: AuditRecorder, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
     """One event for each key that came or went; a key that was replaced under its kid did both."""
     said = desk.said(caller)
     old, new = ({key.kid: key.jwk for key in each.keys} for each in (before, after))

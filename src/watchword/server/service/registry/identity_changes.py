@@ -11,7 +11,7 @@ from ...registry.identity_rules import check_rules
 from ...registry.model import BORROWING_METHODS, Application
 from ...registry.trusted_issuer import Condition, IdentityRule
 from ..desk import Caller, Desk, found, issuers_of
-from ..ports import Transaction
+from ..ports import AuditRecorder
 
 
 class NewIdentityRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +60,7 @@ async def remove_identity(desk: Desk, caller: Caller, client_id: str, rule_id: s
     return after
 
 
-def record_identities(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
+def record_identities(tx: AuditRecorder, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
     """One event for each rule that came or went."""
     said = desk.said(caller)
     old = {rule.rule_id for rule in before.identities}

@@ -20,6 +20,7 @@ from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidS
 from ...protocol.software_statement import stated
 from ...registry import client_keys
 from ...registry.enrolment import EnrolmentGroup, registration_policy
+from ...registry.fleet_ports import FleetReads
 from ...registry.model import (
     SECRET_METHODS,
     Application,
@@ -30,9 +31,10 @@ from ...registry.model import (
     RegistrationPolicy,
     Secret,
 )
+from ...registry.ports import Claims
 from ...registry.secret_text import REGISTRATION_PREFIX, digest, generate
 from ..desk import Caller, Desk, apis_of, changed_fields
-from ..ports import Snapshot, Transaction
+from ..ports import AuditRecorder, Transaction
 from .change_application import retire_application
 from .client_key_changes import record_keys
 from .create_application import check_application
@@ -198,7 +200,7 @@ def _registration(application: Application) -> Registration:
     return application.registration
 
 
-async def _group_of(look: Transaction | Snapshot, initial: InitialToken | None) -> EnrolmentGroup | None:
+async def _group_of(look: FleetReads, initial: InitialToken | None) -> EnrolmentGroup | None:
     if initial is None or initial.group_id is None:
         return None
     return await look.enrolment_groups.get(initial.tenant_id, initial.group_id)
@@ -345,12 +347,12 @@ def _secrets(
     return (desk.kept_for(after, kept, text),), text
 
 
-async def _claim(tx: Transaction, made: Application, wanted: ClientMetadata, policy: RegistrationPolicy) -> None:
+async def _claim(tx: Claims, made: Application, wanted: ClientMetadata, policy: RegistrationPolicy) -> None:
     if policy.one_per_software:
         await tx.claim(made.tenant_id, SOFTWARE, wanted.software_id, made.client_id)
 
 
-def _record_creation(desk: Desk, tx: Transaction, caller: Caller, made: Application) -> None:
+def _record_creation(desk: Desk, tx: AuditRecorder, caller: Caller, made: Application) -> None:
     said, tenant_id, kept = desk.said(caller), caller.tenant_id, _registration(made)
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, imported=False, **said))
     registered = ApplicationRegistered(
