@@ -13,7 +13,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
-    """RFC 9068 section 2.2. `aud` is a string when there is one audience (DESIGN 5.3)."""
+    """RFC 9068 section 2.2. `aud` is a string when there is one audience."""
 
     iss: str
     sub: str

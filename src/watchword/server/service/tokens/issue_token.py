@@ -1,4 +1,4 @@
-"""Issue an access token: authenticate, judge, sign, record, answer. The straight line of DESIGN section 3."""
+"""Issue an access token: authenticate, judge, sign, record, answer; docs/ARCHITECTURE.md has the steps."""
 
 from __future__ import annotations
 
