@@ -1,7 +1,7 @@
-"""Applications by the thousand: found by tag, added and changed in one statement a table.
+"""Find applications by tag, and add or change thousands of them with one statement a table.
 
 A statement with many sets of values costs the driver microseconds a row, where one statement a row costs the engine
-hundreds. Rows are touched in order of their key, so that two batches that meet wait for each other and never both.
+hundreds. Rows are locked in order of their key, so that two concurrent batches cannot deadlock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Applications(Table[Application]):
-    """The applications' table, and beside it what they are found by."""
+    """The table of applications, and the table of the tags by which they are found."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session, schema.application, Application, lambda r: (r.tenant_id, r.client_id, r.name))
@@ -53,22 +53,22 @@ class Fleet:
         self._session = session
 
     async def find(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[str]:
-        """The client ids of those that have all of these tags, in order behind `after`; of all when no tag is named."""
+        """The client ids of applications with all of these tags, in order, after `after`; all ids when no tag is given."""
         t, first = schema.application, schema.application_tag
         if not tags:
             query = sa.select(t.c.id).where(t.c.tenant_id == tenant_id, t.c.id > after, schema.living(t))
             query = query.order_by(t.c.id)
-        else:  # from the index of tags, however few of all the applications have them
+        else:  # from the index of tags, also when few of the applications have them
             query = sa.select(first.c.id).order_by(first.c.id)
             query = query.where(first.c.tenant_id == tenant_id, first.c.tag == tags[0], first.c.id > after)
             query = _having(query, tenant_id, tags[1:], first.c.id, after)
         return [str(row[0]) for row in await self._session.run(query.limit(limit))]
 
     async def count(self, tenant_id: str, tags: Sequence[str]) -> int:
-        """How many there are; of all kinds when no tag is named."""
+        """The number of applications with all of these tags; of all applications when no tag is given."""
         t = schema.application
         query = sa.select(sa.func.count()).select_from(t).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
-        if tags:  # the index of tags alone: what is deleted has none
+        if tags:  # the index of tags alone: deleted applications have no tags
             first = schema.application_tag
             query = sa.select(sa.func.count()).select_from(first)
             query = query.where(first.c.tenant_id == tenant_id, first.c.tag == tags[0])
@@ -76,7 +76,7 @@ class Fleet:
         return int((await self._session.run(query))[0][0])
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """Those of these client ids that there are, in their order; in a writing transaction, locked in that order."""
+        """The applications that exist among these client ids, in their order; a writing transaction locks them in that order."""
         t = schema.application
         query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
         wanted = list(dict.fromkeys(client_ids))
@@ -85,7 +85,7 @@ class Fleet:
         return [_decode(found[client_id]) for client_id in wanted if client_id in found]
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
-        """Who claimed these values; what nobody claimed is absent."""
+        """The applications that have claimed these values; values that no application has claimed are absent."""
         t = schema.application
         held = await self._holders(tenant_id, kind, values)
         if not held:
@@ -96,7 +96,7 @@ class Fleet:
         return {value: living[holder] for value, holder in held.items() if holder in living}
 
     async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
-        """Claim each value for its holder; those that somebody else has, also at the same moment."""
+        """Claim each value for its holder; returns the values that another application has, also at the same moment."""
         if not holders:
             return set()
         values = [
@@ -119,7 +119,7 @@ class Fleet:
         return for_each(self._session.dialect, values, key, query, locks=locks)
 
     async def add(self, records: Sequence[Application]) -> None:
-        """Insert all of them, with their tags. Nobody is told: no cache holds what there was not.
+        """Insert all of them, with their tags. Writes no feed entry: new applications are in no cache.
 
         Raises `Conflict` when a client id was used before.
         """
@@ -136,7 +136,7 @@ class Fleet:
         await _write_tags(self._session, [(None, record) for record in records])
 
     async def replace(self, changes: Sequence[tuple[Application, Application]]) -> None:
-        """Before and after, as `named` of this transaction found and locked them."""
+        """Update; pairs of before and after, which `named` of this transaction has found and locked."""
         if not changes:
             return
         t = schema.application
@@ -160,7 +160,7 @@ class Fleet:
 def _having(
     query: sa.Select[Any], tenant_id: str, tags: Sequence[str], id: sa.ColumnElement[Any], after: str = ""
 ) -> sa.Select[Any]:
-    """Narrowed to those with all of these tags; each is one range of the index."""
+    """The query, joined with all of these tags; each tag reads one range of the index."""
     for number, tag in enumerate(tags):
         t = schema.application_tag.alias(f"tag{number}")
         query = query.join(t, sa.and_(t.c.tenant_id == tenant_id, t.c.tag == tag, t.c.id == id, t.c.id > after))

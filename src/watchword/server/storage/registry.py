@@ -17,15 +17,15 @@ from ..registry.enrolment import REPEAT_WITHIN
 from ..registry.pending import KEPT
 from ..service.ports import PATIENCE, Change, StorageUnavailable
 from . import schema
-from .failures import told_apart
+from .failures import translated_errors
 from .transaction import RegistryTransaction
 
 KEEP_MARKS = 3_600
-"""Seconds that a mark stays after its time, so that a clock that is set back revives no proof (decision 0020)."""
+"""Seconds that a replay mark is kept after it expires, in case the clock is set back (decision 0020)."""
 
 
 class RegistryStore:
-    """Opens transactions and owns the chain that they write."""
+    """Opens transactions, and keeps the heads of the audit chains that they extend."""
 
     def __init__(
         self,
@@ -46,18 +46,18 @@ class RegistryStore:
         self._chains: dict[str, Chain] = {}
         self._ended: dict[str, tuple[int, str]] = {}
         self.heed: Callable[[Sequence[Change]], None] = lambda changes: None
-        """The worker's own view, told at once; set by the composition root."""
+        """Updates this worker's own view right after a commit; set by the composition root."""
 
     @asynccontextmanager
     async def transaction(self, patience: float = PATIENCE) -> AsyncIterator[RegistryTransaction]:
         """Commits before it returns, within `patience` seconds.
 
-        Raises `StorageUnavailable` when the database is away, `Contention` when it is enough to do it again.
+        Raises `StorageUnavailable` when the database is away, `Contention` when a retry is enough.
         """
         changes: list[Change] = []
         rows: list[Row] = []
         try:
-            async with told_apart(patience), self._turn, self._engine.begin() as connection:
+            async with translated_errors(patience), self._turn, self._engine.begin() as connection:
                 tx = RegistryTransaction(connection)
                 yield tx
                 rows = self._rows(tx)
@@ -73,12 +73,12 @@ class RegistryStore:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[RegistryTransaction]:
-        """To look at. Waits for no writer and holds none up. Raises `StorageUnavailable`."""
-        async with told_apart(), self._reading.connect() as connection:
+        """A read-only transaction. Neither waits for writers nor blocks them. Raises `StorageUnavailable`."""
+        async with translated_errors(), self._reading.connect() as connection:
             yield RegistryTransaction(connection, writes=False)
 
     def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, for a checkpoint; also of those that a failure ended."""
+        """The head of every chain, for a checkpoint; also of chains that ended with a failed commit."""
         living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
         return {**self._ended, **living}
 
@@ -93,16 +93,16 @@ class RegistryStore:
         return rows
 
     async def secret_use(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
-        """When these secrets were last used; the never used ones are absent."""
+        """When each of these secrets was last used; secrets that were never used are absent."""
         t = schema.secret_use
         query = sa.select(t.c.secret_id, t.c.last_used_at).where(
             t.c.tenant_id == tenant_id, t.c.secret_id.in_(secret_ids)
         )
-        async with told_apart(), self._reading.connect() as connection:
+        async with translated_errors(), self._reading.connect() as connection:
             return {row[0]: row[1] for row in (await connection.execute(query)).fetchall()}
 
     async def purge(self, now: float) -> None:
-        """Remove what expired, in small pieces, so that no lock is held long."""
+        """Delete expired rows, one table a transaction, so that no lock is held long."""
         old_feed = sa.select(sa.func.max(schema.change.c.seq)).scalar_subquery() - 100_000
         for statement in (
             sa.delete(schema.revoked).where(schema.revoked.c.expires_at < int(now) - 60),
@@ -117,5 +117,5 @@ class RegistryStore:
             ),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
-            async with told_apart(), self._turn, self._engine.begin() as connection:
+            async with translated_errors(), self._turn, self._engine.begin() as connection:
                 await connection.execute(statement)

@@ -22,7 +22,7 @@ class Revocations(Session):
     async def revoke_token(
         self, tenant_id: str, token_id: str, expires_at: int, status: Reference | None = None, kept_until: int = 0
     ) -> bool:
-        """One atomic statement decides who revoked it; its bit, if it has one, is set with it."""
+        """One atomic statement decides between concurrent requests. Also sets the token's bit in its status list, if any."""
         values = {
             "tenant_id": tenant_id,
             "token_id": token_id,
@@ -37,12 +37,12 @@ class Revocations(Session):
         return True
 
     async def use_up(self, tenant_id: str, secret_id: str, now: int) -> bool:
-        """The row that says when it was used is who decides; a first use that comes now waits for this commit."""
+        """Insert the row that records a first use; a concurrent first use waits for this commit and then fails."""
         values = {"tenant_id": tenant_id, "secret_id": secret_id, "last_used_at": now}
         return bool(await self.count(self.insert(schema.secret_use).values(**values).on_conflict_do_nothing()))
 
     def announce(self, tenant_id: str, revocation: Revocation) -> None:
-        """Written at the end, where `seq` is in commit order."""
+        """Collected, and inserted at the end of the transaction, where `seq` is in commit order."""
         self.revocations.append((tenant_id, revocation))
         self.feed[tenant_id, "revocation", revocation.audience] = None
 

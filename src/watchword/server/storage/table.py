@@ -1,4 +1,4 @@
-"""One aggregate's table inside a transaction, in SQLAlchemy Core, the same for both databases."""
+"""Read and write the records of one kind in a transaction, with SQLAlchemy Core for both databases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Table(Generic[T]):
-    """One aggregate's table inside a transaction."""
+    """The records of one kind, stored as JSON beside the columns by which they are found."""
 
     def __init__(
         self,
@@ -31,18 +31,18 @@ class Table(Generic[T]):
         *,
         remembered: bool = True,
     ) -> None:
-        """`remembered`: whether workers keep it in memory, and so have to be told of each change."""
+        """`remembered`: whether workers cache these records, so that each change needs an entry in the change feed."""
         self._session, self._table, self._key, self._extra, self._remembered = session, table, key, extra, remembered
         self._decode = msgspec.json.Decoder(kind).decode
 
     async def get(self, tenant_id: str, id: str) -> T | None:
-        """The record, locked until the transaction ends."""
+        """The record; in a writing transaction, locked until its end."""
         t = self._table
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t))
         return await self._one(query.with_for_update() if self._session.writes else query)
 
     async def find(self, tenant_id: str, sort: str) -> T | None:
-        """By the column that lists are ordered by."""
+        """The record with this value in the column that lists are ordered by."""
         t = self._table
         return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.sort == sort, ~t.c.deleted))
 
@@ -53,7 +53,7 @@ class Table(Generic[T]):
         limit: int,
         prefix: str = "",
     ) -> list[T]:
-        """In order of (sort, id), behind `after`; `prefix` narrows by sort."""
+        """Records in order of (sort, id), after `after`; only those whose sort column begins with `prefix`."""
         t = self._table
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
         if after is not None:
@@ -64,7 +64,7 @@ class Table(Generic[T]):
         return [self._decode(row[0]) for row in rows]
 
     async def add(self, record: T) -> None:
-        """Insert; a taken id or unique value is a `Conflict`, also that of a deleted record."""
+        """Insert; raises `Conflict` for an id or unique value that exists, also on a deleted record."""
         values = self._values(record)
         try:
             await self._session.run(sa.insert(self._table).values(**values))
@@ -75,11 +75,11 @@ class Table(Generic[T]):
         self._tell(values)
 
     async def replace(self, record: T) -> None:
-        """Update from version - 1."""
+        """Update version - 1 to this version; raises `VersionMismatch`."""
         await self._update(record, deleted=False)
 
     async def remove(self, record: T) -> None:
-        """The row stays, so that its id is never used again; its unique value is freed except a tenant's slug."""
+        """Mark as deleted. The row stays, so that its id is never reused; its unique value is freed, except a tenant's slug."""
         await self._update(record, deleted=True)
 
     async def _update(self, record: T, *, deleted: bool) -> None:

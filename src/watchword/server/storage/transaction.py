@@ -34,7 +34,7 @@ _IDS_AN_ENTRY = 500
 
 
 class RegistryTransaction(Claims, Places, Revocations):
-    """One change: everything in it or nothing."""
+    """One change of the registry; also used for snapshots, which only read."""
 
     def __init__(self, connection: AsyncConnection, *, writes: bool = True) -> None:
         super().__init__(connection, writes=writes)
@@ -66,11 +66,11 @@ class RegistryTransaction(Claims, Places, Revocations):
         )  # fmt: skip
 
     def record(self, tenant_id: str, event: Event) -> None:
-        """An audit event of this change."""
+        """Add an audit event to this change."""
         self.events.setdefault(tenant_id, []).append(event)
 
     async def finish(self, rows: Sequence[Row]) -> list[Change]:
-        """Write the audit rows and the feed; the last statements before the commit."""
+        """Write the audit rows, the revocations and the change feed, as the last statements before the commit."""
         if rows:
             await self.connection.execute(sa.insert(schema.audit), [msgspec.structs.asdict(row) for row in rows])
         if not self.feed:
@@ -89,7 +89,7 @@ class RegistryTransaction(Claims, Places, Revocations):
 
 
 def _together(feed: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """The entries of one transaction, its applications by the hundred: a fleet's change is read in one go."""
+    """The feed entries, with up to 500 applications in one: workers read the change of a fleet in one go."""
     applications: dict[str, list[str]] = {}
     others: list[tuple[str, str, str]] = []
     for tenant_id, kind, ref in feed:
