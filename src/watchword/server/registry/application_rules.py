@@ -1,4 +1,4 @@
-"""The rules on an application's final state, whatever verb led to it."""
+"""Check an application against all rules before it is stored; every verb that changes applications uses it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .trusted_issuer import TrustedIssuer
 
 
 class Surroundings(Struct, frozen=True):
-    """What an application is judged by, beside itself: all of its tenant that its members may name."""
+    """What an application is checked against: its tenant, and the APIs, roles and issuers that it can refer to."""
 
     tenant: Tenant
     apis: dict[str, Api]
     roles: Mapping[str, Role]
     issuers: dict[str, TrustedIssuer]
     signs: frozenset[str]
-    """The algorithms of keys that are active here."""
+    """The algorithms of the tenant's active signing keys."""
 
 
 def check_application(application: Application, around: Surroundings) -> None:

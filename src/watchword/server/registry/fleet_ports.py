@@ -1,4 +1,4 @@
-"""What the fleet's services need from storage: enrolment groups and codes, devices, many applications at once."""
+"""Storage ports for devices: enrolment groups and codes, waiting and expected devices, many applications at once."""
 
 from __future__ import annotations
 
@@ -14,104 +14,106 @@ from .ports import Collection, Lookup
 
 
 class FleetLookup(Protocol):
-    """Applications by the thousand, to look at. Tags are those of `registry/tags.py`; in a transaction that writes,
-    what `named` finds is locked until it ends."""
+    """Read many applications at once. Tags are those of `registry/tags.py`.
+
+    In a transaction that writes, `named` locks what it finds until the end of the transaction.
+    """
 
     async def find(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[str]:
-        """The client ids of those that have all of these tags, in order, beginning behind `after`."""
+        """The client ids of applications with all of these tags, in order, after `after`."""
 
     async def count(self, tenant_id: str, tags: Sequence[str]) -> int:
-        """How many have all of these tags."""
+        """The number of applications with all of these tags."""
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """Those of these client ids that there are, in their order; two callers who lock bring them in one order."""
+        """The existing applications of these client ids, in their order; callers sort the ids, to avoid deadlocks."""
 
     async def holding(self, tenant_id: str, kind: str, values: Sequence[str]) -> dict[str, Application]:
-        """Who claimed these values (`Transaction.claim`); what nobody claimed is absent."""
+        """The applications that have claimed these values (`Claims.claim`); unclaimed values are absent."""
 
 
 class Fleet(FleetLookup, Protocol):
-    """Applications by the thousand, to look at and to change, in a few statements."""
+    """Read and change many applications at once, in a few statements."""
 
     async def claim(self, tenant_id: str, kind: str, holders: Mapping[str, str]) -> set[str]:
-        """Claim each value for its holder, a client id; the values that somebody else has."""
+        """Claim each value for its holder, a client id; returns the values that another application has."""
 
     async def add(self, records: Sequence[Application]) -> None:
         """Insert; raises `Conflict` when a client id was used before."""
 
     async def replace(self, changes: Sequence[tuple[Application, Application]]) -> None:
-        """Before and after, of what this transaction has found and locked."""
+        """Update; pairs of before and after, which this transaction has found and locked."""
 
 
 class CodeLookup(Protocol):
-    """The codes with which devices enrol, to look at."""
+    """Enrolment codes, to read."""
 
     async def get(self, tenant_id: str, digest: str) -> EnrolmentCode | None:
-        """By its HMAC, also one that is used up or expired; None when there is none, or when it was withdrawn."""
+        """The code with this HMAC, also a used or expired one; None when there is none or it was withdrawn."""
 
 
 class Codes(CodeLookup, Protocol):
-    """The codes with which devices enrol, to look at and to change."""
+    """Enrolment codes, to read and to change."""
 
     async def add(self, codes: Sequence[EnrolmentCode]) -> None:
         """Insert."""
 
     async def use(self, tenant_id: str, digest: str, now: int) -> bool:
-        """One use less; False when none is left or it has expired. One statement decides and counts."""
+        """Count one use; False when no use is left or the code has expired. One atomic statement."""
 
     async def withdraw(self, tenant_id: str, group_id: str) -> int:
-        """All that there are of a group are gone; how many."""
+        """Delete all codes of a group; returns their number."""
 
     async def count_open(self, tenant_id: str, group_id: str, now: int) -> int:
-        """With how many of a group somebody may still enrol."""
+        """The number of unexpired codes of a group with uses left."""
 
 
 class PendingLookup(Lookup[PendingEnrolment], Protocol):
-    """Devices that wait for approval, to look at."""
+    """Devices that wait for approval, to read."""
 
     async def by_mark(self, tenant_id: str, mark: str) -> PendingEnrolment | None:
-        """By what its repeats are known by."""
+        """By the mark that recognizes the device's repeated requests."""
 
     async def by_ticket(self, tenant_id: str, ticket: str) -> PendingEnrolment | None:
-        """By its ticket's digest."""
+        """By the digest of its ticket."""
 
     async def of_state(
         self, tenant_id: str, state: State, group_id: str, now: int, after: tuple[str, str] | None, limit: int
     ) -> list[PendingEnrolment]:
-        """The oldest first, behind `after` (sort, id); of all groups when none is named; only denials do not expire."""
+        """The oldest first, after `after` (sort, id); of all groups when none is given. Only denials do not expire."""
 
 
 class PendingCollection(PendingLookup, Collection[PendingEnrolment], Protocol):
-    """Devices that wait for approval, to look at and to change."""
+    """Devices that wait for approval, to read and to change."""
 
     async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
-        """How many of a group wait and have not expired; exact while the group is locked."""
+        """The number of unexpired waiting devices of a group; exact while the group is locked."""
 
     async def drop(self, tenant_id: str, group_id: str, pending_id: str = "") -> int:
-        """One of a group, or all: the rows are gone; how many there were."""
+        """Delete one of a group, or all; returns their number."""
 
 
 class ExpectedLookup(Protocol):
-    """The lists of devices that are expected, to look at."""
+    """The lists of expected devices, to read."""
 
     async def find(self, tenant_id: str, serials: Sequence[str], keys: Sequence[str]) -> list[ExpectedDevice]:
-        """Those with one of these serial numbers, or one of these keys; of any group."""
+        """The devices with one of these serial numbers or keys, of any group."""
 
     async def page(self, tenant_id: str, group_id: str, after: str, limit: int) -> list[ExpectedDevice]:
-        """Of a group, in order of `entry`, beginning behind `after`."""
+        """The devices of a group, in order of `entry`, after `after`."""
 
 
 class Expected(ExpectedLookup, Protocol):
-    """The lists of devices that are expected, to look at and to change."""
+    """The lists of expected devices, to read and to change."""
 
     async def add(self, devices: Sequence[ExpectedDevice]) -> None:
-        """Insert; where a serial number or a key is listed already, that one stays."""
+        """Insert; an existing entry with the same serial number or key stays."""
 
     async def take(self, device: ExpectedDevice) -> bool:
-        """It has come; False when somebody else was first. One statement decides."""
+        """Take a device off its list as it enrols; False when another request was first. One atomic statement."""
 
     async def remove(self, tenant_id: str, group_id: str, entry: str = "") -> int:
-        """One of a group, or all; how many there were."""
+        """Delete one of a group, or all; returns their number."""
 
 
 class PlaceCounts(Protocol):

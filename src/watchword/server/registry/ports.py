@@ -1,4 +1,4 @@
-"""What the registry needs from storage: a collection per aggregate, inside one transaction."""
+"""Storage ports for the registry's records: a collection of each kind, inside one transaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T", bound=Struct)
 
 
 class Lookup(Protocol[T]):
-    """The records of one kind in one tenant, to look at."""
+    """The records of one kind, to read."""
 
     async def get(self, tenant_id: str, id: str) -> T | None:
         """The record; None when absent or deleted. In a transaction that writes, locked until it ends."""
@@ -28,11 +28,11 @@ class Lookup(Protocol[T]):
         limit: int,
         prefix: str = "",
     ) -> list[T]:
-        """In order of (sort, id), beginning behind `after`."""
+        """In order of (sort, id), after `after`; only those whose sort column begins with `prefix`."""
 
 
 class Collection(Lookup[T], Protocol[T]):
-    """The records of one kind in one tenant, to look at and to change."""
+    """The records of one kind, to read and to change."""
 
     async def add(self, record: T) -> None:
         """Insert; raises `Conflict` when the id or a unique column exists, also deleted."""

@@ -28,7 +28,7 @@ class AuditLog:
         self._bound: dict[str, Place] = {}
 
     async def bind(self, heads: Mapping[str, Place]) -> None:
-        """Sign a checkpoint with the head of every chain of this process, if one has grown since the last checkpoint."""
+        """Sign a checkpoint of the chains of this process that have grown since the last checkpoint."""
         moved = {name: head for name, head in heads.items() if self._bound.get(name) != head}
         if not moved:
             return

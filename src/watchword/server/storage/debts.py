@@ -1,4 +1,6 @@
-"""Share the state of rate limits between workers and nodes. Commits do not wait for the disk: losing some is harmless."""
+"""Share the state of rate limits between workers and nodes.
+
+Commits do not wait for the disk: a power cut that loses some of it is harmless."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Fleet:
         self._session = session
 
     async def find(self, tenant_id: str, tags: Sequence[str], after: str, limit: int) -> list[str]:
-        """The client ids of applications with all of these tags, in order, after `after`; all ids when no tag is given."""
+        """The client ids of applications with all of these tags, in order, after `after`; all when no tag is given."""
         t, first = schema.application, schema.application_tag
         if not tags:
             query = sa.select(t.c.id).where(t.c.tenant_id == tenant_id, t.c.id > after, schema.living(t))
@@ -76,7 +76,7 @@ class Fleet:
         return int((await self._session.run(query))[0][0])
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """The applications that exist among these client ids, in their order; a writing transaction locks them in that order."""
+        """The existing applications of these client ids, in their order; a writing transaction locks them in that order."""
         t = schema.application
         query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
         wanted = list(dict.fromkeys(client_ids))

@@ -1,4 +1,4 @@
-"""The token path's storage in PostgreSQL, with asyncpg: one prepared statement for a group commit, one connection for reads."""
+"""Storage of the token path in PostgreSQL, with asyncpg: a prepared statement for group commits, and reads for `View`."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class PostgresReader:
     async def application(self, tenant_id: str, client_id: str) -> Application | None:
         """One live application. Requests that arrive while a query runs share the next query.
 
-        Of a million devices a worker has few in its cache; with one query each, requests would queue for the connection.
+        Of a million devices a worker caches few; with one query each, requests would queue for the connection.
         """
         answer: asyncio.Future[Application | None] = asyncio.get_running_loop().create_future()
         self._wanted.append(((tenant_id, client_id), answer))
@@ -184,7 +184,7 @@ class PostgresReader:
                 rows = await self._connection.use(lambda c, t=tenants, i=ids: c.fetch(_APPLICATIONS, t, i))  # type: ignore[misc]
                 found = {(row[0], row[1]): self._application(row[2]) for row in rows}
             except Exception as error:
-                # Requests that arrived meanwhile have waited for this query already: another wait would exceed the promised time.
+                # Requests that arrived meanwhile have waited for this query already: no second wait within the time limit.
                 asked, self._wanted = [*asked, *self._wanted], []
                 for _, answer in asked:
                     if not answer.done():

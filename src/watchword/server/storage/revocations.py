@@ -22,7 +22,7 @@ class Revocations(Session):
     async def revoke_token(
         self, tenant_id: str, token_id: str, expires_at: int, status: Reference | None = None, kept_until: int = 0
     ) -> bool:
-        """One atomic statement decides between concurrent requests. Also sets the token's bit in its status list, if any."""
+        """One atomic statement decides between concurrent requests. Also sets the bit in the token's status list."""
         values = {
             "tenant_id": tenant_id,
             "token_id": token_id,

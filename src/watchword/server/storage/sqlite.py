@@ -1,4 +1,4 @@
-"""The token path's storage in SQLite: WAL with synchronous=FULL, so a committed transaction is on disk.
+"""Storage of the token path in SQLite: WAL with synchronous=FULL, so a committed transaction is on disk.
 
 Reads happen on the event loop (a look-up costs 5 microseconds, a thread hop ten times that); the
 group commit happens on one thread, so that the loop goes on while the disk works.
@@ -85,7 +85,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def engine(path: Path) -> AsyncEngine:
-    """The SQLAlchemy engine of the admin API. Write transactions take the write lock at once, so none fails half-way for it.
+    """The SQLAlchemy engine of the admin API. Write transactions take the write lock at their start.
 
     Transactions of `for_reading` take no lock: in WAL mode they neither wait for the writer nor block it.
     """
@@ -287,7 +287,7 @@ class SqliteJournal:
             raise StorageUnavailable(str(error)) from None
 
     def _at_once(self, row: Row, as_of: int, marks: Sequence[MarkRow]) -> bool:
-        """The usual commit, one row and its replay marks, as one statement: each further statement costs two more GIL switches.
+        """The usual commit, one row and its replay marks, as one statement: each further one takes the GIL twice more.
 
         A statement that writes takes the write lock before it reads, so nothing changes between the two. False: nothing
         was written, since something changed or a proof was used before; `_together` says which.

@@ -79,7 +79,7 @@ class Table(Generic[T]):
         await self._update(record, deleted=False)
 
     async def remove(self, record: T) -> None:
-        """Mark as deleted. The row stays, so that its id is never reused; its unique value is freed, except a tenant's slug."""
+        """Mark as deleted. The row keeps its id taken; its unique value is freed, except a tenant's slug."""
         await self._update(record, deleted=True)
 
     async def _update(self, record: T, *, deleted: bool) -> None:
