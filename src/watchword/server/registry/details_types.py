@@ -49,7 +49,7 @@ def check_types(types: Sequence[DetailsType]) -> None:
 
 
 def check_object(kind: DetailsType, unverified: dict[str, Any]) -> None:
-    """Raises `DoesNotFit`, also for a member that the schema does not name, despite additionalProperties (section 5)."""
+    """Raises `DoesNotFit`, also for each member that the schema does not name (section 5)."""
     if unknown := sorted(unverified.keys() - _properties(kind) - {"type"}):
         raise DoesNotFit(f"{unknown[0][:60]} is not a member of it")
     found = next(_validator(json.dumps(kind.schema)).iter_errors(unverified), None)

@@ -86,7 +86,7 @@ class EnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True):
         return self.expires_at is None or now < self.expires_at
 
     def device_name(self, serial: str | None, client_id: str) -> str:
-        """The device's name by the group's pattern. Raises `Invalid` for a missing serial number that the pattern needs."""
+        """The device's name by the group's pattern. Raises `Invalid` when a needed serial number is missing."""
         if "{serial}" in self.name_pattern and serial is None:
             raise Invalid("this group names its devices by serial number: send it", field="serial")
         return self.name_pattern.replace("{id}", client_id[:8]).replace("{serial}", serial or "")

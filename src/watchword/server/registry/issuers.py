@@ -124,7 +124,7 @@ def given_bundle(issuer: TrustedIssuer) -> Bundle:
 
 
 def fetched_bundle(unverified_jwks: bytes, issuer: TrustedIssuer) -> Bundle:
-    """The keys of a fetched JWK set or SPIFFE bundle that fit the issuer's algorithms. Raises a `JoseError` without any."""
+    """The keys of a JWK set or SPIFFE bundle that fit the issuer's algorithms. Raises a `JoseError` without any."""
     listed = json_object(unverified_jwks).get("keys")
     jwks = [jwk for jwk in listed if isinstance(jwk, dict)] if isinstance(listed, list) else []
     parsed = KeySet.parse(json.dumps({"keys": _for_statements(jwks)}).encode())

@@ -76,7 +76,7 @@ class Fleet:
         return int((await self._session.run(query))[0][0])
 
     async def named(self, tenant_id: str, client_ids: Sequence[str]) -> list[Application]:
-        """The existing applications of these client ids, in their order; a writing transaction locks them in that order."""
+        """The existing applications of these client ids, in their order; a writing transaction locks them so, too."""
         t = schema.application
         query = sa.select(t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, schema.living(t))
         wanted = list(dict.fromkeys(client_ids))

@@ -1,4 +1,4 @@
-"""Storage of the token path in PostgreSQL, with asyncpg: a prepared statement for group commits, and reads for `View`."""
+"""Storage of the token path in PostgreSQL, with asyncpg: prepared group commits, and reads for `View`."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class PostgresReader:
                 rows = await self._connection.use(lambda c, t=tenants, i=ids: c.fetch(_APPLICATIONS, t, i))  # type: ignore[misc]
                 found = {(row[0], row[1]): self._application(row[2]) for row in rows}
             except Exception as error:
-                # Requests that arrived meanwhile have waited for this query already: no second wait within the time limit.
+                # Requests that arrived meanwhile have waited for this query already: do not make them wait again.
                 asked, self._wanted = [*asked, *self._wanted], []
                 for _, answer in asked:
                     if not answer.done():
