@@ -1,4 +1,4 @@
-"""What the administrative verbs share: storage, time, chance, and who asks."""
+"""The context of the administrative services: storage, clock, randomness, encryption; and the caller of each action."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYTHING = 100_000
 
 
 class Caller(Struct, frozen=True):
-    """Who changes something, in which tenant; goes into every audit event."""
+    """The tenant and the client id of the application that makes a change; recorded in every audit event."""
 
     tenant_id: str
     actor: str
@@ -29,19 +29,19 @@ class Caller(Struct, frozen=True):
 
 
 class Desk(Struct, frozen=True):
-    """One per worker."""
+    """What every administrative service needs; one object a worker."""
 
     store: Store
     pepper: bytes
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
-    """Encrypts for a place, under the master key."""
+    """Encrypts under the master key, for a named place: text copied to another place cannot be decrypted."""
     check_address: Callable[[str], Awaitable[None]]
-    """Raises `Invalid` for an address that we would not fetch keys from."""
+    """Raises `Invalid` for a URL that keys are never fetched from."""
 
     def new_id(self) -> str:
-        """A lower-case UUID, never reused: the row of a deleted thing stays."""
+        """A lower-case UUID, never reused: the rows of deleted records stay."""
         return str(uuid.UUID(bytes=self.random_bytes(16), version=4))
 
     def said(self, caller: Caller) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Desk(Struct, frozen=True):
         }
 
     def new_secret(self, expires_at: int | None = None, made_of: bytes | None = None) -> tuple[Secret, str]:
-        """A secret to keep and its text, which is shown once. `made_of`: 32 bytes that nobody else can know."""
+        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones."""
         text = generate(self.random_bytes(32) if made_of is None else made_of)
         kept = Secret(
             id=self.new_id(),
@@ -64,7 +64,7 @@ class Desk(Struct, frozen=True):
         return kept, text
 
     def kept_for(self, application: Application, secret: Secret, text: str) -> Secret:
-        """The secret as this application needs it: with its sealed text when it signs with it (decision 0021)."""
+        """The secret as it is stored: with its encrypted text for client_secret_jwt (decision 0021)."""
         if application.auth_method != "client_secret_jwt":
             return secret
         place = sealed_place(application.tenant_id, application.client_id, secret.id)
@@ -87,7 +87,7 @@ async def roles_of(tx: RegistryReads, tenant_id: str) -> dict[str, Role]:
 
 
 async def surroundings_of(tx: Snapshot, tenant_id: str) -> Surroundings:
-    """What applications of a tenant are judged by."""
+    """What the applications of a tenant are checked against."""
     tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)
     signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")

@@ -21,19 +21,19 @@ from ..registry.revocation import Revocation
 from ..registry.trusted_issuer import TrustedIssuer
 
 PATIENCE = 3.5
-"""Seconds for one transaction of a request: with what comes before and after it, less than the promised five."""
+"""Seconds for one transaction of a request: with the rest of the request, less than the promised five."""
 
 
 class StorageUnavailable(Exception):
-    """The database is away, or too slow to wait for. Whether a commit was taken is unknown."""
+    """The database is unreachable or too slow. It is unknown whether a commit took effect."""
 
 
 class Contention(StorageUnavailable):
-    """The database gave another transaction the right of way; nothing of ours was written, so do it again."""
+    """The transaction lost a race and was rolled back; nothing was written, so it can be retried."""
 
 
 class Replayed(Exception):
-    """Nothing was written: of the marks that were to be consumed, `keys` had been consumed before."""
+    """Nothing was written: of the replay marks of this commit, `keys` had been used before."""
 
     def __init__(self, keys: frozenset[tuple[str, bytes]]) -> None:
         super().__init__("a proof was used before")
@@ -41,10 +41,10 @@ class Replayed(Exception):
 
 
 class Change(Struct, frozen=True):
-    """One entry of the change feed: what caches must forget.
+    """One entry of the change feed: what caches must drop.
 
     `ref` is an id, of applications one or more, each on a line of its own;
-    for `revoked`, "token_id expiry"; for `revocation`, the audience that has news ("": all).
+    for `revoked`, "token_id expiry"; for `revocation`, the audience that it is for ("": all).
     """
 
     seq: int
@@ -54,7 +54,7 @@ class Change(Struct, frozen=True):
 
 
 class OpaqueRow(Struct, frozen=True):
-    """An opaque token to be kept, by its hash; `claims` is JSON."""
+    """An opaque token to store, by its hash; `claims` is JSON."""
 
     tenant_id: str
     hash: str
@@ -63,7 +63,7 @@ class OpaqueRow(Struct, frozen=True):
 
 
 class MarkRow(Struct, frozen=True, order=True):
-    """A proof that is used up; see `protocol/proof_jwt.py`."""
+    """The mark of a used proof (replay protection); see `protocol/proof_jwt.py`."""
 
     tenant_id: str
     key: bytes
@@ -71,7 +71,7 @@ class MarkRow(Struct, frozen=True, order=True):
 
 
 class TenantState(Struct, frozen=True):
-    """All of a tenant that a worker keeps in memory; applications come one by one."""
+    """The records of a tenant that a worker caches; applications are read one by one."""
 
     tenant: Tenant
     apis: list[Api]
@@ -84,7 +84,7 @@ class TenantState(Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """Reads for the view. Every method raises `StorageUnavailable`."""
+    """Reads for `View`. Every method raises `StorageUnavailable`."""
 
     async def tenant(self, slug: str, now: float) -> TenantState | None:
         """A live tenant with all that belongs to it."""
@@ -96,7 +96,7 @@ class Reader(Protocol):
         """The claims of an opaque token."""
 
     async def changes(self, since: int) -> Sequence[Change]:
-        """The feed behind `since`, oldest first."""
+        """The change feed after `since`, oldest first."""
 
     async def newest_change(self) -> int:
         """The feed's last `seq`, 0 when it is empty."""
@@ -106,18 +106,18 @@ class Reader(Protocol):
 
 
 class Journal(Protocol):
-    """Writes audit rows and opaque tokens, and consumes marks, in one durable transaction, if nothing has changed."""
+    """Writes audit rows, opaque tokens and replay marks in one durable transaction, if nothing has changed."""
 
     async def commit(
         self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow] = ()
     ) -> Sequence[Change]:
-        """Empty: committed and on disk. Otherwise nothing was written, and these changes came first.
+        """Empty: committed and on disk. Otherwise nothing was written, because of these earlier changes.
 
-        All marks are consumed or, with `Replayed`, nothing is written: one statement decides (decision 0020).
+        All replay marks are stored or, with `Replayed`, nothing is written: one statement decides (decision 0020).
         """
 
     async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
-        """When secrets were last used, by tenant and secret id, in a transaction of its own; no time goes back."""
+        """Store when secrets were last used, by tenant and secret id, in an own transaction; later times stay."""
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -178,7 +178,7 @@ class Store(Protocol):
     """Opens transactions."""
 
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
-        """To look at; whoever changes what it found there asks again inside a transaction."""
+        """Read-only; read again inside a transaction before changing what was found here."""
 
     def transaction(self, patience: float = PATIENCE) -> AbstractAsyncContextManager[Transaction]:
         """Commits on a clean exit, before it returns; rolls back on an exception, and after `patience` seconds."""

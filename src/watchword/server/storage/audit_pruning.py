@@ -43,7 +43,7 @@ class AuditPruning:
         self._anchors, self._checkpoints = anchors(key), checkpoints(key)
 
     async def give_up(self, before: float, event: Callable[[int], Event]) -> int:
-        """Sign anchors after the rows older than `before`; each tenant's log gets `event(rows)`. Returns their number."""
+        """Sign anchors after the rows older than `before`; each tenant's log gets `event(rows)`. Their number."""
         valid, given_up = await self._given_up()
         cuts, counts = await self._cuts(before, given_up)
         if not cuts:

@@ -1,4 +1,4 @@
-"""Create a tenant: its keys, its administration API and its first administrator, all at once."""
+"""Create a tenant with its signing keys, its administration API and its first administrator, in one transaction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULT = "default"
 
 
 class FirstAdmin(Struct, frozen=True):
-    """Shown once."""
+    """The credentials of the first administrator, shown once."""
 
     tenant: Tenant
     client_id: str
@@ -45,7 +45,7 @@ class FirstAdmin(Struct, frozen=True):
 
 
 class CreateTenant:
-    """Ids are fresh; a slug is never used twice, not even after deletion."""
+    """Creates a tenant; a slug is never reused, not even after deletion."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class CreateTenant:
         return str(uuid.UUID(bytes=self._random(16), version=4))
 
     async def __call__(self, slug: str, name: str, caller: Caller | None = None) -> FirstAdmin:
-        """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used.
+        """Raises `Invalid` for a malformed slug, `Conflict` for one that was used before.
 
-        Who asked is named in the asking tenant's log alone: no tenant sees another's client ids.
+        The caller's client id is recorded only in its own tenant's log: no tenant sees another's client ids.
         """
         rules.check_slug(slug)
         rules.check_name(name)
