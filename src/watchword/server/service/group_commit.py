@@ -20,8 +20,8 @@ from .ports import Change, Journal, MarkRow, OpaqueRow, Replayed, StorageUnavail
 
 _ATTEMPTS = 8
 _TURNS = 3
-"""Turns of the event loop before a commit begins: callers that the last commit answered send their next request, and one
-commit serves all. It doubles the batch of a busy server and costs an idle one microseconds."""
+"""Turns of the event loop before a commit begins: callers that the last commit answered send their next request, and
+one commit serves all. It doubles the batch of a busy server and costs an idle one microseconds."""
 _NONE: frozenset[tuple[str, bytes]] = frozenset()
 
 

@@ -1,4 +1,4 @@
-"""An administrator looks at a device that waits, and lets it in or not."""
+"""Approve or deny a device that waits for approval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..desk import Caller, Desk, found
 
 
 async def approve_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
-    """It becomes a device when it asks again. Raises `NotFound`, `Conflict` for one that was denied or has expired."""
+    """The device is enrolled when it asks again. Raises `NotFound`; `Conflict` for a denied or expired request."""
     async with desk.store.transaction() as tx:
         before = await _pending(tx, caller, pending_id)
         if before.state == "approved":
@@ -32,7 +32,7 @@ async def approve_enrolment(desk: Desk, caller: Caller, pending_id: str) -> Pend
 
 
 async def deny_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
-    """The device is told so, each time that it asks. Raises `NotFound`, also for one that is a device by now."""
+    """Every further request of the device is denied. Raises `NotFound`, also when it is enrolled already."""
     async with desk.store.transaction() as tx:
         before = await _pending(tx, caller, pending_id)
         if before.state == "denied":
