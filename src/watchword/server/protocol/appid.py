@@ -1,4 +1,4 @@
-"""Client credentials as IBM Cloud App ID has them: its audience rule, its scopes, its claims."""
+"""Client credentials by the rules of IBM Cloud App ID: its audiences, scopes and claims."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALGORITHM: SigningAlgorithm = "RS256"
 
 
 class AppIdAccess(Access, frozen=True):
-    """What was granted, and the claims that the tenant adds."""
+    """The granted access, and the claims that the tenant adds."""
 
     custom: dict[str, Any] = field(default_factory=dict)
 
@@ -38,9 +38,9 @@ class AppIdClaims(Struct, frozen=True):
 
 
 def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
-    """Without `audience` the token names the application itself and holds all that it may do anywhere.
+    """Without `audience` the token is for the application itself and has all of its scopes at all APIs.
 
-    `appid_default` is there in any case. A scope that is not granted is refused, never dropped.
+    `appid_default` is always added. A scope that is not granted is an error; it is never dropped silently.
     """
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
@@ -59,7 +59,7 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
 
 
 def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
-    """Unknown, disabled, not granted and native are one and the same answer."""
+    """The same error for unknown and disabled APIs, APIs without a grant, and APIs with a URI."""
     reachable = [standing.apis[api_id] for api_id, scopes in standing.granted.items() if scopes]
     targets = tuple(api for api in reachable if api.enabled and is_application(api.identifier))
     if not audience:
@@ -71,7 +71,7 @@ def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
 
 
 def _custom_claims(standing: Standing) -> dict[str, Any]:
-    """An attribute that the application does not have makes no claim."""
+    """Attributes that the application does not have are left out."""
     found: dict[str, Any] = {}
     for mapping in standing.tenant.appid_claims:
         if mapping.source == "roles":

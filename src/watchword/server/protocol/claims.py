@@ -1,4 +1,4 @@
-"""The claims of an access token, from what was granted."""
+"""Build the claims of access tokens and transaction tokens."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
     jti: str
     scope: str
     cnf: dict[str, str] | None = None
-    """RFC 7800 section 3.1, of a bound token."""
+    """The confirmation of a bound token (RFC 7800 section 3.1)."""
     status: dict[str, Any] | None = None
-    """Where its revocation can be looked up (draft-ietf-oauth-status-list-21 section 6.2)."""
+    """The reference to a status list for its revocation (draft-ietf-oauth-status-list-21 section 6.2)."""
     may_act: dict[str, str] | None = None
     act: dict[str, Any] | None = None
     subject_tokens: tuple[str, ...] = ()
-    """A name of our own: see `access.Exchanged`."""
+    """A private claim: see `access.Exchanged`."""
     authorization_details: tuple[dict[str, Any], ...] = ()
 
 
@@ -70,7 +70,7 @@ class TransactionTokenClaims(Struct, frozen=True, omit_defaults=True):
     req_wl: str
     jti: str
     act: dict[str, Any]
-    """The call chain that a replacement has to keep (section 13.15): who asked, and who before."""
+    """The call chain, which a replacement token has to keep (section 13.15)."""
     subject_tokens: tuple[str, ...]
     """See `access.Exchanged`."""
     tctx: dict[str, Any] | None = None
@@ -81,7 +81,7 @@ class TransactionTokenClaims(Struct, frozen=True, omit_defaults=True):
 def transaction_token_claims(
     access: Access, transaction: Transaction, issuer: str, now: int, token_id: str
 ) -> TransactionTokenClaims:
-    """Pure. The first token of a transaction gives it its name."""
+    """Pure. The first token of a transaction sets its id."""
     exchanged = access.exchanged
     assert exchanged is not None
     return TransactionTokenClaims(
@@ -103,22 +103,22 @@ def transaction_token_claims(
 
 
 def encode(claims: Struct) -> bytes:
-    """The JSON that is signed."""
+    """The claims as JSON."""
     return _encoder.encode(claims)
 
 
 def encode_members(claims: dict[str, Any]) -> bytes:
-    """The JSON of claims whose names only the tenant knows."""
+    """Claims whose names the tenant chooses, as JSON."""
     return _encoder.encode(claims)
 
 
 def token_id(now: float, random_hex: str) -> str:
-    """A `jti` that begins with its milliseconds, so that a cut-off can tell tokens of one second apart."""
+    """A `jti` that begins with its time in milliseconds, so that a cut-off can tell tokens of one second apart."""
     return f"{int(now * 1000):012x}{random_hex}"
 
 
 def issued_ms(unverified_token_id: str) -> int | None:
-    """The milliseconds in a `jti` of ours; None when it is not one."""
+    """The milliseconds in our `jti`; None for any other text."""
     try:
         return int(unverified_token_id[:12], 16) if len(unverified_token_id) == 32 else None
     except ValueError:

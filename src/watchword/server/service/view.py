@@ -59,7 +59,7 @@ class TenantView:
         """What endpoints derive from this view and cache with it: metadata bytes, prepared signers."""
 
     def trusted(self, unverified_issuer: str) -> TrustedIssuer | None:
-        """The trusted issuer with this `iss`; None when the tenant does not trust it."""
+        """The trusted issuer with this `iss`, if it is enabled."""
         return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:

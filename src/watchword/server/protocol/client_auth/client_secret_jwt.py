@@ -1,4 +1,4 @@
-"""client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9): an HMAC under the client secret."""
+"""client_secret_jwt: an assertion with an HMAC under the client secret (RFC 7523 section 2.2, OIDC Core 9)."""
 
 from __future__ import annotations
 
