@@ -19,7 +19,7 @@ _NOBODY = CertificateName(subject_dn="CN=nobody")
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
     """The registered certificate, or one with the registered name from a trusted CA.
 
-    The application comes from `client_id`, never from the certificate. Raises `InvalidClient`, always with the same text.
+    The application comes from `client_id`, never from the certificate. Raises `InvalidClient`, always the same.
     The path is also verified for unknown applications and unregistered certificates, so that the time is the same.
     """
     shown = presented.certificate
