@@ -67,8 +67,8 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
 def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
     """`parse_form`, for callers that send the same each time: a short body without credentials is parsed once.
 
-    What could be a secret is not kept, nor is anything that is escaped, since that could spell one. A client assertion
-    is another one each time, and all that stands around it is the same.
+    Bodies that could contain a secret are not cached, nor bodies with escapes, which could hide one. A client
+    assertion differs each time, and the rest of its body is the same.
     """
     if _ASSERTION not in body:
         if len(body) > _REMEMBERED or _CREDENTIALS.search(body):

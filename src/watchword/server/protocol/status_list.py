@@ -33,7 +33,7 @@ KEPT: Final = USE + MAX_LIFETIME + 3_600
 _ALGORITHMS: Final[tuple[SigningAlgorithm, ...]] = (
     "ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87",
 )  # fmt: skip
-"""Their places stand in names: append only."""
+"""Their positions are part of names: append only."""
 _MADE_AT, _RANDOM, _MAC = 5, 10, 16
 RANDOM: Final = _RANDOM
 
@@ -119,7 +119,7 @@ def compressed(revoked: Iterable[int]) -> str:
 
 
 def list_claims(issuer: str, uri: str, revoked: Iterable[int], issued_at: int, ttl: int) -> dict[str, Any]:
-    """Section 5.1. A copy that somebody holds back is worthless after three times `ttl`."""
+    """Section 5.1. A copy that is held back expires after three times `ttl`."""
     return {
         "iss": issuer,
         "sub": uri,

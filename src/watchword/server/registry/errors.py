@@ -4,7 +4,7 @@ RegistryError
 ├── Invalid           the input breaks a rule; names the field
 ├── NotFound          no such thing in this tenant
 ├── Conflict          it exists already, or something still uses it
-└── VersionMismatch   somebody changed it first
+└── VersionMismatch   another request changed it first
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def of_token(token_id: str, audience: str | list[str], expires_at: int) -> list[
 def of_application(application: Application, now: float) -> Revocation:
     """One entry for all APIs of the tenant, because the audiences of living tokens are not stored.
 
-    The grants of today do not tell them: a grant may have been removed after a token was issued.
+    Its present grants are not enough: a grant may have been removed after a token was issued.
     """
     return Revocation(
         kind="application",

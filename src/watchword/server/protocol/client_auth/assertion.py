@@ -94,7 +94,7 @@ _EC_X, _EC_Y = "rqeezUDz9iofB7ht-Pqit0q7mNqfJdrcjW9dHU0bC-U", "Yh_gTtMG2B5SCaHDt
 
 
 def _akp(algorithm: Algorithm) -> dict[str, str]:
-    """An ML-DSA public key is any bytes of its size; nobody has the private half of a digest."""
+    """Any bytes of its size are an ML-DSA public key; a hash has no known private key."""
     pub = hashlib.shake_256(b"decoy").digest(RULES[algorithm].size)
     return {"kty": "AKP", "alg": algorithm.value, "pub": b64url(pub).decode()}
 

@@ -13,6 +13,6 @@ HEADER = frozenset({"alg", "typ"})
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """By one of the live secrets, or `InvalidClient`."""
+    """Verify with one of the live secrets, or raise `InvalidClient`."""
     key, mark = assertion.prove(application, presented, grounds, ALGORITHMS, HEADER)
     return Proven(secret_id=key.kid, marks=(mark,))

@@ -15,7 +15,7 @@ _ALGORITHMS = frozenset(map(Algorithm, ALGORITHMS))
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """By one of the registered keys, or `InvalidClient`."""
+    """Verify with one of the registered keys, or raise `InvalidClient`."""
     allowed = grounds.profile.algorithms
     algorithms = frozenset(map(Algorithm, allowed)) if allowed else _ALGORITHMS
     key, mark = assertion.prove(application, presented, grounds, algorithms, HEADER)

@@ -96,7 +96,7 @@ async def register(
 
 
 async def show_registration(desk: Desk, tenant_id: str, client_id: str, unverified_token: str) -> Registered:
-    """RFC 7592 section 2.1. Raises `InvalidToken`, also for an application that is disabled, quarantined or gone."""
+    """RFC 7592 section 2.1. Raises `InvalidToken`, also for a disabled, quarantined or deleted application."""
     async with desk.store.snapshot() as seen:
         application = _owner(desk, await seen.applications.get(tenant_id, client_id), unverified_token)
     return Registered(application, unverified_token)

@@ -46,7 +46,7 @@ class IssuerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 async def trust_issuer(desk: Desk, caller: Caller, wanted: NewIssuer) -> TrustedIssuer:
-    """Trusted as soon as this returns; without identity rules nobody can use it. Raises `Invalid`, `Conflict`."""
+    """Trusted as soon as this returns; applications need identity rules to use it. Raises `Invalid`, `Conflict`."""
     preset = PRESETS[wanted.kind]
     keys, authorities = read_keys(wanted.jwks) if wanted.jwks is not None else ((), ())
     issuer = TrustedIssuer(

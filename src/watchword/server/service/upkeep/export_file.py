@@ -19,7 +19,7 @@ _LARGEST = 64 * 1024 * 1024
 
 
 class DamagedExport(Exception):
-    """The file is not one of ours, not whole, or made under another master key; the text says what to do."""
+    """The file is no export, incomplete, or made with another master key; the text says what to do."""
 
 
 def _place(export_id: bytes, number: int, last: bool) -> str:
