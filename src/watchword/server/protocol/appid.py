@@ -38,9 +38,9 @@ class AppIdClaims(Struct, frozen=True):
 
 
 def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
-    """Without `audience` the token is for the application itself and has all of its scopes at all APIs.
+    """Without `audience` the token names the application itself and holds all that it may do anywhere.
 
-    `appid_default` is always added. A scope that is not granted is an error; it is never dropped silently.
+    `appid_default` is there in any case. A scope that is not granted is refused, never dropped.
     """
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")

@@ -70,7 +70,7 @@ class TransactionTokenClaims(Struct, frozen=True, omit_defaults=True):
     req_wl: str
     jti: str
     act: dict[str, Any]
-    """The call chain, which a replacement token has to keep (section 13.15)."""
+    """The call chain that a replacement has to keep (section 13.15): who asked, and who before."""
     subject_tokens: tuple[str, ...]
     """See `access.Exchanged`."""
     tctx: dict[str, Any] | None = None
@@ -81,7 +81,7 @@ class TransactionTokenClaims(Struct, frozen=True, omit_defaults=True):
 def transaction_token_claims(
     access: Access, transaction: Transaction, issuer: str, now: int, token_id: str
 ) -> TransactionTokenClaims:
-    """Pure. The first token of a transaction sets its id."""
+    """Pure. The first token of a transaction gives it its name."""
     exchanged = access.exchanged
     assert exchanged is not None
     return TransactionTokenClaims(
@@ -103,7 +103,7 @@ def transaction_token_claims(
 
 
 def encode(claims: Struct) -> bytes:
-    """The claims as JSON."""
+    """The JSON that is signed."""
     return _encoder.encode(claims)
 
 

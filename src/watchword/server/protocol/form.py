@@ -19,7 +19,7 @@ _ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b i
 """The byte of each pair of hexadecimal digits: faster than a regular expression, for every token request."""
 REPEATABLE = frozenset({"resource"})
 _IN_TOKEN_REQUESTS = REPEATABLE | {"audience"}
-"""Only token exchange can repeat `audience` (RFC 8693 section 2.1): `token_request` rejects it in other grants."""
+"""`audience` by one grant alone (RFC 8693 section 2.1): `token_request` refuses it in the others."""
 _REMEMBERED = 256
 """The longest cached body in bytes, and the number of cached bodies."""
 _ASSERTION = b"client_assertion="

@@ -1,4 +1,4 @@
-"""Apply the rules of a tenant's security profile to granted access, before a token is created."""
+"""What a tenant's profile asks of every grant, after it was judged and before a token is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
             have this one error in common (decision 0044).
         InvalidTarget: the profile does not allow the API's token algorithm.
     """
-    bound = profile.bound and access.transaction is None  # a transaction token is no access token, and has no cnf
+    bound = profile.bound and access.transaction is None  # which is no access token, and has no cnf
     if bound and not shows_key:
         raise InvalidRequest(
             f"tokens are bound to a key here (profile {profile.name}): send a DPoP proof, or connect with a certificate"

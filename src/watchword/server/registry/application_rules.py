@@ -15,14 +15,14 @@ from .trusted_issuer import TrustedIssuer
 
 
 class Surroundings(Struct, frozen=True):
-    """What an application is checked against: its tenant, and the APIs, roles and issuers that it can refer to."""
+    """What an application is judged by, beside itself: all of its tenant that its members may name."""
 
     tenant: Tenant
     apis: dict[str, Api]
     roles: Mapping[str, Role]
     issuers: dict[str, TrustedIssuer]
     signs: frozenset[str]
-    """The algorithms of the tenant's active signing keys."""
+    """The algorithms of keys that are active here."""
 
 
 def check_application(application: Application, around: Surroundings) -> None:

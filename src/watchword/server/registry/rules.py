@@ -109,7 +109,7 @@ def check_unique(values: Iterable[str], field: str) -> None:
 
 
 def check_grant_types(grant_types: tuple[str, ...]) -> None:
-    """Only grant types that are supported."""
+    """Only grants that exist."""
     check_unique(grant_types, "grant_types")
     for name in grant_types:
         if name not in KNOWN_GRANT_TYPES:

@@ -1,4 +1,4 @@
-"""The context of the administrative services: storage, clock, randomness, encryption; and the caller of each action."""
+"""What the administrative verbs share: storage, time, chance, and who asks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.ports import RegistryReads
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
-from .ports import Snapshot, Store
+from .ports import Snapshot, Store, Transaction
 
 EVERYTHING = 100_000
 
@@ -29,14 +29,14 @@ class Caller(Struct, frozen=True):
 
 
 class Desk(Struct, frozen=True):
-    """What every administrative service needs; one object a worker."""
+    """One per worker."""
 
     store: Store
     pepper: bytes
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
-    """Encrypts under the master key, for a named place: text copied to another place cannot be decrypted."""
+    """Encrypts for a place, under the master key."""
     check_address: Callable[[str], Awaitable[None]]
     """Raises `Invalid` for a URL that keys are never fetched from."""
 
@@ -86,8 +86,8 @@ async def roles_of(tx: RegistryReads, tenant_id: str) -> dict[str, Role]:
     return {role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)}
 
 
-async def surroundings_of(tx: Snapshot, tenant_id: str) -> Surroundings:
-    """What the applications of a tenant are checked against."""
+async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroundings:
+    """What applications of a tenant are judged by."""
     tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)
     signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")

@@ -1,7 +1,7 @@
-"""The in-memory cache of a worker: tenants with their APIs, roles and keys, and recently used applications.
+"""What a worker knows: tenants, APIs, roles, keys and the applications that it met, in memory.
 
-The view follows the change feed. It is fresh when the feed was read successfully within the last second.
-Requests that answer "active" from memory without writing (introspection) check that first.
+The view follows the change feed. It is fresh when the feed was read successfully within the last
+second; whoever answers "yes" from memory without writing (introspection) asks for that first.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TenantView:
         return found
 
     def remember(self, standing: Standing) -> None:
-        """Cache an application, and drop the oldest when the cache is full."""
+        """Keep an application, and let go of the one that was met longest ago."""
         self.standings[standing.application.client_id] = standing
         if len(self.standings) > MAX_APPLICATIONS:
             self.standings.popitem(last=False)
@@ -83,7 +83,7 @@ def _open(key: SigningKey, master: MasterKey) -> PrivateKey:
 
 
 class View:
-    """The cached tenants of this worker."""
+    """All tenants that this worker met."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class View:
         )
         self.seq = 0
         self.listeners: list[Callable[[Change], None]] = []
-        """Called with every change; the cache may still hold the old record then."""
+        """Told of every change, after which the memory may still hold the old."""
         self._forgotten = 0
         self._fresh_at = float("-inf")
         self._tenants: dict[str, TenantView] = {}
@@ -108,12 +108,12 @@ class View:
         self._loading = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin to follow the feed at its present end."""
+        """Begin at the feed's present end."""
         self._fresh_at = self._monotonic()
         self.seq = await self._reader.newest_change()
 
     def knows(self, unverified_slug: str) -> bool:
-        """Whether a tenant with this slug is cached. Does not read storage."""
+        """Whether a tenant of that slug was met and has not changed since. Nobody is asked."""
         return unverified_slug in self._tenants
 
     async def tenant(self, slug: str) -> TenantView | None:
@@ -134,7 +134,7 @@ class View:
             return found
 
     async def standing(self, tenant: TenantView, unverified_client_id: str) -> Standing | None:
-        """An application with its granted scopes, roles and limits; None when there is none with this id."""
+        """Where an application stands; None when there is none of that id."""
         found = tenant.standings.get(unverified_client_id)
         if found is not None:
             return found
@@ -224,7 +224,7 @@ class View:
                 continue
 
     def forget_expired(self, now: float) -> None:
-        """Drop the revocation marks of expired tokens."""
+        """Revocation marks of tokens that have expired are of no more use."""
         for tenant in self._tenants.values():
             for token_id in [t for t, expires_at in tenant.revoked.items() if expires_at <= now]:
                 del tenant.revoked[token_id]

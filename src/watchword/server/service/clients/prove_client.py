@@ -1,4 +1,4 @@
-"""Authenticate an application: the first step of /token, /introspect and /revoke."""
+"""Prove an application: what /token, /introspect and /revoke do first, and in the same way."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _NO_KEYS = KeySet([])
 
 
 class Client(Struct, frozen=True):
-    """An authenticated application; the replay marks in `proven` are not stored yet."""
+    """An application that proved itself; a mark in `proven` is not consumed yet."""
 
     standing: Standing
     proven: Proven
     as_of: int
-    """The view's place in the change feed before the authentication began."""
+    """The view's place in the change feed before anything was looked at."""
 
 
 class ProveClient:
@@ -49,7 +49,7 @@ class ProveClient:
         self._issuer_of, self._pepper, self._window = issuer_of, pepper, window
 
     async def __call__(self, tenant: TenantView, presented: Credentials, now: float) -> Client:
-        """The application, and the credential that it used."""
+        """The application, and by what it proved itself."""
         as_of = self._view.seq
         standing = await self._view.standing(tenant, presented.unverified_client_id)
         if standing is not None and self._imported.concern(standing.application):
@@ -76,7 +76,7 @@ class ProveClient:
     async def _foreign(
         self, tenant: TenantView, application: Application | None, name: str, presented: Credentials, grounds: Grounds
     ) -> Grounds:
-        """Add the trusted issuer and its keys; keys are fetched only for applications with a rule for this issuer."""
+        """With the issuer of that name, and its keys: it is asked for them only for whom there is a rule."""
         issuer = tenant.trusted(name)
         if issuer is None or not rules_of(application, issuer):
             return replace(grounds, trusted=issuer)

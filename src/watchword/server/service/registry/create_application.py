@@ -1,4 +1,4 @@
-"""Register an application, or import one from another server."""
+"""Register an application, or bring one along from another server."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ DEFAULT = "default"
 
 
 class FirstAdmin(Struct, frozen=True):
-    """The credentials of the first administrator, shown once."""
+    """Shown once."""
 
     tenant: Tenant
     client_id: str
@@ -45,7 +45,7 @@ class FirstAdmin(Struct, frozen=True):
 
 
 class CreateTenant:
-    """Creates a tenant; a slug is never reused, not even after deletion."""
+    """Ids are fresh; a slug is never used twice, not even after deletion."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class CreateTenant:
         return str(uuid.UUID(bytes=self._random(16), version=4))
 
     async def __call__(self, slug: str, name: str, caller: Caller | None = None) -> FirstAdmin:
-        """Raises `Invalid` for a malformed slug, `Conflict` for one that was used before.
+        """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used.
 
-        The caller's client id is recorded only in its own tenant's log: no tenant sees another's client ids.
+        Who asked is named in the asking tenant's log alone: no tenant sees another's client ids.
         """
         rules.check_slug(slug)
         rules.check_name(name)

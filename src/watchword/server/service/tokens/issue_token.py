@@ -1,4 +1,4 @@
-"""Issue an access token: authenticate, judge, sign, record, answer; docs/ARCHITECTURE.md has the steps."""
+"""Issue an access token: authenticate, judge, sign, record, answer. docs/ARCHITECTURE.md has the whole path."""
 
 from __future__ import annotations
 

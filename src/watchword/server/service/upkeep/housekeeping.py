@@ -1,4 +1,4 @@
-"""Background tasks of a worker: follow the feed, share limits, rotate keys, write refusals, sign checkpoints, purge."""
+"""What a worker does now and then: follow the feed, tell debts, rotate keys, write sums, bind chains, purge, prune."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger("watchword.housekeeping")
 
 
 class Housekeeping:
-    """Each task may fail without harm; the next round repeats it."""
+    """Each chore may fail without harm; the next round does it."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Housekeeping:
         self.prune_audit, self._clock = prune_audit, clock
 
     async def run(self) -> None:
-        """Run the tasks for as long as the worker lives."""
+        """For as long as the worker lives."""
         await asyncio.gather(
             self._view.follow(),
             self._limits.follow(),
@@ -52,7 +52,7 @@ class Housekeeping:
         )
 
     async def write_sums(self) -> None:
-        """Write the sums of rejected requests to the audit log."""
+        """Refusals as aggregates."""
         found = self._refusals.take()
         if found:
             async with self._store.transaction() as tx:
@@ -62,16 +62,16 @@ class Housekeeping:
                         tx.record(tenant.tenant.tenant_id, event)
 
     async def write_uses(self) -> None:
-        """Store when secrets were last used."""
+        """When secrets were last used."""
         await self._uses.flush_when_due(self._clock())
 
     async def purge(self) -> None:
-        """Delete expired rows."""
+        """What expired."""
         self._view.forget_expired(self._clock())
         await self._purge(self._clock())
 
     async def finish(self) -> None:
-        """Before the worker ends: write what is still in memory."""
+        """Before the worker ends: nothing that was answered may be missing."""
         await self._commits.drain()
         await self._limits.settle()
         await self._quietly(self.write_sums)
