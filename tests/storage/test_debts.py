@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 from tests.support.nodes import Node, at_once
 
-from watchword.server.service.ports import Spending, StorageUnavailable
+from watchword.server.service.ports import StorageUnavailable
+from watchword.server.service.tokens.ports import Spending
 from watchword.server.storage import schema
 
 Pair = tuple[Node, Node]

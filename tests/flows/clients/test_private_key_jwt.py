@@ -229,7 +229,7 @@ async def test_two_methods_burn_nothing(w: World) -> None:
 
 
 async def test_one_method_for_each_application(w: World) -> None:
-    """DESIGN 5.5: a secret would work for a private_key_jwt application, or a key for one of secrets."""
+    """One authentication method per application: a secret would work for a private_key_jwt application, or a key for one of secrets."""
     data = {"grant_type": "client_credentials", "client_id": w.pkj.client_id, "client_secret": "x"}
     refused(await w.ww.http.post(f"{ISSUER}/token", data=data))
     basic = await w.ww.application("c_basic", w.api, "a:read")

@@ -1,4 +1,4 @@
-"""Client credentials as IBM Cloud App ID has them: its audience rule, its scopes, its claims."""
+"""Client credentials by the rules of IBM Cloud App ID: its audiences, scopes and claims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEITHER = "the App ID surface knows neither exchange nor authorization_details"
 
 
 class AppIdAccess(Access, frozen=True):
-    """What was granted, and the claims that the tenant adds."""
+    """The granted access, and the claims that the tenant adds."""
 
     custom: dict[str, Any] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ def judge(standing: Standing, request: TokenRequest, _: Seen = ()) -> AppIdAcces
 
 
 def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
-    """Unknown, disabled, not granted and native are one and the same answer."""
+    """The same error for unknown and disabled APIs, APIs without a grant, and APIs with a URI."""
     reachable = [standing.apis[api_id] for api_id, scopes in standing.granted.items() if scopes]
     targets = tuple(api for api in reachable if api.enabled and is_application(api.identifier))
     if not audience:
@@ -76,7 +76,7 @@ def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
 
 
 def _custom_claims(standing: Standing) -> dict[str, Any]:
-    """An attribute that the application does not have makes no claim."""
+    """Attributes that the application does not have are left out."""
     found: dict[str, Any] = {}
     for mapping in standing.tenant.appid_claims:
         if mapping.source == "roles":

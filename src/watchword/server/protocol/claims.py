@@ -1,4 +1,4 @@
-"""The claims of an access token, from what was granted."""
+"""Build the claims of access tokens and transaction tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
-    """RFC 9068 section 2.2. `aud` is a string when there is one audience (DESIGN 5.3)."""
+    """RFC 9068 section 2.2. `aud` is a string when there is one audience."""
 
     iss: str
     sub: str
@@ -24,13 +24,13 @@ class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
     jti: str
     scope: str
     cnf: dict[str, str] | None = None
-    """RFC 7800 section 3.1, of a bound token."""
+    """The confirmation of a bound token (RFC 7800 section 3.1)."""
     status: dict[str, Any] | None = None
-    """Where its revocation can be looked up (draft-ietf-oauth-status-list-21 section 6.2)."""
+    """The reference to a status list for its revocation (draft-ietf-oauth-status-list-21 section 6.2)."""
     may_act: dict[str, str] | None = None
     act: dict[str, Any] | None = None
     subject_tokens: tuple[str, ...] = ()
-    """A name of our own: see `access.Exchanged`."""
+    """A private claim: see `access.Exchanged`."""
     authorization_details: tuple[dict[str, Any], ...] = ()
 
 
@@ -63,17 +63,17 @@ def encode(claims: object) -> bytes:
 
 
 def encode_members(claims: dict[str, Any]) -> bytes:
-    """The JSON of claims whose names only the tenant knows."""
+    """Claims whose names the tenant chooses, as JSON."""
     return _encoder.encode(claims)
 
 
 def token_id(now: float, random_hex: str) -> str:
-    """A `jti` that begins with its milliseconds, so that a cut-off can tell tokens of one second apart."""
+    """A `jti` that begins with its time in milliseconds, so that a cut-off can tell tokens of one second apart."""
     return f"{int(now * 1000):012x}{random_hex}"
 
 
 def issued_ms(unverified_token_id: str) -> int | None:
-    """The milliseconds in a `jti` of ours; None when it is not one."""
+    """The milliseconds in our `jti`; None for any other text."""
     try:
         return int(unverified_token_id[:12], 16) if len(unverified_token_id) == 32 else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""application/x-www-form-urlencoded, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
+"""Parse application/x-www-form-urlencoded bodies, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
 
 A form ends at the first raw CR or LF (neither can be part of one): what follows is ignored. Bytes
 that are not UTF-8 become lone surrogates, which match no identifier and no scope-token, so that
@@ -16,14 +16,14 @@ from .errors import InvalidRequest
 MAX_FIELDS = 100
 _HEX = b"0123456789abcdefABCDEF"
 _ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b in _HEX}
-"""What two digits stand for; every token request pays for this, hence no regular expression."""
+"""The byte of each pair of hexadecimal digits: faster than a regular expression, for every token request."""
 REPEATABLE = frozenset({"resource"})
 """In every request. A grant may declare more (`Grant.repeatable`)."""
 _REMEMBERED = 256
-"""Bytes of a body that is remembered, and bodies."""
+"""The longest cached body in bytes, and the number of cached bodies."""
 _ASSERTION = b"client_assertion="
 _ASSERTION_TYPE = b"client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
-"""As nearly everybody's encoder writes it; otherwise the form is parsed anew each time."""
+"""As nearly all encoders write it; otherwise the form is parsed each time."""
 _OF_A_JWT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 _CREDENTIALS = re.compile(rb"secret|assertion|token|password|%", re.IGNORECASE)
 
@@ -66,8 +66,8 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
 def parse_known_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> Mapping[str, str | list[str]]:
     """`parse_form`, for callers that send the same each time: a short body without credentials is parsed once.
 
-    What could be a secret is not kept, nor is anything that is escaped, since that could spell one. A client assertion
-    is another one each time, and all that stands around it is the same.
+    Bodies that could contain a secret are not cached, nor bodies with escapes, which could hide one. A client
+    assertion differs each time, and the rest of its body is the same.
     """
     if _ASSERTION not in body:
         if len(body) > _REMEMBERED or _CREDENTIALS.search(body):

@@ -1,4 +1,4 @@
-"""The rules on an application's final state, whatever verb led to it."""
+"""Check an application against all rules before it is stored; every verb that changes applications uses it."""
 
 from __future__ import annotations
 

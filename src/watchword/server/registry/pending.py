@@ -1,4 +1,4 @@
-"""Devices that wait until an administrator has looked at them."""
+"""The record of a device that waits for an administrator's approval."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from .enrolment import Way
 
 State = Literal["waiting", "approved", "denied"]
 MAX_WAITING = 1_000
-"""Of one group."""
+"""Devices of one group that can wait at the same time."""
 WAITS = 7 * 86_400
-"""Seconds that a device waits; when it asks again after that, it begins anew."""
+"""Seconds after which a waiting request expires; the device then has to ask again from the start."""
 COLLECTS = 30 * 86_400
-"""Seconds that a device has to come for what was approved."""
+"""Seconds within which an approved device has to ask again."""
 KEPT = 30 * 86_400
-"""Seconds that one is kept which nobody decided, or nobody came for."""
+"""Seconds that an expired request is kept, undecided or not collected."""
 
 
 class PendingEnrolment(Struct, frozen=True, kw_only=True):
-    """Who asked to become what. It is gone when the device has become an application; a denied one stays."""
+    """A device's request to enrol. Enrolling the device deletes it; a denied request stays."""
 
     tenant_id: str
     pending_id: str
     group_id: str
     state: State = "waiting"
     mark: str
-    """By which the device's repeats are known."""
+    """Recognizes repeated requests of the same device."""
     ticket: str
-    """The digest of the text by which it may ask again; empty for who has to prove itself each time."""
+    """The HMAC of the ticket with which the device asks again; empty for devices that authenticate each time."""
     way: Way
     serial: str | None = None
     key: str = ""
-    """The thumbprint of the key that shows which device it is."""
+    """The thumbprint of the key that identifies the device."""
     own_key: str = ""
-    """Of the key that is to be registered, or certified."""
+    """The thumbprint of the key that is to be registered or certified."""
     source: str = ""
-    """The network address that asked first."""
+    """The network address of the first request."""
     requested_at: int
     expires_at: int
     decided_by: str = ""
     version: int = 1
 
     def live(self, now: float) -> bool:
-        """Whether its time is not over; a denial has no end."""
+        """Whether it has not expired; a denial never expires."""
         return self.state == "denied" or now < self.expires_at

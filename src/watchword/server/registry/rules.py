@@ -1,4 +1,4 @@
-"""The rules for changing the registry: each check raises `Invalid` and says what would be right."""
+"""Check names, identifiers, lifetimes, labels and grants; each check raises `Invalid` and says what is allowed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CWT_ALGORITHMS = ("ES256", "EdDSA")
 
 
 def check_slug(slug: str) -> None:
-    """A tenant's slug stands in URLs: lower-case letters, digits, inner hyphens, at most 63."""
+    """A tenant's slug is part of URLs: lower-case letters, digits, inner hyphens, at most 63 characters."""
     if not _SLUG.fullmatch(slug):
         raise Invalid("use 1 to 63 lower-case letters, digits and inner hyphens", field="slug")
 
@@ -50,7 +50,7 @@ def check_text(text: str, field: str, limit: int = 2000) -> None:
 
 
 def check_client_id(client_id: str) -> None:
-    """An imported client id (RFC 6749 appendix A.1, widened to what other servers hand out)."""
+    """An imported client id (RFC 6749 appendix A.1, widened to the ids of other servers)."""
     if not 1 <= len(client_id) <= 255 or client_id != client_id.strip() or _UNPRINTABLE.search(client_id):
         raise Invalid("use 1 to 255 printable characters", field="client_id")
 
@@ -89,7 +89,7 @@ def check_token_settings(settings: TokenSettings) -> None:
 
 
 def check_transaction_tokens(wanted: TransactionTokens) -> None:
-    """A trust domain is an API's identifier, and its tokens are gone in minutes."""
+    """A trust domain is an API's identifier; its tokens live for minutes."""
     check_identifier(wanted.trust_domain)
     if wanted.trust_domain == ADMIN_API:
         raise Invalid("nobody administers Watchword in a transaction", field="transaction_tokens.trust_domain")
@@ -115,7 +115,7 @@ def check_grant_types(grant_types: tuple[str, ...], known: Collection[str]) -> N
 
 
 def check_labels(labels: dict[str, str], field: str) -> None:
-    """Names and values for people and filters."""
+    """Label names and values: printable and bounded."""
     for name, value in labels.items():
         check_name(name, field, 64)
         check_text(value, field, 200)
@@ -124,7 +124,7 @@ def check_labels(labels: dict[str, str], field: str) -> None:
 
 
 def check_exchange(application: Application, apis: dict[str, Api]) -> None:
-    """Token exchange and details are for APIs and types that there are."""
+    """Token exchange and details refer to APIs and types that exist."""
     check_unique(application.exchange_from, "exchange_from")
     for api_id in application.exchange_from:
         if api_id not in apis:
@@ -141,7 +141,7 @@ def check_exchange(application: Application, apis: dict[str, Api]) -> None:
 
 
 def check_grants(grants: tuple[Grant, ...], apis: dict[str, Api], field: str) -> None:
-    """Every grant names an API of this tenant and scopes that it offers."""
+    """Every grant refers to an API of this tenant and to scopes of that API."""
     check_unique((grant.api_id for grant in grants), field)
     for grant in grants:
         api = apis.get(grant.api_id)

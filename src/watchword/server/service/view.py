@@ -30,7 +30,7 @@ FORGET_AFTER = 900.0
 
 
 def sealing_place(tenant_id: str, kid: str) -> str:
-    """Where a sealed signing key belongs; part of what the seal covers."""
+    """The place that an encrypted signing key is bound to; part of what the encryption authenticates."""
     return f"signing_key/{tenant_id}/{kid}"
 
 
@@ -56,14 +56,14 @@ class TenantView:
         self.revoked: dict[str, int] = dict(state.revoked)
         self.standings: OrderedDict[str, Standing] = OrderedDict()
         self.derived: dict[str, object] = {}
-        """What endpoints build from this view and drop with it: metadata bytes, prepared signers."""
+        """What endpoints derive from this view and cache with it: metadata bytes, prepared signers."""
 
     def trusted(self, unverified_issuer: str) -> TrustedIssuer | None:
-        """The issuer of that name, if statements of it count in this tenant."""
+        """The trusted issuer with this `iss`, if it is enabled."""
         return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:
-        """The tenant's trust anchors, and its own authorities for devices; read once per view."""
+        """The tenant's trust anchors, and its own device CAs; parsed once per view."""
         found = self.derived.get("anchors")
         if found is None:
             found = self.derived["anchors"] = trust_anchors([*self.tenant.anchors, *self.authorities])
@@ -118,7 +118,7 @@ class View:
         return unverified_slug in self._tenants
 
     async def tenant(self, slug: str) -> TenantView | None:
-        """The tenant of that slug, from memory or storage."""
+        """The tenant with this slug, from memory or storage."""
         found = self._tenants.get(slug)
         if found is not None:
             return found
@@ -158,15 +158,15 @@ class View:
         return await self._reader.opaque(tenant.tenant.tenant_id, hash)
 
     def heed(self, changes: Sequence[Change]) -> None:
-        """Forget what changed; `changes` are all there are between `seq` and the last of them."""
+        """Drop what changed; `changes` are complete between `seq` and the last of them."""
         if changes and changes[-1].seq > self.seq:
             self.seq = changes[-1].seq
         self.forget(changes)
 
     def forget(self, changes: Sequence[Change]) -> None:
-        """What this worker changed itself, at once.
+        """Drop what this worker has changed itself, at once.
 
-        `seq` stays: another node's change may stand before these in the feed, unread. The feed tells all of them.
+        `seq` stays: the feed may have unread changes of other nodes before these. The feed will have all of them.
         """
         self._forgotten += len(changes)
         for change in changes:
@@ -188,10 +188,10 @@ class View:
                 del self._tenants[slug]
 
     async def refresh(self) -> None:
-        """Read the feed to its end, which a reading of bounded length may not reach at once.
+        """Read the feed to its end, in several reads if needed.
 
-        After a long silence, or where the feed has a gap, everything is forgotten, for the feed itself is pruned. What
-        is read is as old as the beginning of the reading.
+        After a long pause, or where the feed has a gap, the whole cache is dropped, because the feed is pruned. The
+        view is as old as the beginning of the read.
         """
         began = self._monotonic()
         if began - self._fresh_at > FORGET_AFTER:
@@ -205,7 +205,7 @@ class View:
         self._fresh_at = began
 
     async def _begin_anew(self) -> None:
-        """The place in the feed first: what is loaded after it cannot be older."""
+        """Read the place in the feed first: records that are loaded afterwards cannot be older."""
         self.seq = await self._reader.newest_change()
         self._forgotten += 1
         self._tenants.clear()
@@ -232,10 +232,10 @@ class View:
 
     @property
     def fresh(self) -> bool:
-        """For the readiness check."""
+        """Whether the feed was read within the last second; for the readiness check."""
         return self._monotonic() - self._fresh_at <= FRESH * 2
 
 
 def storable(unverified_text: str) -> bool:
-    """Whether both databases can be asked for it: no NUL, no lone surrogates, not longer than any id."""
+    """Whether the text can be a parameter of a query: no NUL, no lone surrogates, not longer than any id."""
     return len(unverified_text) <= 255 and "\0" not in unverified_text and unverified_text.isprintable()

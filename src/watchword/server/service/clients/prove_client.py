@@ -89,7 +89,7 @@ def _asserts_itself(presented: Credentials) -> bool:
 
 
 def _unverified_domain(presented: Credentials) -> str:
-    """The trust domain that a certificate names; empty for none."""
+    """The trust domain in a certificate's SPIFFE id; empty without one."""
     if presented.certificate is None:
         return ""
     try:

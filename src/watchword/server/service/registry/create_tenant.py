@@ -1,4 +1,4 @@
-"""Create a tenant: its keys, its administration API and its first administrator, all at once."""
+"""Create a tenant with its signing keys, its administration API and its first administrator, in one transaction."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from msgspec import Struct
 from ...protocol.claims import encode_members
 from ...protocol.errors import Unavailable
 from ...protocol.status_list import PATH, TYPE, list_claims, read_name
-from ..ports import Change, StatusReader, StorageUnavailable
+from ..ports import Change, StorageUnavailable
 from ..view import TenantView, View
+from .ports import StatusReader
 from .signers import signer
 
 MOST_KEPT: Final = 1_000
