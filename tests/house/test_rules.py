@@ -88,7 +88,7 @@ def test_every_shared_case_is_named_or_deferred(shared_dir: Path) -> None:
 
 
 def test_the_index_of_decisions_lists_each_record_once_in_order_and_says_what_was_decided() -> None:
-    """A record that the index lacks is not found, and of two lines for one record one is old when the other is changed."""
+    """A record that the index lacks is not found; of two lines for one record, one is not kept up to date."""
     folder = ROOT / "docs" / "decisions"
     rows = re.findall(r"^\| \[(\d{4})\]\(([^)]*)\) \| (.*) \|$", (folder / "README.md").read_text(), re.M)
     assert [name for _, name, _ in rows] == sorted(path.name for path in folder.glob("[0-9]*.md"))
