@@ -48,6 +48,13 @@ def test_every_path_on_the_page_exists(page: Path) -> None:
     assert named and not missing, missing
 
 
+def test_every_name_to_search_for_is_in_its_file() -> None:
+    """A name that was changed in the code alone is searched for in vain."""
+    pairs = re.findall(r"`([\w./]+\.py)` \(`([^`]+)`\)", ARCHITECTURE.read_text())
+    lost = [(name, wanted) for name, wanted in pairs if wanted not in (SOURCE / name).read_text()]
+    assert len(pairs) > 30 and not lost, lost
+
+
 def test_every_package_is_on_the_map() -> None:
     """A package that the map does not name is found by its author only."""
     named = set(PATH.findall(ARCHITECTURE.read_text()))
