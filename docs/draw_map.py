@@ -55,7 +55,7 @@ CAPTIONS: Final = {
 MODULES: Final = {"server.app", "server.services", "server.config"}
 BESIDE: Final = "server.service"
 """The files beside the wings."""
-FOLDERS_SHOWN: Final = {"cli", "server.http", "server.protocol"}
+FOLDERS_SHOWN: Final = {"cli", "client", "resource", "server.http", "server.protocol"}
 
 
 class Room(NamedTuple):
@@ -182,7 +182,7 @@ def place(rows: list[list[Room]], light: list[list[Room]]) -> dict[str, Box]:
     y = 20.0
     for row in rows:
         names = [room.name for room in row]
-        height = ROOM_HEIGHT + (16 if FOLDERS_SHOWN & set(names) else 0)
+        height = ROOM_HEIGHT + (16 if FOLDERS_SHOWN & set(names) else 0)  # room for one line more
         y += 14 if names[0] == "server.serving" else 0
         y += 12 if _in_wings(names[0]) and not any(_in_wings(name) for name in boxes) else 0
         y += 14 if names == ["server.protocol"] else 0
@@ -231,7 +231,7 @@ def _lines(name: str) -> list[str]:
     lines = [f"{last}.py" if name in MODULES else f"{last}/"]
     if name in CAPTIONS:
         lines.append(CAPTIONS[name])
-    return [*lines, folders(name)] if name in FOLDERS_SHOWN else lines
+    return [*lines, folders(name)] if name in FOLDERS_SHOWN and folders(name) else lines
 
 
 def arrows(rows: list[list[Room]], boxes: dict[str, Box], edges: Edges) -> list[str]:
