@@ -149,6 +149,15 @@ def check_down(rows: list[list[Room]], edges: Edges) -> None:
                 raise ValueError(f"{importer} imports {target}, which is not below it")
 
 
+def of_packages(edges: Edges) -> Edges:
+    """The imports between whole packages: `server` is one of them here."""
+    packages: dict[str, set[str]] = {}
+    for importer, targets in edges.items():
+        package = importer.partition(".")[0]
+        packages.setdefault(package, set()).update(target.partition(".")[0] for target in targets)
+    return {name: frozenset(targets - {name}) for name, targets in packages.items()}
+
+
 def reduced(edges: Edges) -> Edges:
     """Without the arrows that a longer way shows already. `edges` has no circle (`check_down`)."""
     return {
@@ -348,6 +357,7 @@ def drawing() -> str:
     rooms = [room for row in [*rows, *light] for room in row]
     edges = imports_between(rooms)
     check_down(rows, edges)
+    check_down([[_room("cli")], [*(room for [room] in light), _room("server")], [_room("jose")]], of_packages(edges))
     boxes = place(rows, light)
     bottom = boxes["jose"].y + boxes["jose"].height + 20
     wings = [box for name, box in boxes.items() if _in_wings(name)]

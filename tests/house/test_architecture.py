@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from docs.draw_map import MAP, Room, check_down, drawing, reduced
+from docs.draw_map import MAP, Room, check_down, drawing, of_packages, reduced
 from tests.house.test_rules import ROOT
 from tests.house.tracing import entered_files
 from tests.support.enrolling import codes, enrol, group
@@ -32,6 +32,13 @@ def test_the_picture_has_no_arrow_that_points_up_or_sideways() -> None:
     for importer, imported in (("c", "a"), ("a", "b")):
         with pytest.raises(ValueError, match=f"{importer} imports {imported}"):
             check_down(rows, {**down, importer: down[importer] | {imported}})
+
+
+def test_an_import_between_the_light_packages_and_the_server_is_noticed() -> None:
+    """They stand in columns of their own: an arrow between two columns would be drawn nowhere."""
+    nothing = frozenset[str]()
+    edges = {"client": frozenset({"server.app"}), "server.app": frozenset({"server.http"}), "server.http": nothing}
+    assert of_packages(edges) == {"client": frozenset({"server"}), "server": nothing}
 
 
 def test_an_arrow_is_left_out_only_where_a_longer_way_shows_it() -> None:
