@@ -207,7 +207,7 @@ def place(rows: list[list[Room]], light: list[list[Room]]) -> dict[str, Box]:
 
 
 def _in_wings(name: str) -> bool:
-    return name.startswith("server.service") and name != "server.services"
+    return name == BESIDE or name.startswith(f"{BESIDE}.")
 
 
 def _beside(names: list[str], y: float, height: float) -> Iterable[tuple[str, Box]]:
