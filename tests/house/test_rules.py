@@ -182,8 +182,14 @@ def test_every_shared_case_is_named_or_deferred(shared_dir: Path) -> None:
     assert not stale, f"deferred but named by a test: {' '.join(stale)}"
 
 
-def test_every_decision_is_in_the_index() -> None:
-    """A record that the index does not list is not found when the question comes up again."""
+def test_the_index_of_decisions_lists_each_record_once_in_order_and_says_what_was_decided() -> None:
+    """A record that the index lacks is not found; of two lines for one record, one is not kept up to date."""
     folder = ROOT / "docs" / "decisions"
-    index = (folder / "README.md").read_text()
-    assert not [p.name for p in folder.glob("0*.md") if p.name not in index]
+    rows = re.findall(r"^\| \[(\d{4})\]\(([^)]*)\) \| (.*) \|$", (folder / "README.md").read_text(), re.M)
+    assert [name for _, name, _ in rows] == sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert not [number for number, name, _ in rows if not name.startswith(f"{number}-")]
+    told = {number: decided for number, _, decided in rows if len(decided.split()) < 8 or not decided.endswith(".")}
+    assert not told, f"what was decided, in one sentence: {told}"
+    titles = {number: (folder / name).read_text().partition("\n")[0] for number, name, _ in rows}
+    repeated = [number for number, _, decided in rows if decided.rstrip(".").lower() in titles[number].lower()]
+    assert not repeated, f"only the title again: {repeated}"
