@@ -32,8 +32,8 @@ CAPTIONS: Final = {
     "sasl": "OAUTH- BEARER for brokers and mail",
     "jose": "all cryptography: JWS, JWK, CWT, certificates, the master key",
     "server.serving": "listener, worker processes",
-    "server.app": "composition root: HTTP",
-    "server.services": "composition root: services",
+    "server.app": "the ASGI application, the first start",
+    "server.composition": "creates every service and endpoint",
     "server.storage": "SQLite, PostgreSQL",
     "server.http": "bytes in, bytes out",
     "server.coap": "CoAP for devices",
@@ -52,7 +52,7 @@ CAPTIONS: Final = {
     "server.registry": "records and their rules",
 }
 """What a room does, in a few words. A room without a caption is drawn without one."""
-MODULES: Final = {"server.app", "server.services", "server.config"}
+MODULES: Final = {"server.app", "server.config"}
 BESIDE: Final = "server.service"
 """The files beside the wings."""
 FOLDERS_SHOWN: Final = {"cli", "client", "resource", "server.http", "server.protocol"}

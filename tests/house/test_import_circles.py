@@ -5,10 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[2] / "src"
-OWED: list[set[str]] = [
-    {f"watchword.server.storage.{name}" for name in ("codes", "expected", "fleet", "pending", "registry", "table")},
-]
-"""Circles that another issue ends. One that has ended leaves this list."""
 
 
 def modules() -> dict[str, Path]:
@@ -62,10 +58,7 @@ def test_no_import_circle() -> None:
     graph = {name: set(imported(name, path, known)) - {name} for name, path in known.items()}
     assert len(graph["watchword.client.credentials"]) > 5, "no imports were read"
     found = circles(graph)
-    new = [sorted(one) for one in found if not any(one <= owed for owed in OWED)]
-    assert not new, new
-    ended = [sorted(owed) for owed in OWED if not any(one <= owed for one in found)]
-    assert not ended, f"ended, take it off the list: {ended}"
+    assert not found, [sorted(one) for one in found]
 
 
 def test_circles_are_found() -> None:
