@@ -18,7 +18,7 @@ from tests.support.enrolling import applications, ask, codes, enrol, group, keye
 from tests.support.instance import Instance, credentials_of, instance, node
 
 from watchword.jose import Algorithm, PrivateKey
-from watchword.server.registry.pending import COLLECTS, KEPT, MAX_WAITING, WAITS, PendingEnrolment
+from watchword.server.registry.fleet.pending import COLLECTS, KEPT, MAX_WAITING, WAITS, PendingEnrolment
 from watchword.server.registry.secret_text import TICKET_PREFIX, well_formed
 from watchword.server.storage import schema
 

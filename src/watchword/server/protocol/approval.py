@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..registry.pending import PendingEnrolment
+from ..registry.fleet.pending import PendingEnrolment
 from .enrolment import EnrolmentRequest
 from .errors import EnrolmentDenied, EnrolmentRefused
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 from ...jose import Algorithm, JoseError, check_claims, verify_signature
 from ...jose.device_ca import CertificateRequest, UnacceptableRequest
 from ..registry.client_keys import ALGORITHMS, key_set, read_keys
-from ..registry.device_authority import common_name
-from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
-from ..registry.expected import ExpectedDevice, key_thumbprint
+from ..registry.fleet.device_authority import common_name
+from ..registry.fleet.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
+from ..registry.fleet.expected import ExpectedDevice, key_thumbprint
 from ..registry.model import SECRET_METHODS, Application, AuthMethod, CertificateName
 from .errors import EnrolmentRefused, InvalidRequest
 from .proof_jwt import Window, check_life

@@ -14,8 +14,8 @@ from ...jose.certificates import (
     distinguished_name,
     read_pem,
 )
-from .device_authority import DeviceAuthority
 from .errors import Invalid
+from .fleet.device_authority import DeviceAuthority
 from .model import CertificateName, TrustAnchor
 from .spiffe import trust_domain
 

@@ -12,8 +12,8 @@ from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
 from ..protocol.status_list import Reference
-from ..registry.device_authority import DeviceAuthority
-from ..registry.fleet_ports import FleetReads, FleetRecords, PlaceCounts, Places
+from ..registry.fleet.device_authority import DeviceAuthority
+from ..registry.fleet.ports import FleetReads, FleetRecords, PlaceCounts, Places
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.ports import Claims, Collection, Holders, Lookup, RegistryReads, RegistryRecords

@@ -16,7 +16,7 @@ from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
-from ..registry.device_authority import DeviceAuthority
+from ..registry.fleet.device_authority import DeviceAuthority
 from ..registry.limits import limits_of
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile

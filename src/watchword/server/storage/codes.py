@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from msgspec.structs import asdict
 
-from ..registry.enrolment import EnrolmentCode
+from ..registry.fleet.enrolment import EnrolmentCode
 from .schema import enrolment_code as t
 from .session import Session
 

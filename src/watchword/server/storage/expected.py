@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..registry.expected import ExpectedDevice
+from ..registry.fleet.expected import ExpectedDevice
 from .schema import expected_device as t
 from .session import Session
 

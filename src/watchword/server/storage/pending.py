@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ..registry.pending import PendingEnrolment, State
+from ..registry.fleet.pending import PendingEnrolment, State
 from .schema import pending_enrolment as t
 from .session import Session
 from .table import Table

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..audit.chain import Chain, Row
-from ..registry.enrolment import REPEAT_WITHIN
-from ..registry.pending import KEPT
+from ..registry.fleet.enrolment import REPEAT_WITHIN
+from ..registry.fleet.pending import KEPT
 from ..service.ports import PATIENCE, Change, StorageUnavailable
 from . import schema
 from .failures import translated_errors

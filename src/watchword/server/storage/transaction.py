@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ..audit.chain import Row
 from ..audit.events import Event
 from ..keys.model import SigningKey
-from ..registry.device_authority import DeviceAuthority
-from ..registry.enrolment import EnrolmentGroup
+from ..registry.fleet.device_authority import DeviceAuthority
+from ..registry.fleet.enrolment import EnrolmentGroup
 from ..registry.model import Api, InitialToken, Role, Tenant
 from ..registry.trusted_issuer import TrustedIssuer
 from ..service.ports import Change

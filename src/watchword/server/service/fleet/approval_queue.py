@@ -10,10 +10,10 @@ from ...audit.fleet_events import EnrolmentRequested
 from ...protocol.approval import ask_again_in
 from ...protocol.enrolment import EnrolmentRequest, admitted, check_expected
 from ...protocol.errors import SlowDown
-from ...registry.enrolment import EnrolmentGroup
 from ...registry.errors import Conflict
-from ...registry.fleet_ports import FleetRecords
-from ...registry.pending import MAX_WAITING, WAITS, PendingEnrolment
+from ...registry.fleet.enrolment import EnrolmentGroup
+from ...registry.fleet.pending import MAX_WAITING, WAITS, PendingEnrolment
+from ...registry.fleet.ports import FleetRecords
 from ...registry.secret_text import digest
 from ..desk import Caller, Desk
 from ..ports import Contention, Transaction

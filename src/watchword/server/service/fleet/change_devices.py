@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from ...registry import rules
 from ...registry.application_rules import Surroundings
-from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Invalid, RegistryError
-from ...registry.fleet_ports import FleetReads
+from ...registry.fleet.enrolment import EnrolmentGroup, check_serial
+from ...registry.fleet.ports import FleetReads
 from ...registry.model import SECRET_METHODS, Application
 from ...registry.tags import group_tag, label_tag, tags_of
 from ..desk import Caller, Desk, surroundings_of

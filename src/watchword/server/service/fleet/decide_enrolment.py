@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from ...audit.fleet_events import EnrolmentApproved, EnrolmentDenied
 from ...registry.errors import Conflict
-from ...registry.fleet_ports import FleetReads
-from ...registry.pending import COLLECTS, PendingEnrolment
+from ...registry.fleet.pending import COLLECTS, PendingEnrolment
+from ...registry.fleet.ports import FleetReads
 from ..desk import Caller, Desk, found
 
 

@@ -7,8 +7,8 @@ from msgspec.structs import asdict, replace
 
 from ...audit.fleet_events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
 from ...registry.certificates import MAX_GROUP_ANCHORS, read_anchors
-from ...registry.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ...registry.errors import Conflict, Invalid
+from ...registry.fleet.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ...registry.model import AuthMethod, Grant, Kind
 from ...registry.rate_limit import RateLimit
 from ..desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of

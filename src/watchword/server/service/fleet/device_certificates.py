@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from ....jose.certificates import Certificate, read_pem
 from ....jose.device_ca import CertificateRequest, DeviceAuthorityKey
 from ...audit.fleet_events import DeviceAuthorityAdded, DeviceAuthorityRemoved, DeviceCertificateIssued
-from ...registry.device_authority import AUTHORITY_LIFE, DeviceAuthority
 from ...registry.errors import Invalid
+from ...registry.fleet.device_authority import AUTHORITY_LIFE, DeviceAuthority
 from ...registry.model import Application, Tenant
 from ..desk import EVERYTHING, Caller, Desk, found
 from ..ports import Transaction

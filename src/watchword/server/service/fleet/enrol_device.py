@@ -23,7 +23,7 @@ from ...protocol.enrolment import (
     check_repeat,
 )
 from ...protocol.proof_jwt import Window
-from ...registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
+from ...registry.fleet.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
 from ...registry.model import SECRET_METHODS, Application
 from ..desk import Caller, Desk
 from ..ports import AuditRecorder, Contention, Transaction

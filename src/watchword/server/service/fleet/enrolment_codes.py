@@ -7,8 +7,8 @@ from msgspec import Struct
 from ...audit.fleet_events import EnrolmentCodesCreated, EnrolmentCodesWithdrawn
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused
-from ...registry.enrolment import MAX_OPEN_CODES, EnrolmentCode, EnrolmentGroup, check_codes
 from ...registry.errors import Conflict
+from ...registry.fleet.enrolment import MAX_OPEN_CODES, EnrolmentCode, EnrolmentGroup, check_codes
 from ...registry.secret_text import ENROLMENT_PREFIX, digest, generate
 from ..desk import Caller, Desk, found
 

@@ -10,12 +10,12 @@ from ....jose.certificate_header import Presented
 from ....jose.certificates import MAX_CHAIN, Certificate, TrustAnchors, UnacceptableCertificate, read_pem
 from ...protocol.enrolment import EnrolmentRequest
 from ...protocol.errors import EnrolmentRefused, InvalidGrant
-from ...registry.enrolment import Way
 from ...registry.errors import Conflict
-from ...registry.expected import ExpectedDevice
-from ...registry.fleet_ports import FleetReads
+from ...registry.fleet.enrolment import Way
+from ...registry.fleet.expected import ExpectedDevice
+from ...registry.fleet.pending import PendingEnrolment
+from ...registry.fleet.ports import FleetReads
 from ...registry.model import Application
-from ...registry.pending import PendingEnrolment
 from ...registry.ports import Claims, Holders
 from ...registry.secret_text import TICKET_PREFIX, digest, generate
 from ..desk import Desk

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from ...audit.fleet_events import DevicesExpected, ExpectedDevicesRemoved
 from ...registry.errors import Invalid, NotFound
-from ...registry.expected import ExpectedDevice, read_expected
-from ...registry.fleet_ports import FleetReads, FleetRecords
+from ...registry.fleet.expected import ExpectedDevice, read_expected
+from ...registry.fleet.ports import FleetReads, FleetRecords
 from ..desk import Caller, Desk, found
 from ..ports import Contention
 from ..registry.membership import SERIAL

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from ...audit.events import ApplicationCreated, SecretCreated
 from ...registry import client_keys
 from ...registry.application_rules import Surroundings, check_application
-from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Conflict, Invalid, RegistryError
+from ...registry.fleet.enrolment import EnrolmentGroup, check_serial
 from ...registry.model import SECRET_METHODS, Application, AuthMethod, ClientKey, Grant
 from ..desk import Caller, Desk, changed_fields, surroundings_of
 from ..ports import Contention, Snapshot, Transaction

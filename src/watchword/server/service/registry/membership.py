@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Conflict, Invalid
+from ...registry.fleet.enrolment import EnrolmentGroup, check_serial
 from ...registry.model import Application
 from ..ports import Transaction
 

@@ -19,8 +19,8 @@ from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
 from ...protocol.software_statement import stated
 from ...registry import client_keys
-from ...registry.enrolment import EnrolmentGroup, registration_policy
-from ...registry.fleet_ports import FleetReads
+from ...registry.fleet.enrolment import EnrolmentGroup, registration_policy
+from ...registry.fleet.ports import FleetReads
 from ...registry.model import (
     SECRET_METHODS,
     Application,

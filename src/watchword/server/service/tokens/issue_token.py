@@ -15,7 +15,7 @@ from ...protocol.errors import OAuthError, Unavailable
 from ...protocol.grants import grant_for
 from ...protocol.grants.grant import Seen, ShownToken
 from ...protocol.request import TokenRequest
-from ...registry.enrolment import REPEAT_WITHIN
+from ...registry.fleet.enrolment import REPEAT_WITHIN
 from ..clients.authenticate_client import used_before
 from ..clients.prove_client import Client, ProveClient
 from ..clients.secret_use import SecretUse

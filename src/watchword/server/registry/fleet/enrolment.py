@@ -7,11 +7,11 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from . import rules
+from .. import rules
+from ..errors import Invalid
+from ..model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
+from ..rate_limit import RateLimit, check_rate_limit
 from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
-from .errors import Invalid
-from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
-from .rate_limit import RateLimit, check_rate_limit
 
 Way = Literal["code", "key", "certificate", "registration"]
 """How a device enrols: with a code, printed on it or shared by a batch; with an expected key; with its manufacturer's

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from ...jose import PublicKey
-from .client_keys import read_key
+from ....jose import PublicKey
+from ..client_keys import read_key
+from ..errors import Invalid
 from .enrolment import check_serial
-from .errors import Invalid
 
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 """SHA-256 in base64url (RFC 7638 section 3)."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from ..model import Application
+from ..ports import Collection, Lookup
 from .device_authority import DeviceAuthority
 from .enrolment import EnrolmentCode, EnrolmentGroup
 from .expected import ExpectedDevice
-from .model import Application
 from .pending import PendingEnrolment, State
-from .ports import Collection, Lookup
 
 
 class FleetLookup(Protocol):
