@@ -25,6 +25,7 @@ from .service.clients.imported_secrets import ImportedSecrets
 from .service.clients.issuer_keys import IssuerKeys
 from .service.clients.prove_client import ProveClient
 from .service.clients.secret_use import SecretUse
+from .service.desk import Desk
 from .service.group_commit import GroupCommit
 from .service.keys.key_schedule import KeySchedule
 from .service.keys.rotate_key import RotateKey
@@ -89,6 +90,13 @@ class Services(Struct, frozen=True, kw_only=True):
     limits: RateLimits
     housekeeping: Housekeeping
     pepper: bytes
+
+    def desk(self) -> Desk:
+        """What the administrative verbs share."""
+        return Desk(
+            self.storage.store, self.pepper, self.world.clock, self.world.random_bytes, self.master.seal,
+            self.fetch.check,
+        )  # fmt: skip
 
     def issuer_of(self, slug: str) -> str:
         """A tenant's issuer identifier."""
