@@ -176,9 +176,7 @@ def test_a_profile_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_a_lost_administrator_is_recovered(tmp_path: Path) -> None:
     """Without a way back in, a lost secret would mean a new installation."""
     with serving(tmp_path) as base:
-        profile = tomllib.loads((tmp_path / "profile.toml").read_text())
-        gone = watchword(tmp_path, "app", "disable", profile["client_id"])
-        assert gone.returncode == 0, gone.stderr
+        (tmp_path / "profile.toml").unlink()
         made = watchword(tmp_path, "admin", "recover", "--json", WATCHWORD_PUBLIC_URL=base)
         assert made.returncode == 0, made.stderr
         told = json.loads(made.stdout)
@@ -210,9 +208,7 @@ def test_the_server_leaves_no_core(tmp_path: Path) -> None:
     """A crash would write signing keys and secrets to disk."""
     with serving(tmp_path, "--workers", "2"):
         serve = [
-            int(pid.name)
-            for pid in Path("/proc").iterdir()
-            if pid.name.isdigit() and _folder_of(pid) == str(tmp_path) and "watchword" in _command_of(pid)
+            int(pid.name) for pid in Path("/proc").iterdir() if pid.name.isdigit() and _folder_of(pid) == str(tmp_path)
         ]
         assert len(serve) >= 3
         limits = [Path(f"/proc/{pid}/limits").read_text() for pid in serve]
@@ -222,12 +218,5 @@ def test_the_server_leaves_no_core(tmp_path: Path) -> None:
 def _folder_of(process: Path) -> str:
     try:
         return str((process / "cwd").readlink())
-    except OSError:
-        return ""
-
-
-def _command_of(process: Path) -> str:
-    try:
-        return (process / "cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
