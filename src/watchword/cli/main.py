@@ -31,6 +31,7 @@ VERBS: Final = {
     "role": "admin.roles:role",
     "key": "admin.signing_keys:key",
     "tenant": "admin.tenants:tenant",
+    "admin": "serving.recover:admin",
     "audit": "serving.audit:audit",
     "device": "fleet.devices:device",
     "enrolment": "fleet.enrolment:enrolment",

@@ -58,6 +58,20 @@ class PublicKey:
         key.certificate = named_certificate(jwk)
         return key
 
+    @classmethod
+    def from_pem(cls, pem: bytes) -> PublicKey:
+        """Read a public key in PEM (SubjectPublicKeyInfo), by the rules for a JWK. Raises `UnacceptableKey`.
+
+        The algorithm is the one usual for the kind of key, as in `PrivateKey.from_pem`.
+        """
+        try:
+            key = serialization.load_pem_public_key(pem)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise UnacceptableKey("not a public key in PEM") from None
+        if not isinstance(key, RawPublic) or isinstance(key, bytes):
+            raise UnacceptableKey("neither an EC, an RSA, an Ed25519 nor an ML-DSA key")
+        return cls.from_jwk({**to_members(key), "alg": _usual(key).value})
+
     def verify(self, data: bytes, signature: bytes) -> None:
         """Raises `BadSignature`."""
         try:
@@ -86,6 +100,16 @@ class PublicKey:
 
 
 _OF_CURVE = {"secp256r1": Algorithm.ES256, "secp384r1": Algorithm.ES384, "secp521r1": Algorithm.ES512}
+
+
+def _usual(key: RawPublic) -> Algorithm:
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return Algorithm.EdDSA
+    if isinstance(key, rsa.RSAPublicKey):
+        return Algorithm.RS256
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _OF_CURVE:
+        return _OF_CURVE[key.curve.name]
+    raise UnacceptableKey("use an EC key on a NIST curve, an RSA or an Ed25519 key; others as a JWK")
 
 
 class PrivateKey:

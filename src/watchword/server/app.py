@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -26,10 +26,10 @@ from .http.dpop import Addresses
 from .http.front import Asgi, Front
 from .http.wire import Receive, Send
 from .registry.errors import Conflict
-from .service.registry.create_tenant import DEFAULT, FirstAdmin
+from .service.registry.create_tenant import DEFAULT, FirstAdmin, Keep
 from .service.upkeep.import_instance import ImportInstance, pieces_of
 from .storage.migrate import migrate, newest_revision
-from .storage.open import StartRefused
+from .storage.open import StartRefused, made_before
 from .storage.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -129,18 +129,23 @@ class Application:
             await self.services.storage.close()
 
 
-async def initialise(settings: Settings, world: World = World()) -> FirstAdmin | None:  # noqa: B008 (frozen)
+async def initialise(
+    settings: Settings,
+    world: World = World(),  # noqa: B008 (frozen)
+    keep: Keep | None = None,
+    jwks: Mapping[str, Any] | None = None,
+) -> FirstAdmin | None:
     """Create what is missing: database, master key, default tenant with keys and administrator.
 
-    Returns the administrator when it was made now, None when the instance existed. Of several
+    `keep` is told the administrator's secret before anything is committed (see `CreateTenant`); `jwks` are its keys
+    in place of a secret. Returns the administrator when it was made now, None when the instance existed. Of several
     processes that start at once, exactly one makes it (the tenant's slug is unique).
     """
     key_file = Path(settings.master_key_file)
-    path = settings.sqlite_path
-    existed = path.exists() if path is not None else False
     if not key_file.exists():
-        if existed:
-            raise StartRefused(f"{path} exists but its master key {key_file} does not: restore the key file first")
+        if await made_before(settings.database_url):
+            where = settings.sqlite_path or "the database"
+            raise StartRefused(f"{where} exists but its master key {key_file} does not: restore the key file first")
         with suppress(FileExistsError):
             create_master_key(key_file)
     await asyncio.to_thread(migrate, settings.database_url)
@@ -149,7 +154,7 @@ async def initialise(settings: Settings, world: World = World()) -> FirstAdmin |
         if await services.view.tenant(DEFAULT) is not None:
             return None
         try:
-            return await services.registry.create_tenant(DEFAULT, "Default")
+            return await services.registry.create_tenant(DEFAULT, "Default", keep=keep, jwks=jwks)
         except Conflict:
             return None
     finally:

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from .. import say
+from .first_administrator import CannotKeep
 from .serve import _settings
 
 audit = typer.Typer(no_args_is_help=True, help="The audit log: tail, export, verify, prune.")
@@ -18,7 +19,7 @@ Tenant = Annotated[str, typer.Option(help="Whose log")]
 Database = Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")]
 
 
-def _with_services(database: str | None, work: Any) -> Any:
+def with_services(database: str | None, work: Any) -> Any:
     from watchword.server.composition.services import open_services
     from watchword.server.registry.errors import RegistryError
 
@@ -33,7 +34,7 @@ def _with_services(database: str | None, work: Any) -> Any:
 
     try:
         return asyncio.run(go())
-    except typer.Exit:
+    except (typer.Exit, CannotKeep):
         raise
     except RegistryError as error:
         say.fail(error.public)
@@ -48,7 +49,7 @@ def _with_log(database: str | None, slug: str, work: Any) -> Any:
             say.fail(f"there is no tenant {slug}")
         return await work(services.upkeep.audit, found.tenant.tenant_id)
 
-    return _with_services(database, find)
+    return with_services(database, find)
 
 
 @audit.command()
@@ -118,7 +119,7 @@ def prune(
         await services.upkeep.housekeeping.finish()
         return removed
 
-    removed = _with_services(database, work)
+    removed = with_services(database, work)
     if json:
         say.data({"rows": removed, "before": cut})
     say.done(f"{removed} rows older than {before} removed")

@@ -100,6 +100,14 @@ class ApplicationCreated(Event, frozen=True, kw_only=True):
     imported: bool = False
 
 
+class AdministratorRecovered(Event, frozen=True, kw_only=True):
+    """A new administrator was made on the server's host, by somebody with the database and the master key."""
+
+    client_id: str
+    user: str
+    """The operating system's user, as that host names it."""
+
+
 class ApplicationUpdated(Event, frozen=True, kw_only=True):
     """An application changed; `fields` names the changed fields."""
 
@@ -330,7 +338,7 @@ class ApplicationRegistered(Event, frozen=True, kw_only=True):
 AnyEvent = (
     TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
     | TenantCreated | TenantUpdated | TenantDeleted
-    | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
+    | AdministratorRecovered | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
     | ApplicationQuarantined | ApplicationReleased
     | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
     | EnrolmentCodesCreated | EnrolmentCodesWithdrawn | DeviceEnrolled

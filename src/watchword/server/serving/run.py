@@ -12,6 +12,7 @@ import uvicorn
 from ..config import INHERITED, Settings
 from .connection import Connection
 from .listener import context_factory
+from .no_core_dumps import no_core_dumps
 
 FILES_BESIDE = 300
 """Open files that are no callers' connections: databases, listeners, log, the reserve for health checks."""
@@ -28,6 +29,7 @@ def connections_of(wanted: int) -> int:
 
 def run(settings: Settings) -> None:
     """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
+    no_core_dumps()
     os.environ[INHERITED] = msgspec.json.encode(settings).decode()
     tls = context_factory(settings.client_ca, settings.client_cert == "required") if settings.tls_cert else None
     logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)

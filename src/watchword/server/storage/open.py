@@ -95,6 +95,20 @@ async def write_meta(engine: AsyncEngine, key: str, value: bytes) -> None:
         await connection.execute(statement)
 
 
+async def made_before(url: str) -> bool:
+    """Whether this database holds an instance, and so depends on a master key that exists. Makes no file."""
+    if url.startswith("sqlite:"):
+        return sqlite_path(url).exists()
+    engine = make_engine(url)
+    try:
+        async with translated_errors(), engine.connect() as connection:
+            if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(schema.meta.name)):
+                return False
+        return await read_meta(engine, "master_key_check") is not None
+    finally:
+        await engine.dispose()
+
+
 async def check_master_key(engine: AsyncEngine, master: MasterKey) -> None:
     """Raises `StartRefused` when the database was made under another master key."""
     stored = await read_meta(engine, "master_key_check")
