@@ -25,6 +25,7 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from .encoding import b64url
 from .errors import JoseError, UnacceptableKey
 from .jwk import RawPublic, check_rsa, thumbprint, to_members
+from .weak_keys import check_point
 
 MAX_DER: Final = 16_384
 """Bytes of one certificate."""
@@ -260,6 +261,7 @@ def acceptable_key(key: object) -> RawPublic:
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
     if isinstance(key, ed25519.Ed25519PublicKey):
+        check_point(key.public_bytes_raw())
         return key
     raise UnacceptableCertificate("its key is neither RSA, nor on P-256, P-384 or P-521, nor Ed25519")
 

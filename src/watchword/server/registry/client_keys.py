@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ from .model import BORROWING_METHODS, KEY_METHODS, SECRET_METHODS, Application, 
 ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256", *(sorted(POST_QUANTUM) if mldsa.OFFERED else ()))
 MAX_KEYS = 10
 """Also the number of keys that are tried for an assertion without a `kid`."""
+
+MAX_RSA_FETCHED = 20
+_RSA = frozenset(each for each in Algorithm if each.value[:2] in ("RS", "PS"))
 
 NOT_REACHABLE = "use an https address that answers from a public network; nothing else is said about why not"
 _NUMBERISH = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -35,7 +39,16 @@ def read_keys(jwks: Mapping[str, Any], at: int) -> tuple[ClientKey, ...]:
 
 
 def read_key(jwk: object, at: int) -> ClientKey:
-    """One public JWK, strictly. Raises `Invalid`, which never quotes the key."""
+    """One public JWK that is going to be kept, strictly. Raises `Invalid`, which never quotes the key."""
+    try:
+        key = read_public(jwk).check_for_keeping()
+    except JoseError as error:
+        raise Invalid(f"a key is not acceptable: {error.rule}", field="jwks") from None
+    return ClientKey(kid=key.kid, jwk=key.to_jwk(), created_at=at)
+
+
+def read_public(jwk: object) -> PublicKey:
+    """`read_key`, for lists of many keys: without the check that takes milliseconds. Raises `Invalid`."""
     if not isinstance(jwk, Mapping):
         raise Invalid("a key is a JSON object", field="jwks")
     if PRIVATE_MEMBERS & jwk.keys():
@@ -48,7 +61,7 @@ def read_key(jwk: object, at: int) -> ClientKey:
         raise Invalid(
             f"a key is for one of {', '.join(ALGORITHMS)}, and its kid has 1 to 255 printable characters", field="jwks"
         )
-    return ClientKey(kid=key.kid, jwk=key.to_jwk(), created_at=at)
+    return key
 
 
 def key_set(keys: Sequence[ClientKey]) -> KeySet:
@@ -59,10 +72,23 @@ def key_set(keys: Sequence[ClientKey]) -> KeySet:
 def acceptable(unverified_jwks: bytes) -> KeySet:
     """The keys of a fetched set that could also be registered by value. Raises a `JoseError`."""
     found = KeySet.parse(unverified_jwks)
-    keys = [key for key in found.values() if key.algorithm in [Algorithm(name) for name in ALGORITHMS]]
+    wanted = [Algorithm(name) for name in ALGORITHMS]
+    keys = for_keeping(key for key in found.values() if key.algorithm in wanted)
     if not keys:
         raise UnacceptableKey("the set has no key that is acceptable here")
     return KeySet(keys)
+
+
+def for_keeping(keys: Iterable[PublicKey]) -> list[PublicKey]:
+    """Those that pass the slow check; RSA keys after the first `MAX_RSA_FETCHED` are left out, as each takes long."""
+    found, tested = [], 0
+    for key in keys:
+        tested += key.algorithm in _RSA
+        if key.algorithm in _RSA and tested > MAX_RSA_FETCHED:
+            continue
+        with suppress(UnacceptableKey):
+            found.append(key.check_for_keeping())
+    return found
 
 
 def check_credentials(application: Application) -> None:
