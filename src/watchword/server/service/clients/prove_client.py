@@ -12,6 +12,7 @@ from ....jose.certificates import Certificate, UnacceptableCertificate
 from ...protocol import access as rules
 from ...protocol.client_auth import authenticate
 from ...protocol.client_auth.grounds import Grounds, Proven
+from ...protocol.errors import InvalidClient
 from ...protocol.profile import window_in
 from ...protocol.proof_jwt import Window
 from ...protocol.request import Credentials
@@ -48,12 +49,16 @@ class ProveClient:
         self._view, self._imported, self._keys, self._issuers = view, imported, keys, issuers
         self._issuer_of, self._pepper, self._window = issuer_of, pepper, window
 
-    async def __call__(self, tenant: TenantView, presented: Credentials, now: float) -> Client:
-        """The application, and the credential with which it authenticated."""
+    async def __call__(self, tenant: TenantView, presented: Credentials, now: float, source: str = "") -> Client:
+        """The application, and the credential with which it authenticated. `source` is the caller's address.
+
+        Raises `SlowDown` too, where secrets were imported as slow hashes.
+        """
+        hashed = False
         as_of = self._view.seq
         standing = await self._view.standing(tenant, presented.unverified_client_id)
         if standing is not None and self._imported.concern(standing.application):
-            await self._imported.upgrade(standing.application, presented, now)
+            hashed = await self._imported.upgrade(standing.application, presented, source, now)
             as_of = self._view.seq
             standing = await self._view.standing(tenant, presented.unverified_client_id)
         application = standing.application if standing is not None else None
@@ -68,7 +73,12 @@ class ProveClient:
             grounds = await self._foreign(tenant, application, _unverified_domain(presented), presented, grounds)
         elif presented.method == "tls_client_auth":
             grounds = replace(grounds, anchors=tenant.anchors())
-        proven = authenticate(application, presented, grounds)
+        try:
+            proven = authenticate(application, presented, grounds)
+        except InvalidClient:
+            if not hashed and presented.unverified_secret:
+                await self._imported.spend(tenant.tenant.tenant_id, presented, source, now)
+            raise
         assert standing is not None and application is not None
         rules.check_may_act(tenant.tenant, application)
         return Client(standing, proven, as_of)
