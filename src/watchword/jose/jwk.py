@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from .algorithms import RULES, SYMMETRIC, Algorithm
+from .algorithms import FULLY_SPECIFIED, RULES, SYMMETRIC, Algorithm
 from .encoding import b64url, unb64url
 from .errors import MalformedToken, UnacceptableKey
 from .mldsa import MlDsaPublic, algorithm_of, load_public
@@ -38,7 +38,7 @@ _ONE_FOR_CURVE = {
 }
 
 RawPublic = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | MlDsaPublic | bytes
-_BY_NAME = {algorithm.value: algorithm for algorithm in Algorithm}
+_BY_NAME = {**{algorithm.value: algorithm for algorithm in Algorithm}, **FULLY_SPECIFIED}
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
@@ -55,7 +55,7 @@ def read_jwk(jwk: Mapping[str, Any], *, allow_symmetric: bool) -> tuple[RawPubli
     if algorithm in SYMMETRIC and not allow_symmetric:
         raise UnacceptableKey("a symmetric key where a public one is expected")
     kid = jwk.get("kid")
-    if kid is not None and (not isinstance(kid, str) or not kid):
+    if "kid" in jwk and (not isinstance(kid, str) or not kid):
         raise UnacceptableKey("kid is not a text")
     try:
         return _load(jwk, algorithm), algorithm, kid
