@@ -183,7 +183,7 @@ AUTHORIZATIONS = [
     ("CAU-015 percent-encoded", lambda w: basic(quote_plus(WEIRD_ID), quote_plus(WEIRD_SECRET)), 200),
     ("CAU-016 plus is a space", lambda w: basic("a+b", f"x+y{PAD}"), 200),
     ("CAU-017 %2B is a plus", lambda w: basic("plus", f"a%2Bb{PAD}"), 200),
-    ("CAU-020 colon encoded", lambda w: basic("colon", "a%3Ab"), 200),
+    ("CAU-020 colon encoded", lambda w: basic("colon", f"a%3Ab{PAD}"), 200),
     ("CAU-020 colon raw", lambda w: basic("colon", f"a:b{PAD}"), 200),
     ("CAU-034 differs after byte 72", lambda w: basic("long", "s" * 99 + "t"), 401),
     ("CAU-034 the whole of it", lambda w: basic("long", LONG_SECRET), 200),
@@ -222,12 +222,17 @@ POSTED = [
         "invalid_client",
     ),
     ("TEP-009 grant not allowed", lambda w: f"{CC}&client_id=nogrant", 401, "invalid_client"),
-    ("TEP-013 two ids", lambda w: f"{CC}&client_id={w.post[0]}&client_id=x&client_secret=S", 400, "invalid_request"),
+    (
+        "TEP-013 two ids",
+        lambda w: f"{CC}&client_id={w.post[0]}&client_id=x&client_secret=S{PAD}",
+        400,
+        "invalid_request",
+    ),
     ("TEP-027 NUL", lambda w: f"{CC}&client_id=c%00basic&client_secret=x", 401, "invalid_client"),
     ("TEP-029 overlong UTF-8", lambda w: f"{CC}&client_id=%C0%AF&client_secret=x", 401, "invalid_client"),
     ("TEP-029 surrogate", lambda w: f"{CC}&client_id=%ED%A0%80&client_secret=x", 401, "invalid_client"),
     ("TEP-030 broken escape", lambda w: f"{CC}&client_id=%zz&client_secret=x", 400, "invalid_request"),
-    ("TEP-031 plus in the body", lambda w: f"{CC}&client_id=post+b&client_secret=S", 200, ""),
+    ("TEP-031 plus in the body", lambda w: f"{CC}&client_id=post+b&client_secret=S{PAD}", 200, ""),
 ]
 
 
