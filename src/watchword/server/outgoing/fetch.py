@@ -1,15 +1,15 @@
 """Fetch a document from an address that an application or administrator chose (rfc8725bis section 3.10, decision 0022).
 
 https only, resolved once, every answer of the resolver public, connected to the address that was checked, TLS for the
-name that was asked, no redirect, no proxy, no content coding, size and time capped. Every failure is one and the same
-error.
+name that was asked, no redirect, no proxy, no content coding, size and time capped, and only so many fetches of one
+host. Every failure is one and the same error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import httpcore
 from ..registry.client_keys import address_of, check_jwks_uri, may_connect
 from ..registry.errors import Invalid
 from ..service.clients.fetched_keys import FetchFailed
+from .host_budget import HostBudget
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a name, for a port. Raises OSError."""
@@ -71,16 +72,17 @@ class OutgoingFetch:
     """One per worker."""
 
     def __init__(
-        self, network: httpcore.AsyncNetworkBackend, resolve: Resolve, *, loopback: bool, ca_file: str = ""
-    ) -> None:
+        self, network: httpcore.AsyncNetworkBackend, resolve: Resolve, budget: HostBudget, *,
+        loopback: bool, ca_file: str = "", ports: Collection[int] = (443,),
+    ) -> None:  # fmt: skip
         self._pinned = PinnedNetwork(network, resolve, loopback=loopback)
-        self._loopback = loopback
+        self._budget, self._loopback, self._ports = budget, loopback, frozenset(ports)
         self._trust = ssl.create_default_context(cadata=Path(ca_file).read_text()) if ca_file else _system_trust()
         self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def check(self, uri: str) -> None:
         """At registration: spelling, scheme, and where the name leads today. Raises `Invalid`."""
-        check_jwks_uri(uri, loopback=self._loopback)
+        check_jwks_uri(uri, loopback=self._loopback, ports=self._ports)
         url = httpcore.URL(uri)
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -91,9 +93,10 @@ class OutgoingFetch:
     async def __call__(self, uri: str) -> bytes:
         """The body of a 200. Raises `FetchFailed`, whatever was wrong, within `TIMEOUT` seconds."""
         try:
-            check_jwks_uri(uri, loopback=self._loopback)
-            async with asyncio.timeout(TIMEOUT), self._turns:
-                return await self._get(uri)
+            check_jwks_uri(uri, loopback=self._loopback, ports=self._ports)
+            async with asyncio.timeout(TIMEOUT):
+                async with self._budget.turn(_host(httpcore.URL(uri)).lower().rstrip(".")), self._turns:
+                    return await self._get(uri)
         except FetchFailed:
             raise
         except Exception as error:

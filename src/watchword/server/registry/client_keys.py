@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,10 @@ MAX_KEYS = 10
 MAX_RSA_FETCHED = 20
 _RSA = frozenset(each for each in Algorithm if each.value[:2] in ("RS", "PS"))
 
-NOT_REACHABLE = "use an https address that answers from a public network; nothing else is said about why not"
+NOT_REACHABLE = (
+    "use an https address at port 443 that answers from a public network; nothing else is said about why not "
+    "(other ports: WATCHWORD_FETCH_PORTS)"
+)
 _NUMBERISH = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -109,11 +112,11 @@ def check_credentials(application: Application) -> None:
         raise Invalid(f"{method} uses no identity rules: remove them first", field="auth_method")
 
 
-def check_jwks_uri(uri: str, *, loopback: bool) -> None:
+def check_jwks_uri(uri: str, *, loopback: bool, ports: Collection[int] = (443,)) -> None:
     """Check the URL without resolving it; the addresses of the host are checked when it is resolved.
 
-    https only; no user, no fragment; a host that is a name, or a public address in its usual spelling. `loopback`
-    also allows http and this machine's own addresses: for development.
+    https only, at one of `ports`; no user, no fragment; a host that is a name, or a public address in its usual
+    spelling. `loopback` also allows http and this machine's own addresses, at any port: for development.
     """
     wrong = Invalid(NOT_REACHABLE, field="jwks_uri")
     if not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri or len(uri) > 2000:
@@ -134,7 +137,7 @@ def check_jwks_uri(uri: str, *, loopback: bool) -> None:
         if address is not None and not may_connect(address, loopback=loopback):
             raise wrong
         local = address is not None and address.is_loopback
-    if (local or parts.scheme == "http") and not (loopback and local):
+    if (local or parts.scheme == "http" or (port or 443) not in ports) and not (loopback and local):
         raise wrong
 
 
@@ -155,7 +158,11 @@ def may_connect(address: Address, *, loopback: bool) -> bool:
             return False
         if address.is_site_local:
             return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
+_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Protocol assignments (RFC 6890), 6to4 relays (RFC 7526), documentation (RFC 9637), whatever Python's list says."""
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from ....jose import KeySet
 from ....jose.certificates import Certificate, UnacceptableCertificate
 from ...protocol import access as rules
-from ...protocol.client_auth import authenticate
+from ...protocol.client_auth import authenticate, foreign_statement, private_key_jwt
+from ...protocol.client_auth.assertion import spend
 from ...protocol.client_auth.grounds import Grounds, Proven
 from ...protocol.errors import InvalidClient
 from ...protocol.profile import window_in
@@ -21,6 +22,7 @@ from ...registry.certificates import spiffe_id
 from ...registry.identity_rules import rules_of
 from ...registry.model import Application
 from ...registry.spiffe import trust_domain
+from ...registry.trusted_issuer import TrustedIssuer
 from ..view import TenantView, View
 from .client_keys import ClientKeys
 from .fetched_keys import wanted_kid
@@ -62,11 +64,13 @@ class ProveClient:
             as_of = self._view.seq
             standing = await self._view.standing(tenant, presented.unverified_client_id)
         application = standing.application if standing is not None else None
-        keys = _NO_KEYS
-        if application is not None and (presented.method == "tls_client_auth" or _asserts_itself(presented)):
-            keys = await self._keys.of(application, presented, now)
         window = window_in(tenant.profile, self._window) if tenant.profile.name else self._window
-        grounds = Grounds(self._pepper, now, self._issuer_of(tenant.tenant.slug), keys, window, profile=tenant.profile)
+        issuer = self._issuer_of(tenant.tenant.slug)
+        grounds = Grounds(self._pepper, now, issuer, _NO_KEYS, window, profile=tenant.profile)
+        if application is not None and (presented.method == "tls_client_auth" or _asserts_itself(presented)):
+            if application.jwks_uri is not None:
+                _check_worth_fetching(tenant, application, presented, grounds)
+            grounds = replace(grounds, keys=await self._keys.of(application, presented, now))
         if presented.unverified_issuer:
             grounds = await self._foreign(tenant, application, presented.unverified_issuer, presented, grounds)
         elif application is not None and application.auth_method == "spiffe_x509" and presented.assertion is None:
@@ -90,8 +94,28 @@ class ProveClient:
         issuer = tenant.trusted(name)
         if issuer is None or not rules_of(application, issuer):
             return replace(grounds, trusted=issuer)
+        assert application is not None  # it has rules
+        if not (issuer.keys or issuer.authorities):
+            _check_worth_fetching(tenant, application, presented, grounds, issuer)
         bundle = await self._issuers.of(issuer, wanted_kid(presented.assertion))
         return replace(grounds, keys=bundle.keys, anchors=bundle.anchors, trusted=issuer)
+
+
+def _check_worth_fetching(
+    tenant: TenantView, application: Application, presented: Credentials, grounds: Grounds,
+    issuer: TrustedIssuer | None = None,
+) -> None:  # fmt: skip
+    """Refuse what no key could save, before strangers make us fetch keys. Raises `InvalidClient`."""
+    try:
+        rules.check_may_act(tenant.tenant, application)
+        if issuer is not None:
+            foreign_statement.check_unverified(issuer, presented, grounds)
+        elif presented.method == application.auth_method == "private_key_jwt":
+            private_key_jwt.check_unverified(application, presented, grounds)
+    except InvalidClient:
+        if presented.assertion is not None:
+            spend(presented.assertion)  # as long as for an unknown application
+        raise
 
 
 def _asserts_itself(presented: Credentials) -> bool:
