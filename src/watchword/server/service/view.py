@@ -25,6 +25,7 @@ from .ports import Change, Reader, StorageUnavailable, TenantState
 from .sealed_keys import open_keys
 
 MAX_APPLICATIONS = 50_000
+_NOBODY = "00000000-0000-4000-8000-000000000000"
 FRESH = 1.0
 FORGET_AFTER = 900.0
 
@@ -140,6 +141,13 @@ class View:
         if forgotten == self._forgotten:
             tenant.remember(standing)
         return standing
+
+    async def look_in_vain(self, tenant: TenantView) -> None:
+        """Spend the look-up of an unknown application, after wrong credentials of one that is in memory.
+
+        Otherwise the time of a rejection tells which client ids exist. Raises `StorageUnavailable`, as that look-up.
+        """
+        await self._reader.application(tenant.tenant.tenant_id, _NOBODY)
 
     async def opaque(self, tenant: TenantView, hash: str) -> bytes | None:
         """The claims of an opaque token."""

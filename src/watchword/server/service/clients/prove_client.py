@@ -56,14 +56,29 @@ class ProveClient:
 
         Raises `SlowDown` too, where secrets were imported as slow hashes.
         """
-        hashed = False
-        as_of = self._view.seq
-        standing = await self._view.standing(tenant, presented.unverified_client_id)
+        as_of, hashed = self._view.seq, False
+        known = standing = tenant.standings.get(presented.unverified_client_id)
+        if standing is None:
+            standing = await self._view.standing(tenant, presented.unverified_client_id)
         if standing is not None and self._imported.concern(standing.application):
             hashed = await self._imported.upgrade(standing.application, presented, source, now)
             as_of = self._view.seq
             standing = await self._view.standing(tenant, presented.unverified_client_id)
-        application = standing.application if standing is not None else None
+        try:
+            proven = await self._judge(tenant, standing.application if standing is not None else None, presented, now)
+        except InvalidClient:
+            if known is not None:
+                await self._view.look_in_vain(tenant)
+            if not hashed and presented.unverified_secret:
+                await self._imported.spend(tenant.tenant.tenant_id, presented, source, now)
+            raise
+        assert standing is not None
+        rules.check_may_act(tenant.tenant, standing.application)
+        return Client(standing, proven, as_of)
+
+    async def _judge(
+        self, tenant: TenantView, application: Application | None, presented: Credentials, now: float
+    ) -> Proven:
         window = window_in(tenant.profile, self._window) if tenant.profile.name else self._window
         issuer = self._issuer_of(tenant.tenant.slug)
         grounds = Grounds(self._pepper, now, issuer, _NO_KEYS, window, profile=tenant.profile)
@@ -77,15 +92,7 @@ class ProveClient:
             grounds = await self._foreign(tenant, application, _unverified_domain(presented), presented, grounds)
         elif presented.method == "tls_client_auth":
             grounds = replace(grounds, anchors=tenant.anchors())
-        try:
-            proven = authenticate(application, presented, grounds)
-        except InvalidClient:
-            if not hashed and presented.unverified_secret:
-                await self._imported.spend(tenant.tenant.tenant_id, presented, source, now)
-            raise
-        assert standing is not None and application is not None
-        rules.check_may_act(tenant.tenant, application)
-        return Client(standing, proven, as_of)
+        return authenticate(application, presented, grounds)
 
     async def _foreign(
         self, tenant: TenantView, application: Application | None, name: str, presented: Credentials, grounds: Grounds
