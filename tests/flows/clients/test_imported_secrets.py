@@ -126,6 +126,17 @@ async def test_unknown_and_wrong_cost_the_same(ww: Instance, counted: Counted) -
     assert counted.calls == 5
 
 
+async def test_a_newer_secret_needs_no_hash(ww: Instance, counted: Counted) -> None:
+    """An owner who rotated would pay a slow hash for each token, and be told to slow down after ten."""
+    await imported(ww)
+    made = await ww.call("POST", "/applications/moved/secrets", {"overlap": 3_600})
+    for _ in range(2 * FREE):
+        assert (await ww.token(("moved", made.json()["client_secret"]))).status_code == 200
+    assert counted.calls == 0
+    assert (await ww.token(("moved", SECRET))).status_code == 200
+    assert counted.calls == 1
+
+
 async def test_short_secrets_are_no_imports(ww: Instance, counted: Counted) -> None:
     """A secret of a few characters is found within the guess limit."""
     for secret in ("", "x", "x" * 15):
