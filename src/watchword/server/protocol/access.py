@@ -76,11 +76,6 @@ class Access(Struct, frozen=True):
     kind: Kind | None = None
     """None for an access token."""
 
-    @property
-    def client_id(self) -> str:
-        """The application that asked: the subject, or the application that acts for the subject."""
-        return self.subject if self.exchanged is None else self.exchanged.actor
-
 
 def check_may_act(tenant: Tenant, application: Application) -> None:
     """Disabled, quarantined and deleted things get no token by any grant."""
