@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.groups import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.support.postgres import Postgres
+from tests.support.supervisor import pytest_configure as pytest_configure
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # never the keyring of whoever runs the tests
 
