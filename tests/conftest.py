@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests shares."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tests.support.postgres import Postgres
 from tests.support.supervisor import pytest_configure as pytest_configure
 
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # never the keyring of whoever runs the tests
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every command that a test starts would compile the sources anew
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,6 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from watchword.server.storage.migrate import migrate
-
 
 def _binaries() -> Path | None:
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda p: int(p.split("/")[4]))
@@ -62,7 +60,7 @@ class Postgres:
         port = _free_port()
         server = cls(f"postgresql://postgres@127.0.0.1:{port}/postgres", directory, binaries)
         try:
-            server._run("initdb", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
+            server._run("initdb", "--no-sync", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
             options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on"
             server._run("pg_ctl", "-D", f"{directory}/data", "-w", "-l", f"{directory}/log", "-o", options, "start")
         except BaseException:
@@ -108,6 +106,8 @@ class Postgres:
 
     def migrated_database(self) -> str:
         """One with today's tables, and nothing in them: copied, because the migrations take most of a test's time."""
+        from watchword.server.storage.migrate import migrate  # a second of imports, for tests without a database, too
+
         if not self._migrated:
             url = self.fresh_database()
             _apart(lambda: migrate(url))
