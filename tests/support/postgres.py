@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -38,10 +39,19 @@ def _apart(work: Callable[[], None]) -> None:
 class Postgres:
     """One server; either ours to stop, or one that WATCHWORD_TEST_POSTGRES names."""
 
+    _open: ClassVar[list["Postgres"]] = []
+
     def __init__(self, dsn: str, directory: Path | None = None, binaries: Path | None = None) -> None:
         self.dsn, self._directory, self._binaries = dsn, directory, binaries
         self._made: list[str] = []
         self._migrated = ""
+        self._open.append(self)
+
+    @classmethod
+    def of(cls, url: str) -> "Postgres | None":
+        """The server that made this database."""
+        name = urlsplit(url).path.lstrip("/")
+        return next((server for server in cls._open if name in server._made), None)
 
     @classmethod
     def start(cls, *, own: bool = False) -> "Postgres":
@@ -94,11 +104,12 @@ class Postgres:
         if check and done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr}")
 
-    def _admin(self, statement: str) -> None:
+    def _admin(self, *statements: str) -> None:
         async def go() -> None:
             connection = await asyncpg.connect(self.dsn)
             try:
-                await connection.execute(statement)
+                for statement in statements:
+                    await connection.execute(statement)
             finally:
                 await connection.close()
 
@@ -121,7 +132,13 @@ class Postgres:
         self._made.append(name)
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
 
+    def fill(self, url: str, template: str) -> None:
+        """Make the database at `url` a copy of the one at `template`; nobody is connected to either."""
+        name, source = (urlsplit(one).path.lstrip("/") for one in (url, template))
+        self._admin(f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE {source}")
+
     def stop(self) -> None:
+        self._open.remove(self)
         if self._directory is None:
             for name in self._made:
                 self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
