@@ -26,6 +26,12 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_dsn(postgres: Postgres) -> str:
+    """For an `instance` or for `nodes`, which fill it: the database is not there before."""
+    return postgres.promised_database()
+
+
+@pytest.fixture
+def migrated_postgres_dsn(postgres: Postgres) -> str:
     """Today's tables, empty."""
     return postgres.migrated_database()
 

@@ -53,6 +53,8 @@ async def first_start(settings: Settings, world: World) -> FirstAdmin:
     """Database, master key, tenant and administrator where these settings say."""
     path, server = settings.sqlite_path, Postgres.of(settings.database_url)
     if Open.now > 1 or (path is None and server is None):
+        if server is not None:
+            server.create(settings.database_url)
         return await _made(settings, world)
     general = msgspec.structs.replace(settings, database_url="", master_key_file="", tls_cert="", tls_key="")
     kind = general, server.dsn if server else ""
@@ -62,7 +64,7 @@ async def first_start(settings: Settings, world: World) -> FirstAdmin:
     if path is not None:
         shutil.copy2(first.database_url.removeprefix("sqlite:///"), path)
     if server is not None:
-        server.fill(settings.database_url, first.database_url)
+        server.fill(settings.database_url, first.database_url.rpartition("/")[2])
     shutil.copy2(first.key_file, settings.master_key_file)
     return first.admin
 
@@ -70,7 +72,7 @@ async def first_start(settings: Settings, world: World) -> FirstAdmin:
 async def _first(settings: Settings, world: World, server: Postgres | None) -> _First:
     folder = Path(_FOLDER.name) / str(len(_MADE))
     folder.mkdir()
-    url, key_file = server.fresh_database() if server else f"sqlite:///{folder / 'database'}", folder / "key"
+    url, key_file = server.migrated_database() if server else f"sqlite:///{folder / 'database'}", folder / "key"
     there = msgspec.structs.replace(settings, database_url=url, master_key_file=str(key_file))
     return _First(await _made(there, world), url, key_file)
 

@@ -36,6 +36,10 @@ def _apart(work: Callable[[], None]) -> None:
         pool.submit(work).result()
 
 
+def _name(url: str) -> str:
+    return urlsplit(url).path.lstrip("/")
+
+
 class Postgres:
     """One server; either ours to stop, or one that WATCHWORD_TEST_POSTGRES names."""
 
@@ -44,14 +48,14 @@ class Postgres:
     def __init__(self, dsn: str, directory: Path | None = None, binaries: Path | None = None) -> None:
         self.dsn, self._directory, self._binaries = dsn, directory, binaries
         self._made: list[str] = []
+        self._promised: set[str] = set()
         self._migrated = ""
         self._open.append(self)
 
     @classmethod
     def of(cls, url: str) -> "Postgres | None":
         """The server that made this database."""
-        name = urlsplit(url).path.lstrip("/")
-        return next((server for server in cls._open if name in server._made), None)
+        return next((server for server in cls._open if _name(url) in server._made), None)
 
     @classmethod
     def start(cls, *, own: bool = False) -> "Postgres":
@@ -71,7 +75,9 @@ class Postgres:
         server = cls(f"postgresql://postgres@127.0.0.1:{port}/postgres", directory, binaries)
         try:
             server._run("initdb", "--no-sync", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
-            options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on"
+            # Hundreds of databases, each for a second: their vacuum and their checkpoints are not worth a processor.
+            quiet = "-c autovacuum=off -c checkpoint_timeout=1h -c max_wal_size=4GB"
+            options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on {quiet}"
             server._run("pg_ctl", "-D", f"{directory}/data", "-w", "-l", f"{directory}/log", "-o", options, "start")
         except BaseException:
             server.stop()
@@ -117,25 +123,43 @@ class Postgres:
 
     def migrated_database(self) -> str:
         """One with today's tables, and nothing in them: copied, because the migrations take most of a test's time."""
-        from watchword.server.storage.migrate import migrate  # a second of imports, for tests without a database, too
+        url = self.promised_database()
+        self.create(url)
+        return url
 
-        if not self._migrated:
-            url = self.fresh_database()
-            _apart(lambda: migrate(url))
-            self._migrated = url.rpartition("/")[2]
-        return self.fresh_database(self._migrated)
+    def fresh_database(self) -> str:
+        """An empty one."""
+        url = self.promised_database()
+        self.fill(url, "template1")
+        return url
 
-    def fresh_database(self, template: str = "template1") -> str:
-        """An empty one, or a copy."""
+    def promised_database(self) -> str:
+        """The URL of one that is not there until `fill` or `create`: to create one and replace it costs twice."""
         name = f"ww_{uuid.uuid4().hex}"
-        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
         self._made.append(name)
+        self._promised.add(name)
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
 
+    def create(self, url: str) -> None:
+        """With today's tables, and nothing in them, if it was only promised."""
+        from watchword.server.storage.migrate import migrate  # a second of imports, for tests without a database, too
+
+        if _name(url) not in self._promised:
+            return
+        if not self._migrated:
+            first = self.fresh_database()
+            _apart(lambda: migrate(first))
+            self._migrated = _name(first)
+        self.fill(url, self._migrated)
+
     def fill(self, url: str, template: str) -> None:
-        """Make the database at `url` a copy of the one at `template`; nobody is connected to either."""
-        name, source = (urlsplit(one).path.lstrip("/") for one in (url, template))
-        self._admin(f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE {source}")
+        """Make the database at `url` a copy of the one with that name; nobody is connected to either."""
+        name = _name(url)
+        if name in self._promised:
+            self._promised.remove(name)
+        else:
+            self._admin(f"DROP DATABASE {name}")
+        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     def stop(self) -> None:
         self._open.remove(self)
