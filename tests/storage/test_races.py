@@ -274,9 +274,9 @@ async def test_nobody_is_visited_before_a_key_is_due(pair: Pair) -> None:
     assert len(visited) == 6
 
 
-def test_many_initialisers_make_one_instance(url: str, tmp_path: Path) -> None:
+def test_many_initialisers_make_one_instance(empty_url: str, tmp_path: Path) -> None:
     """ADM-022 on both databases: nodes that start at once would make two administrators, or one would fail."""
-    command = [*COMMAND, "init", "--json", "--database", url]
+    command = [*COMMAND, "init", "--json", "--database", empty_url]
     started = [
         subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True)
         for _ in range(3)

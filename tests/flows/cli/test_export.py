@@ -70,7 +70,7 @@ async def test_the_copy_behaves_the_same(
         [row.payload async for row in ww.services.upkeep.audit.rows(view.tenant.tenant_id)]
     )
     folder = new_folder(tmp_path)
-    url = request.getfixturevalue("postgres_dsn") if database == "postgres" else f"sqlite:///{folder / 'w.db'}"
+    url = request.getfixturevalue("migrated_postgres_dsn") if database == "postgres" else f"sqlite:///{folder / 'w.db'}"
     world = World(clock=ww.clock, monotonic=ww.clock, random_bytes=os.urandom)
     assert await import_instance(settings(folder, url), io.BytesIO(file), world=world) > 10
     tls = {"tls_cert": ww.services.settings.tls_cert, "tls_key": ww.services.settings.tls_key}
