@@ -28,7 +28,7 @@ class AdminClient:
     """Calls `/api/v1` of the profile's issuer."""
 
     def __init__(self, timeout: float = 10) -> None:
-        known = profile.load()
+        self.known = known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
         proof = known.proof()
         auth = ClientCredentials(known.issuer, known.client_id, proof, resource=ADMIN_API, dpop=known.dpop())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .. import say
+from .. import profile, say
 from ..api_client import AdminClient
 from ..say import members as _show
 from .api_names import api_id_of, grants_of
@@ -195,9 +197,29 @@ def app_rotate(
     json: Json = False,
 ) -> None:
     """Hand out a new secret, printed once."""
-    _show(
-        AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}),
-        json,
-        "client_id",
-        "client_secret",
-    )
+    client = AdminClient()
+    made = client.call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap})
+    _show(made, json, "client_id", "client_secret")
+    for other in made["others"]:
+        say.err.print(f"  {ending(other, time.time())}", markup=False)
+    if client_id == client.known.client_id:
+        _keep_own(client.known.issuer, client_id, made["client_secret"])
+
+
+def ending(secret: dict[str, Any], now: float) -> str:
+    """When an older secret ends, for people."""
+    left = int(secret["expires_at"] - now)
+    if left <= 0:
+        return f"Secret {secret['secret_id']} no longer works."
+    at = datetime.fromtimestamp(secret["expires_at"], UTC)
+    span = f"{left / 3600:.0f} hours" if left >= 7200 else f"{max(1, left // 60)} minutes"
+    return f"Secret {secret['secret_id']} works until {at:%Y-%m-%dT%H:%M:%SZ} (in {span})."
+
+
+def _keep_own(issuer: str, client_id: str, client_secret: str) -> None:
+    """The secret of the profile that made this very call: without it the next command would be the last."""
+    name = profile.with_new_secret(issuer, client_id, client_secret)
+    if name is not None:
+        say.done(f"profile {say.plain(name)} has the new secret")
+    else:
+        say.warn("this is the application that commands use: put the new secret where its old one came from")

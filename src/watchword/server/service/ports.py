@@ -139,6 +139,13 @@ class SigningKeyRecords(SigningKeyReads, Protocol):
         """The signing keys of each tenant."""
 
 
+class SecretUses(Protocol):
+    """When client secrets were used."""
+
+    async def last_uses(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
+        """The last use of each secret, in seconds since the epoch, up to a minute old; unused secrets are absent."""
+
+
 class Revocations(Protocol):
     """Revoke tokens and secrets, and announce revocations to the APIs."""
 
@@ -161,12 +168,12 @@ class AuditRecorder(Protocol):
         """An audit event of this change."""
 
 
-class Snapshot(RegistryReads, FleetReads, SigningKeyReads, Holders, PlaceCounts, Protocol):
+class Snapshot(RegistryReads, FleetReads, SigningKeyReads, Holders, PlaceCounts, SecretUses, Protocol):
     """The registry as it stood at one moment. Takes no lock; nothing can be changed through it."""
 
 
 class Transaction(
-    RegistryRecords, FleetRecords, SigningKeyRecords, Claims, Places, Revocations, AuditRecorder, Protocol
+    RegistryRecords, FleetRecords, SigningKeyRecords, Claims, Places, SecretUses, Revocations, AuditRecorder, Protocol
 ):
     """One change of the registry: everything in it, its audit events and its feed, or nothing.
 

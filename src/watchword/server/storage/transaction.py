@@ -27,13 +27,14 @@ from .expected import Expected
 from .fleet import Applications, Fleet
 from .pending import Pending
 from .revocations import Revocations
+from .secret_uses import SecretUses
 from .table import Table
 
 _FEED_LOCK = 0x7761746368
 _IDS_AN_ENTRY = 500
 
 
-class RegistryTransaction(Claims, Places, Revocations):
+class RegistryTransaction(Claims, Places, SecretUses, Revocations):
     """One change of the registry; also used for snapshots, which only read."""
 
     def __init__(self, connection: AsyncConnection, *, writes: bool = True) -> None:

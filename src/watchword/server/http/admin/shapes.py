@@ -83,13 +83,21 @@ class NewApplicationShape(ApplicationShape, frozen=True, kw_only=True):
     client_secret: str | None
 
 
+class EndingSecretShape(Struct, frozen=True, kw_only=True):
+    """An older secret: it works until `expires_at`, in seconds since the epoch."""
+
+    secret_id: str
+    expires_at: int | None
+
+
 class NewSecretShape(Struct, frozen=True, kw_only=True):
-    """A secret at its creation, shown once."""
+    """A secret at its creation, shown once, and the older secrets with their ends."""
 
     client_id: str
     secret_id: str
     client_secret: str
     expires_at: int | None
+    others: tuple[EndingSecretShape, ...] = ()
 
 
 class ApiShape(Struct, frozen=True, kw_only=True):
