@@ -201,7 +201,7 @@ def app_rotate(
     made = client.call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap})
     _show(made, json, "client_id", "client_secret")
     for other in made["others"]:
-        say.err.print(f"  {ending(other, time.time())}", markup=False)
+        say.note(ending(other, time.time()))
     if client_id == client.known.client_id:
         _keep_own(client.known.issuer, client_id, made["client_secret"])
 
@@ -220,6 +220,6 @@ def _keep_own(issuer: str, client_id: str, client_secret: str) -> None:
     """The secret of the profile that made this very call: without it the next command would be the last."""
     name = profile.with_new_secret(issuer, client_id, client_secret)
     if name is not None:
-        say.done(f"profile {say.plain(name)} has the new secret")
+        say.done(f"profile {name} has the new secret")
     else:
         say.warn("this is the application that commands use: put the new secret where its old one came from")

@@ -162,4 +162,4 @@ def _explain(found: dict[str, Any]) -> None:
 
 def _line(good: bool, text: str, why: str) -> None:
     mark = "✓" if good else "✗"
-    say.out.print(f"{mark} {say.plain(text)}{': ' + say.plain(why) if why else ''}", markup=False)
+    say.line(f"{mark} {text}{': ' + why if why else ''}")

@@ -54,7 +54,7 @@ def _show(found: dict[str, Any], as_json: bool, *names: str) -> None:
     if as_json:
         return say.data(found)
     for name in names or found:
-        say.out.print(f"{name:12} {say.plain(str(found[name]))}", markup=False)
+        say.line(f"{name:12} {found[name]!s}")
 
 
 @issuers.command("list")

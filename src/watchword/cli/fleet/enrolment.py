@@ -133,7 +133,7 @@ def codes_(
         say.data(made)
         return
     for code in made["codes"]:
-        say.out.print(code, markup=False)
+        say.line(code)
 
 
 @enrolment.command("withdraw")
@@ -207,4 +207,4 @@ def _show(group: dict[str, Any], as_json: bool) -> None:
         say.data(group)
         return
     for name, value in group.items():
-        say.out.print(f"{name:20} {say.plain(str(value))}", markup=False)
+        say.line(f"{name:20} {value!s}")
