@@ -78,7 +78,8 @@ def test_topics_match_as_the_standard_says(
     [
         ("pub a\n", True, True), ("pub a\n", False, False), ("sub a\n", False, True), ("sub a\n", True, False),
         ("", False, False), ("\n", False, False), ("a\n", False, False), ("su\n", False, False),
-        ("sub\n", False, False), ("sub \n", False, False), ("xub a\n", False, False), ("\nsub a\n", False, True), ("pub\nsub a\n", True, False),
+        ("sub\n", False, False), ("sub \n", False, False), ("xub a\n", False, False), ("\nsub a\n", False, True),
+        ("pub\nsub a\n", True, False),
         ("sub a", False, False), ("p\na\n", True, False),
     ],
 )  # fmt: skip
