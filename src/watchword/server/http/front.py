@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-import structlog
-
 from ..protocol.errors import OAuthError, Unavailable
 from ..protocol.status_list import PATH as STATUS_LISTS
 from ..service.ports import StorageUnavailable
@@ -26,7 +24,6 @@ from .wire import Receive, Scope, Send, answer_error, method_not_allowed, not_fo
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Post = Callable[[str, Scope, Receive, Send], Awaitable[None]]
 Get = Callable[[TenantView, Scope, Send], Awaitable[None]]
-_log = structlog.get_logger("watchword.http")
 _OAUTH_METADATA = "/.well-known/oauth-authorization-server"
 _REGISTRATION = "register/"
 _OIDC_METADATA = "/.well-known/openid-configuration"
@@ -70,7 +67,7 @@ class Front:
         self._mounted = mounted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Whatever happens, a request gets one complete answer without internals in it."""
+        """One complete answer without internals in it; what nobody foresaw the listener answers with a 500."""
         if scope["type"] == "lifespan":
             return await self._lifespan(receive, send)
         if scope["type"] != "http":
@@ -85,9 +82,6 @@ class Front:
                 Unavailable("the database is away; try again", detail=str(error)),
                 used_authorization=False,
             )
-        except Exception:
-            _log.exception("a request failed in a way nobody foresaw", path=scope["path"][:200])
-            raise
         return None
 
     def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -183,6 +183,14 @@ def _checked(message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return message
 
 
+def request_id_of(raw: list[Header]) -> str:
+    """The caller's own id of a request whose headers nobody has judged; empty: it has none."""
+    for name, value in raw:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return ""
+
+
 def basic_credentials(authorization: bytes, *, encoded: bool = True) -> tuple[str, str]:
     """Client id and secret from a Basic header (RFC 7617; RFC 6749 section 2.3.1 when `encoded`).
 
