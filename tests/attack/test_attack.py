@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.attack.memory import left_behind
 from tests.attack.proxies import THROUGH, through
 from tests.attack.requests import SENT, Sent
 from tests.attack.splits import differences
+from tests.support.instance import instance
 from tests.support.served import serving
 
 
@@ -29,3 +31,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def test_nobody_gets_anothers_answer(proxy: str, server: int, tmp_path: Path) -> None:
     """Callers behind one proxy would get each other's tokens."""
     assert through(proxy, server, tmp_path / proxy) == []
+
+
+async def test_no_refusal_stays_in_memory(tmp_path: Path) -> None:
+    """Anybody could fill a worker's memory with requests that are refused: each would keep its body."""
+    async with instance(tmp_path) as ww:
+        assert await left_behind(ww) == []

@@ -1,8 +1,9 @@
 """application/x-www-form-urlencoded, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
 
-A form ends at the first raw CR or LF (neither can be part of one): what follows is ignored. Bytes
-that are not UTF-8 become lone surrogates, which match no identifier and no scope-token, so that
-each field's own rule refuses them.
+A raw CR or LF can be no part of a form: one that has any is refused, for what stands behind it could be dropped by one
+reader and read by another. A parameter without a value counts as absent (RFC 6749 section 3.2), whatever its name.
+Bytes that are not UTF-8 become lone surrogates, which match no identifier and no scope-token, so that each field's own
+rule refuses them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def decode_component(raw: bytes) -> str:
 def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str, str | list[str]]:
     """Parameters by name; the repeatable ones as lists. Raises `InvalidRequest` on a repetition."""
     if b"\n" in body or b"\r" in body:
-        body = body.replace(b"\r", b"\n").partition(b"\n")[0]
+        raise InvalidRequest("a line break stands in the form: encode it as %0D%0A, or leave it out")
     pairs = body.split(b"&")
     if len(pairs) > MAX_FIELDS:
         raise InvalidRequest(f"more than {MAX_FIELDS} parameters")
@@ -55,6 +56,8 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
             continue
         raw_name, _, raw_value = pair.partition(b"=")
         name, value = decode_component(raw_name), decode_component(raw_value)
+        if not value:
+            continue
         if name in repeatable:
             form.setdefault(name, []).append(value)  # type: ignore[union-attr]
         elif name in form:
@@ -84,6 +87,7 @@ def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
         or _CREDENTIALS.search(rest.replace(_ASSERTION_TYPE, b"", 1))
         or b"\n" in rest
         or b"\r" in rest
+        or not assertion
     ):
         return parse_form(body, _IN_TOKEN_REQUESTS)
     return {**_remembered(rest, _IN_TOKEN_REQUESTS), "client_assertion": assertion.decode("ascii")}

@@ -126,10 +126,10 @@ class GroupCommit:
         except Exception as error:
             self._forget_chains()
             batch, self._waiting = [*batch, *self._waiting], []  # who waited behind it does not wait as long again
-            failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
+            kind = type(error) if isinstance(error, StorageUnavailable) else StorageUnavailable
             for entry in batch:
-                if not entry.done.done():
-                    entry.done.set_exception(failure)
+                if not entry.done.done():  # one for each: an exception that many raise keeps all of their frames
+                    entry.done.set_exception(kind(str(error)))
 
     async def _write(self, batch: list[Entry], as_of: int) -> Sequence[Change]:
         """Empty: on disk. Otherwise nothing was written, and these changes came first."""

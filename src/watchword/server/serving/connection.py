@@ -349,6 +349,7 @@ class Connection(HttpToolsProtocol):
             return self._end()
         elif not self._in_head:
             self._deadline, self._idle = self.loop.time() + self.timeout_keep_alive, True
+            self.headers = self._noted = []
         if self._held and not self.pipeline:
             self._feed_held()
 

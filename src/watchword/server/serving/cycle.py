@@ -14,6 +14,10 @@ _log = structlog.get_logger("watchword.http")
 Message = dict[str, Any]
 
 
+def _nothing() -> None:
+    """An answer is told once."""
+
+
 class OneWrite(RequestResponseCycle):
     """A request and its answer. The start of the answer waits for its body."""
 
@@ -30,7 +34,8 @@ class OneWrite(RequestResponseCycle):
             if not self.response_complete and not self.disconnected:
                 await self._failed(RuntimeError("the application did not complete its answer"))
         finally:
-            self.on_response = lambda: None
+            self.on_response = _nothing
+            self.scope = {}  # type: ignore[typeddict-item] # what an idle connection need not keep
 
     async def _failed(self, error: BaseException) -> None:
         """One line in the log, and a 500 that names it, where no answer has begun."""

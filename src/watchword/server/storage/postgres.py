@@ -234,7 +234,7 @@ class PostgresReader:
 
 def _like(error: Exception) -> Exception:
     """One for each who waits: an exception that many raise keeps all of their frames."""
-    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else error
+    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
 
 
 def _columns(records: Sequence[msgspec.Struct], width: int) -> list[list[Any]]:

@@ -113,7 +113,7 @@ def _certificate(scope: Scope) -> Presented | None:
 
 
 def _object(headers: Headers, raw: bytes) -> dict[str, Any]:
-    media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+    media = headers.media()
     if media != b"application/json" or headers.content_encoding not in (None, b"identity"):
         raise InvalidRequest("send Content-Type: application/json, without a Content-Encoding")
     if len(raw) > _MAX_BODY:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ....jose.certificate_header import Presented
 from ...protocol.binding import check_possession
 from ...protocol.dpop import ProofRules, prove_possession
-from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarge
+from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarge, without_frames
 from ...protocol.form import parse_form
 from ...protocol.request import Credentials, Form, credentials, text
 from ...registry.model import ADMIN_API
@@ -160,7 +160,7 @@ class TokenQuestions:
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise InvalidRequest(f"a token has at most {MAX_TOKEN} characters")
             headers.only_form()
@@ -171,7 +171,7 @@ class TokenQuestions:
             asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"])
             reply = await work(tenant, asked)
         except OAuthError as error:
-            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
+            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else without_frames(error)
             told, request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
             await answer_error(
                 send,

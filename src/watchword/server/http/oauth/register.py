@@ -77,7 +77,7 @@ class RegistrationEndpoint:
         try:
             headers = Headers(scope["headers"])
             request_id, used = headers.request_id, headers.authorization is not None
-            raw = await read(receive, headers.content_length, _MAX_DRAINED, self._timeout)
+            raw = await read(receive, headers.content_length, _MAX_DRAINED, self._timeout, MAX_METADATA)
             token = bearer(headers)
             tenant = await self._view.tenant(slug)
             if tenant is None or not tenant.tenant.enabled:
@@ -129,7 +129,7 @@ def bearer(headers: Headers) -> str:
 
 def metadata_of(headers: Headers, raw: bytes) -> dict[str, Any]:
     """The body as an object. Raises `InvalidClientMetadata`."""
-    media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+    media = headers.media()
     if media != b"application/json" or headers.content_encoding not in (None, b"identity"):
         raise InvalidClientMetadata("send Content-Type: application/json, without a Content-Encoding")
     if len(raw) > MAX_METADATA:
