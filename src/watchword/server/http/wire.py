@@ -16,6 +16,7 @@ import msgspec
 from ..protocol.errors import (
     InvalidClient,
     InvalidRequest,
+    InvalidToken,
     OAuthError,
     TooLarge,
     TooSlow,
@@ -89,7 +90,7 @@ def public_text(text: str) -> str:
 
 
 async def answer_error(send: Send, error: OAuthError, *, used_authorization: bool, request_id: str = "") -> None:
-    """RFC 6749 section 5.2; `WWW-Authenticate` only when the Authorization header was used."""
+    """RFC 6749 section 5.2, RFC 6750 section 3; `WWW-Authenticate` only when the Authorization header was used."""
     without_frames(error)
     headers = NO_STORE
     if isinstance(error, InvalidClient) and used_authorization:
@@ -97,6 +98,9 @@ async def answer_error(send: Send, error: OAuthError, *, used_authorization: boo
             *headers,
             (b"www-authenticate", b'Basic realm="watchword", charset="UTF-8"'),
         )
+    if isinstance(error, InvalidToken) and used_authorization:
+        said = f'Bearer error="{error.error}", error_description="{public_text(error.public)}"'
+        headers = (*headers, (b"www-authenticate", said.encode()))
     if isinstance(error, UseDpopNonce):
         headers = (*headers, (b"dpop-nonce", error.nonce.encode()))
     if error.retry_after is not None:

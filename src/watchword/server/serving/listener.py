@@ -11,11 +11,12 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Container
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
 from .connection import Connection
@@ -81,11 +82,11 @@ class Certificates:
         try:
             self._context, self._seen = self.load(), stamp
         except OSError as error:
+            if stamp != self._refused or self._context is None:
+                self._refused = stamp
+                _log.error("cannot use the TLS certificate files; the ones before them stay, if any", why=str(error))
             if self._context is None:
                 raise
-            if stamp != self._refused:
-                self._refused = stamp
-                _log.error("the renewed TLS certificate is not used: the one before it stays", why=str(error))
 
     def _stamp(self) -> tuple[object, ...]:
         return tuple(_stamp_of(name) for name in (self._certificate, self._key, self._client_ca) if name)
@@ -102,7 +103,7 @@ def _stamp_of(name: str) -> tuple[int, ...]:
 class Listener:
     """uvicorn's `http` setting. It travels to worker processes before it is used; each has connections of its own."""
 
-    def __init__(self, certificates: Certificates | None = None, proxies: Container[str] = ()) -> None:
+    def __init__(self, certificates: Certificates | None = None, proxies: Sequence[str] = ()) -> None:
         self._certificates, self._proxies = certificates, proxies
         self._crowd: Crowd | None = None
 
@@ -111,7 +112,8 @@ class Listener:
     ) -> asyncio.Protocol:
         """The protocol of one connection."""
         if self._crowd is None:
-            self._crowd = Crowd(config.limit_concurrency, self._proxies)
+            proxies = ProxyHeadersMiddleware(config.app, list(self._proxies)).trusted_hosts
+            self._crowd = Crowd(config.limit_concurrency, proxies)  # type: ignore[arg-type]
         connection = Connection(config, server_state, app_state, _loop)
         connection.crowd = self._crowd
         if self._certificates is None:

@@ -9,7 +9,6 @@ import signal
 
 import msgspec
 import uvicorn
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..config import INHERITED, Settings
 from .listener import Certificates, Listener
@@ -29,14 +28,14 @@ def connections_of(wanted: int) -> int:
 
 def listener_of(settings: Settings) -> Listener:
     """Of the addresses that count for many callers, and of the files of TLS. Raises `OSError` when those do not fit."""
-    proxies = ProxyHeadersMiddleware(None, list(settings.trusted_proxies)).trusted_hosts  # type: ignore[arg-type]
+    proxies = settings.trusted_proxies
     if not settings.tls_cert:
-        return Listener(proxies=proxies)  # type: ignore[arg-type]
+        return Listener(proxies=proxies)
     certificates = Certificates(
         settings.tls_cert, settings.tls_key, settings.client_ca, settings.client_cert == "required"
     )
     certificates.load()
-    return Listener(certificates, proxies)  # type: ignore[arg-type]
+    return Listener(certificates, proxies)
 
 
 def run(settings: Settings) -> None:

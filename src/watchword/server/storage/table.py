@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from msgspec import Struct
 from sqlalchemy.exc import IntegrityError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .registry import RegistryTransaction
 
 T = TypeVar("T", bound=Struct)
+_log: Any = structlog.get_logger("watchword.storage")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -55,15 +57,36 @@ class Table(Generic[T]):
         limit: int,
         prefix: str = "",
     ) -> list[T]:
-        """In order of (sort, id), behind `after`; `prefix` narrows by sort."""
+        """In order of (sort, id), behind `after`; `prefix` narrows by sort.
+
+        A row that cannot be read is named in the log and left out: it takes no others with it.
+        """
+        found: list[T] = []
+        while len(found) < limit:
+            asked = limit - len(found)
+            rows: list[Any] = list(await self._tx.run(self._page(tenant_id, after, prefix).limit(asked)))
+            readable = [record for row in rows if (record := self._readable(tenant_id, row[1], row[2])) is not None]
+            found += readable
+            if len(readable) == len(rows) or len(rows) < asked:
+                break
+            after = rows[-1][0], rows[-1][1]
+        return found
+
+    def _page(self, tenant_id: str, after: tuple[str, str] | None, prefix: str) -> sa.Select[Any]:
         t = self._table
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        query = sa.select(t.c.sort, t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
         if after is not None:
             query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
         if prefix:
             query = query.where(t.c.sort.startswith(prefix, autoescape=True))
-        rows = await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))
-        return [self._decode(row[0]) for row in rows]
+        return query.order_by(t.c.sort, t.c.id)
+
+    def _readable(self, tenant_id: str, id: str, body: bytes) -> T | None:
+        try:
+            return self._decode(body)
+        except msgspec.DecodeError:  # also of one that has another shape
+            _log.error("a damaged row is left out of a list", table=self._table.name, tenant_id=tenant_id, id=id)
+            return None
 
     async def add(self, record: T) -> None:
         """Insert; a taken id or unique value is a `Conflict`, also that of a deleted record."""

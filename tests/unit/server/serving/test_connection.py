@@ -293,3 +293,93 @@ async def test_how_long_a_connection_waited(busy: bytes, ended: bool) -> None:
     assert [each[1:] for each in told] == [(ended, GET)]
     assert 0 <= told[0][0] < 60
     assert (written, caller.wire.closed) == (([busy], True) if busy else ([ANSWER, ANSWER], False))
+
+
+# -- what is behind, and what is not there -------------------------------------------------------------
+
+
+async def test_a_caller_that_says_no_more_gets_its_answer() -> None:
+    """RFC 9112 section 9.6: `nc` and some devices close their half of the connection with the request."""
+    caller = Caller(answering(START, BODY))
+    caller.connection.data_received(GET)
+    assert caller.connection.eof_received() is True
+    assert await caller.send() == [ANSWER]
+    assert caller.wire.closed
+    idle = Caller(answering(START, BODY))
+    await idle.send(GET)
+    assert not idle.connection.eof_received()
+    assert idle.wire.closed
+
+
+async def test_requests_sent_ahead_wait_outside() -> None:
+    """One read full of requests would be thousands of them in memory, for each connection."""
+    caller = Caller(answering(START, BODY))
+    caller.connection.data_received(GET * 5_000)
+    assert len(caller.connection.pipeline) <= 4_096 / len(GET)
+    for _ in range(5_000):
+        await caller.send()
+    assert b"".join(caller.wire.writes) == ANSWER * 5_000
+
+
+@pytest.mark.parametrize("what", [b"1;" + b"a" * 4_000 + b"\r\nb\r\n", b"1\r\nb\r\n0\r\nx: " + b"a" * 200_000])
+async def test_much_that_frames_little(what: bytes) -> None:
+    """Chunk extensions and trailers without end would fill the memory, or the processor, of the server."""
+
+    async def app(scope: Message, receive: Any, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    caller = Caller(app)
+    caller.connection.data_received(b"POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n")
+    if what.startswith(b"1;"):
+        what = b"5;" + b"a" * 70_000
+    caller.connection.data_received(what)
+    assert (await caller.send())[-1].startswith(b"HTTP/1.1 413 ")
+    assert caller.wire.closed
+
+
+async def test_a_long_header_in_small_pieces() -> None:
+    """Each piece would be copied with all that came before it: a header of 2 MiB would stop a worker for minutes."""
+    fed: list[int] = []
+
+    class Counting:
+        def feed_data(self, data: bytes) -> None:
+            fed.append(len(data))
+            parser.feed_data(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(parser, name)
+
+    caller = Caller(answering(START, BODY))
+    parser, caller.connection.parser = caller.connection.parser, Counting()  # type: ignore[assignment]
+    pieces = [b"a" * 1_000] * 1_000
+    written = await caller.send(b"GET /a HTTP/1.1\r\nhost: h\r\na: ", *pieces, b"\r\n\r\n")
+    assert written == [ANSWER]
+    assert len(fed) < 64 + 4 * 1_000_000 / 65_536
+
+
+async def test_the_log_names_the_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    """An operator who is told of an internal error could not find it."""
+
+    async def app(scope: Message, receive: Any, send: Send) -> None:
+        raise ZeroDivisionError
+
+    written = b"".join(await Caller(app).send(GET[:-2] + b"x-request-id: r-1\r\n\r\n"))
+    head, _, body = written.partition(b"\r\n\r\n")
+    assert b"cache-control: no-store" in head
+    assert b"x-request-id: r-1" in head
+    assert json.loads(body)["error"] == "server_error"
+    assert "r-1" in capsys.readouterr().out
+
+
+async def test_idle_connections_end_sooner_when_places_are_scarce() -> None:
+    """The time that balancers need would be the time for which strangers hold all places."""
+    caller = Caller(answering(START, BODY), ceiling=10, others=8)
+    caller.connection.timeout_keep_alive = 75
+    await caller.send(GET)
+    caller.loop.move(60)
+    roomy = Caller(answering(START, BODY), ceiling=10, others=2)
+    roomy.connection.timeout_keep_alive = 75
+    await roomy.send(GET)
+    roomy.loop.move(60)
+    assert (caller.wire.closed, roomy.wire.closed) == (True, False)
