@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from . import adapters, fleet, footprint, neighbours, proofs, registered, storm, verification
+from . import adapters, fleet, footprint, instructions, neighbours, proofs, registered, storm, verification
 from .load import interleaved, rate, rates, signatures
 from .servers import floor, installed_rival, rival, watchword
 from .table import Row, heading, ratio, show
@@ -155,8 +155,9 @@ def footprints(_: Path, rounds: int, __: int) -> None:
 
 
 def main() -> None:
-    """All of it, or what is named; the storm, the fleet and the million by themselves."""
-    for name, alone in (("fleet", fleet), ("registered", registered), ("storm", storm)):
+    """All of it, or what is named; the storm, the fleet, the million and the instructions by themselves."""
+    apart = (("fleet", fleet), ("instructions", instructions), ("registered", registered), ("storm", storm))
+    for name, alone in apart:
         if sys.argv[1:2] == [name]:
             sys.exit(alone.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)

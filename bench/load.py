@@ -71,9 +71,9 @@ def free_port() -> int:
 
 @contextmanager
 def pinned(
-    command: list[str], folder: Path, url: str, said: str = "", **environment: str
+    command: list[str], folder: Path, url: str, said: str = "", *, patience: float = 60.0, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on its core, until it answers at all; `said` is its standard input."""
+    """A server on its core, once it answers at all, `patience` in seconds; `said` is its standard input."""
     (folder / "said").write_text(said)
     with (folder / "server.log").open("ab") as log, (folder / "said").open() as given:
         child = subprocess.Popen(
@@ -81,16 +81,17 @@ def pinned(
             stdin=given, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        answers(child, url)
+        answers(child, url, patience)
         yield child
     finally:
         child.terminate()
         child.wait(15)
 
 
-def answers(child: subprocess.Popen[bytes], url: str) -> None:
-    """Wait until it does; at most twenty seconds."""
-    for _ in range(2000):
+def answers(child: subprocess.Popen[bytes], url: str, patience: float = 60.0) -> None:
+    """Wait until it does; at most `patience` seconds."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
         if child.poll() is not None:
             raise SystemExit(f"{child.args} ended with {child.returncode}: see server.log")
         try:

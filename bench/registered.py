@@ -21,11 +21,12 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from watchword.server.composition.foundation import BULK_SECRETS
+from watchword.server.composition.services import open_services
 from watchword.server.config import load
 from watchword.server.registry.model import Grant
-from watchword.server.service.desk import Caller, Desk
+from watchword.server.service.desk import Caller
 from watchword.server.service.fleet.import_devices import MAX_ROWS, DeviceBatch, DeviceRow, import_devices
-from watchword.server.services import BULK_SECRETS, open_services
 
 from .fleet import cpu_of
 from .footprint import resident
@@ -112,9 +113,7 @@ async def _registered(ours: Ours, count: int) -> list[Device]:
     finally:
         os.chdir(before)
     try:
-        desk = Desk(
-            services.storage.store, services.pepper, time.time, os.urandom, services.master.seal, services.fetch.check
-        )
+        desk = services.desk
         tenant = await services.view.tenant("default")
         assert tenant is not None
         grants = (Grant(api_id=tenant.by_identifier["https://es256.example/"].api_id, scopes=("a:read",)),)

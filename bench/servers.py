@@ -17,11 +17,11 @@ from pathlib import Path
 
 import httpx
 
+from watchword.server.composition.services import open_services
 from watchword.server.config import load
 from watchword.server.protocol.access import Access
 from watchword.server.protocol.claims import access_token_claims, encode, token_id
 from watchword.server.registry.model import TokenSettings
-from watchword.server.services import open_services
 
 from .load import FORM, Target, free_port, pinned
 
@@ -80,7 +80,7 @@ class Ours:
         try:
             tenant = await services.view.tenant("default")
             assert tenant is not None
-            from watchword.server.service.tokens.issue_token import signer
+            from watchword.server.service.tokens.signers import signer
 
             sign = signer(tenant, "ES256", "at+jwt").sign
             access = Access(self.callers["ES256"][0], ("https://es256.example/",), ("a:read",), TokenSettings())

@@ -20,9 +20,9 @@ import msgspec
 from msgspec.structs import replace
 
 from watchword.jose.sealing import load_master_key
+from watchword.server.composition.foundation import PEPPER
 from watchword.server.registry.model import Application, Secret
 from watchword.server.registry.secret_text import digest, generate
-from watchword.server.services import PEPPER
 
 from .crowd import Crowd, Device
 from .load import LOAD_CORE

@@ -24,7 +24,7 @@ from joserfc import jwk as joserfc_jwk
 from joserfc import jwt as joserfc_jwt
 
 from watchword.jose import Algorithm, KeySet, PrivateKey, Signer
-from watchword.resource import Verifier
+from watchword.resource import Fetch, Verifier
 
 ISSUER, API, NOW = "https://id.example/t/acme", "https://payments.example", int(time.time())
 NEW, REPEATED = 3_000, 100_000
@@ -60,7 +60,7 @@ class Tokens:
             document = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
             return httpx.Response(200, json=self.published if request.url.path.endswith("jwks") else document)
 
-        verifier = Verifier(ISSUER, audience=API, transport=httpx.MockTransport(answered))
+        verifier = Verifier(ISSUER, audience=API, fetch=Fetch(transport=httpx.MockTransport(answered)))
         verifier.verify(Signer(self.key).sign(json.dumps(self._claims(NEW)).encode()))
         return verifier
 

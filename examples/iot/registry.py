@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from watchword.client import ClientCredentials, PrivateKeyJwt, Proof, Secret
+from watchword.client import ClientCredentials, Network, PrivateKeyJwt, Proof, Secret
 from watchword.client.sources import SecretSource
 from watchword.jose import Algorithm, PrivateKey
 
@@ -44,7 +44,9 @@ class Operator:
         apis: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.issuer, self._trust, self._apis = issuer, trust, dict(apis or {})
-        admin = ClientCredentials(issuer, client_id, secret, resource=ADMIN, transport=self._transport())
+        admin = ClientCredentials(
+            issuer, client_id, secret, resource=ADMIN, network=Network(transport=self._transport())
+        )
         base = issuer.rpartition("/t/")[0]
         self._http = httpx.Client(auth=admin, base_url=f"{base}/api/v1", transport=self._transport())
 
@@ -91,7 +93,11 @@ class Operator:
     def credentials(self, identity: Identity, audience: str) -> ClientCredentials:
         """Our client library, as a device or a service uses it."""
         return ClientCredentials(
-            self.issuer, identity.client_id, identity.proof, audience=audience, transport=self._transport()
+            self.issuer,
+            identity.client_id,
+            identity.proof,
+            audience=audience,
+            network=Network(transport=self._transport()),
         )
 
     def _transport(self) -> httpx.HTTPTransport | None:

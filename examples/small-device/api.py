@@ -13,7 +13,7 @@ from aiocoap import BAD_REQUEST, CHANGED, FORBIDDEN, SERVICE_UNAVAILABLE, UNAUTH
 from aiocoap.resource import Resource, Site
 
 from watchword.jose.cwt import cwt_text
-from watchword.resource import Forbidden, TokenInvalid, Unavailable, Verifier
+from watchword.resource import Forbidden, Issuer, TokenInvalid, Unavailable, Verifier
 
 AUDIENCE, SCOPE = "urn:meters", "m:w"
 
@@ -49,7 +49,7 @@ class Measurements(Resource):
 async def main(issuer: str, port: int) -> None:
     """Serve until stopped."""
     site = Site()
-    site.add_resource(["measurements"], Measurements(Verifier(issuer, audience=AUDIENCE, cwt=True)))
+    site.add_resource(["measurements"], Measurements(Verifier(Issuer(issuer, cwt=True), audience=AUDIENCE)))
     await Context.create_server_context(site, bind=("127.0.0.1", port), transports=["udp6"])
     print(f"coap://127.0.0.1:{port}/measurements", flush=True)
     await asyncio.get_running_loop().create_future()

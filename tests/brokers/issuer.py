@@ -22,11 +22,11 @@ import httpx
 import uvicorn
 from tests.flows.cli.test_command_line import COMMAND, environment, free_port
 
-from watchword.client import ClientCredentials
+from watchword.client import ClientCredentials, Network
 from watchword.jose.development_ca import development_certificate
 from watchword.server.app import Application, initialise
+from watchword.server.composition.foundation import World
 from watchword.server.config import Settings
-from watchword.server.services import World
 
 ADMIN_API = "urn:watchword:admin"
 LIFETIME = 60
@@ -97,7 +97,9 @@ class Issuer:
     def credentials(self, app: Registered, *, loop: bool = False) -> ClientCredentials:
         """Our client library, as the application uses it; for threads or for an event loop."""
         transport = httpx.AsyncHTTPTransport(verify=self.trust) if loop else httpx.HTTPTransport(verify=self.trust)
-        return ClientCredentials(self.url, app.client_id, app.secret, audience=app.audience, transport=transport)
+        return ClientCredentials(
+            self.url, app.client_id, app.secret, audience=app.audience, network=Network(transport=transport)
+        )
 
     def watchword(self, *arguments: str) -> str:
         """One command to its end; what it printed."""

@@ -32,7 +32,8 @@ from tests.brokers.libpq18 import INSTALLED, psycopg, use_tokens
 from tests.support.served import free_ports
 
 from watchword.client import AccessToken
-from watchword.resource import AccessRefused, Introspection, Verifier
+from watchword.resource import AccessRefused, Fetch, Introspection, Verifier
+from watchword.resource import Issuer as TokenIssuer
 
 pytestmark = pytest.mark.xdist_group("postgres18")  # one worker starts it
 MODULE = Path(__file__).parent / "postgres" / "watchword_test.c"
@@ -162,9 +163,11 @@ def _run(command: list[str], *, user: bool = False) -> None:
 @contextmanager
 def _judge(folder: Path, issuer: Issuer, asks: Registered) -> Iterator[Judge]:
     verifier = Verifier(
-        issuer.url, audience=API, now=issuer.clock, transport=httpx.HTTPTransport(verify=issuer.trust),
-        introspection=Introspection(asks.client_id, asks.secret, every_token=True, remember=0),
-    )  # fmt: skip
+        TokenIssuer(issuer.url, introspection=Introspection(asks.client_id, asks.secret, every_token=True, remember=0)),
+        audience=API,
+        now=issuer.clock,
+        fetch=Fetch(transport=httpx.HTTPTransport(verify=issuer.trust)),
+    )
     with Judge(folder / "judge", verifier) as judge:
         (folder / "judge").chmod(0o777)
         thread = threading.Thread(target=judge.serve_forever)

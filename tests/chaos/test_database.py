@@ -189,7 +189,7 @@ async def test_a_lost_race_is_run_again(ww: Instance, postgres_dsn: str, code: s
     assert made.status_code == 201
     tenant = await ww.services.view.tenant("default")
     assert tenant is not None
-    recorded = b"".join([row.payload async for row in ww.services.audit.rows(tenant.tenant.tenant_id)])
+    recorded = b"".join([row.payload async for row in ww.services.upkeep.audit.rows(tenant.tenant.tenant_id)])
     assert recorded.count(token_id(answer.json()["access_token"]).encode()) == 1
     assert recorded.count(made.json()["client_id"].encode()) == 2  # created, and its secret
 

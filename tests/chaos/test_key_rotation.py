@@ -12,9 +12,9 @@ from tests.support.rotating import rotate_until_killed
 
 from watchword.jose import decode_unverified
 from watchword.server.app import initialise
-from watchword.server.protocol.request import token_request
+from watchword.server.composition.services import open_services
+from watchword.server.protocol.token_form import token_request
 from watchword.server.service.registry.create_tenant import FirstAdmin
-from watchword.server.services import open_services
 
 ROUNDS = 50
 
@@ -30,7 +30,7 @@ async def after_the_crash(folder: Path, url: str, admin: FirstAdmin) -> None:
         active = [key.algorithm for key in state.keys if key.state == "active"]
         assert sorted(active) == ["ES256", "RS256"]
         request = token_request({"grant_type": "client_credentials"}, (admin.client_id, admin.client_secret))
-        token = (await services.issue("default", request, services.native)).access_token
+        token = (await services.tokens.issue("default", request, services.tokens.native)).access_token
         assert decode_unverified(token).unverified_header["kid"] in tenant.published
     finally:
         await services.storage.close()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.support.served import COMMAND, Registered, environment, free_port, ready, register
 
-from watchword.client import ClientCredentials
-from watchword.resource import Verifier
+from watchword.client import ClientCredentials, Clock, Network
+from watchword.resource import Fetch, Verifier
 
 CLIENTS, CALLERS_EACH = 20, 50
 API, SCOPE = "https://rs1.example/", "a:read"
@@ -35,10 +35,16 @@ class Crowd:
         self.clock, self.calls, self.stopped = Shifted(), 0, False
         client_id, secret = server.credentials["client_secret_basic"]
         self.clients = [
-            ClientCredentials(server.issuer, client_id, secret, resource=API, insecure_http=True, now=self.clock)
+            ClientCredentials(
+                server.issuer,
+                client_id,
+                secret,
+                resource=API,
+                network=Network(insecure_http=True, clock=Clock(now=self.clock)),
+            )
             for _ in range(CLIENTS)
         ]
-        self._api = Verifier(server.issuer, audience=API, insecure_http=True)
+        self._api = Verifier(server.issuer, audience=API, fetch=Fetch(insecure_http=True))
 
     async def call(self, client: ClientCredentials) -> None:
         """One caller."""

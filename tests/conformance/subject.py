@@ -28,7 +28,7 @@ from tests.support.served import COMMAND, environment, free_port
 
 from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.certificates import Certificate
-from watchword.resource import Dpop, Verifier
+from watchword.resource import Dpop, Fetch, Verifier
 from watchword.resource.asgi import RequireToken
 from watchword.server.serving.listener import Certificates, Listener
 
@@ -170,8 +170,12 @@ def _api(folder: Path, issuer: str, certificate: str, key: str) -> Iterator[str]
     port = free_port()
     base = f"https://127.0.0.1:{port}"
     verifier = Verifier(
-        issuer, audience=AUDIENCE, dpop=Dpop(base_url=base), require_bound=True, transport=_Trusting(folder)
-    )  # fmt: skip
+        issuer,
+        audience=AUDIENCE,
+        dpop=Dpop(base_url=base),
+        require_bound=True,
+        fetch=Fetch(transport=_Trusting(folder)),
+    )
 
     async def accounts(scope: Any, receive: Any, send: Any) -> None:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]

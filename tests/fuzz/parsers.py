@@ -34,8 +34,9 @@ from watchword.server.protocol.errors import (
     UnapprovedSoftwareStatement,
 )
 from watchword.server.protocol.form import parse_form
-from watchword.server.protocol.request import ASSERTION_TYPE, token_request
+from watchword.server.protocol.request import ASSERTION_TYPE
 from watchword.server.protocol.software_statement import stated
+from watchword.server.protocol.token_form import token_request
 from watchword.server.registry.certificates import is_named
 from watchword.server.registry.client_keys import read_keys
 from watchword.server.registry.model import Api, Application, CertificateName, DetailsType, Publisher

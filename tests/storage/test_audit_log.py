@@ -42,12 +42,12 @@ async def alter(node: Node, *statements: sa.Executable) -> None:
 
 async def breaks(node: Node) -> list[tuple[str, int]]:
     """Where the history does not hold."""
-    return [(each.chain, each.seq) for each in (await node.services.audit.verify(node.tenant.tenant_id))[1]]
+    return [(each.chain, each.seq) for each in (await node.services.upkeep.audit.verify(node.tenant.tenant_id))[1]]
 
 
 async def seqs(node: Node, chain: str) -> list[int]:
     """The rows of a chain."""
-    found = [row async for row in node.services.audit.rows(node.tenant.tenant_id)]
+    found = [row async for row in node.services.upkeep.audit.rows(node.tenant.tenant_id)]
     return [row.seq for row in found if row.chain == chain]
 
 
@@ -80,8 +80,8 @@ async def test_damage_shows(pair: Pair, how: str, pruned: bool) -> None:
     a.clock.now += DAY
     await write(a, 3)
     if pruned:
-        assert await a.services.prune_audit(a.clock.now - 10) > 2
-    await a.services.housekeeping.finish()
+        assert await a.services.upkeep.prune_audit(a.clock.now - 10) > 2
+    await a.services.upkeep.housekeeping.finish()
     assert await seqs(b, chain) == ([3, 4, 5] if pruned else [1, 2, 3, 4, 5])
     assert await breaks(b) == []
     await damage(a, chain, how)
@@ -93,7 +93,7 @@ async def test_two_nodes_write_chains_that_a_checkpoint_binds(pair: Pair) -> Non
     a, b = pair
     chains = await at_once(lambda: write(a, 20), lambda: write(b, 20))
     assert len(set(chains)) == 2
-    await at_once(a.services.housekeeping.finish, b.services.housekeeping.finish)
+    await at_once(a.services.upkeep.housekeeping.finish, b.services.upkeep.housekeeping.finish)
     assert await breaks(a) == await breaks(b) == []
     await alter(a, sa.delete(T).where(*of(b, chains[1])))
     assert await breaks(a) == [(chains[1], 20)]
@@ -102,7 +102,7 @@ async def test_two_nodes_write_chains_that_a_checkpoint_binds(pair: Pair) -> Non
 async def test_a_clean_stop_binds_the_last_row(url: str, tmp_path: Path) -> None:
     """What happened in the last seconds before a restart could be cut off unseen."""
     from watchword.server.app import Application
-    from watchword.server.services import World
+    from watchword.server.composition.foundation import World
 
     async with nodes(tmp_path, url, 1) as (a,):
         application = Application(a.services.settings, World(clock=a.clock, monotonic=a.clock))
@@ -118,14 +118,14 @@ async def test_a_chain_that_a_failure_ended_is_bound_too(pair: Pair) -> None:
     """After an outage, the rows before it would hang loose: their writer has begun a new chain."""
     a, b = pair
     chain = await write(a, 3)
-    taken = [row async for row in b.services.audit.rows(a.tenant.tenant_id) if row.chain == chain]
+    taken = [row async for row in b.services.upkeep.audit.rows(a.tenant.tenant_id) if row.chain == chain]
     clash = msgspec.structs.replace(taken[-1], seq=4)
     await alter(a, sa.insert(T).values(**msgspec.structs.asdict(clash)))
     with pytest.raises(Exception, match=r"UNIQUE|unique"):
         await write(a, 1)
     await alter(a, sa.delete(T).where(*of(a, chain, T.c.seq == 4)))
     await write(a, 1)
-    await a.services.housekeeping.finish()
+    await a.services.upkeep.housekeeping.finish()
     await alter(a, sa.delete(T).where(*of(a, chain, T.c.seq == 3)))
     assert (chain, 3) in await breaks(b)
 
@@ -138,14 +138,14 @@ async def test_pruning_takes_what_is_old_and_says_so(pair: Pair) -> None:
     a.clock.now += DAY
     await write(a, 2)
     other = await write(b, 3)
-    await at_once(a.services.housekeeping.finish, b.services.housekeeping.finish)
+    await at_once(a.services.upkeep.housekeeping.finish, b.services.upkeep.housekeeping.finish)
     batches: list[int] = []
-    removed = await a.services.prune_audit(cut, batches.append)
+    removed = await a.services.upkeep.prune_audit(cut, batches.append)
     assert removed == sum(batches) > 7
     assert (await seqs(b, chain), await seqs(b, other)) == ([8, 9], [1, 2, 3])
-    recorded = [event async for row in b.services.audit.rows(a.tenant.tenant_id) for event in events_of(row)]
+    recorded = [event async for row in b.services.upkeep.audit.rows(a.tenant.tenant_id) for event in events_of(row)]
     assert AuditPruned(at=a.clock.now, before=cut, rows=removed) in recorded
-    assert await a.services.prune_audit(cut) == 0
+    assert await a.services.upkeep.prune_audit(cut) == 0
     await write(a, 1)
     await write(b, 1)
     assert await breaks(b) == []
@@ -158,7 +158,7 @@ async def test_an_interrupted_pruning_still_verifies_and_is_taken_up(pair: Pair)
     cut = a.clock.now + 1
     a.clock.now += DAY
     await write(a, 2)
-    await a.services.housekeeping.finish()
+    await a.services.upkeep.housekeeping.finish()
     key = await audit_key(a.engine, a.services.master)
     small = AuditPruning(a.engine, a.store, key, a.clock, batch=2)
     given_up = await small.give_up(cut, lambda rows: AuditPruned(at=a.clock.now, before=cut, rows=rows))
@@ -168,7 +168,7 @@ async def test_an_interrupted_pruning_still_verifies_and_is_taken_up(pair: Pair)
     await batches.aclose()
     assert await seqs(b, chain) == [3, 4, 5, 6, 7, 8]
     assert await breaks(b) == []
-    left = await b.services.prune_audit(cut)
+    left = await b.services.upkeep.prune_audit(cut)
     assert 4 <= left < given_up
     assert await seqs(b, chain) == [7, 8]
     assert await breaks(b) == []
@@ -181,9 +181,9 @@ async def test_two_prunings_at_once_are_one(pair: Pair) -> None:
         await write(node, 4)
     cut = a.clock.now + 1
     a.clock.now += DAY
-    results = await at_once(lambda: a.services.prune_audit(cut), lambda: b.services.prune_audit(cut))
+    results = await at_once(lambda: a.services.upkeep.prune_audit(cut), lambda: b.services.upkeep.prune_audit(cut))
     assert all(isinstance(result, int) for result in results), results
-    events = [e async for row in a.services.audit.rows(a.tenant.tenant_id) for e in events_of(row)]
+    events = [e async for row in a.services.upkeep.audit.rows(a.tenant.tenant_id) for e in events_of(row)]
     assert [type(event) for event in events].count(AuditPruned) == 1
     assert await breaks(b) == []
 
@@ -197,12 +197,12 @@ async def test_a_forged_pruning_shows(pair: Pair, forgery: str) -> None:
         cut = a.clock.now + 1
         a.clock.now += DAY
         await write(a, 2)
-        await a.services.prune_audit(cut)
+        await a.services.upkeep.prune_audit(cut)
         assert await breaks(b) == []
         await alter(a, sa.delete(schema.anchor))
         assert (chain, 5) in await breaks(b)
         return
-    rows = [row async for row in a.services.audit.rows(a.tenant.tenant_id) if row.chain == chain]
+    rows = [row async for row in a.services.upkeep.audit.rows(a.tenant.tenant_id) if row.chain == chain]
     await alter(a, sa.delete(T).where(*of(a, chain, T.c.seq <= 2)))
     if forgery == "nothing signed":
         assert await breaks(b) == [(chain, 3)]
@@ -216,7 +216,7 @@ async def test_a_forged_pruning_shows(pair: Pair, forgery: str) -> None:
     await alter(a, sa.insert(schema.anchor).values(id=77, statement=statement, signature=signature))
     assert await breaks(b) == [("anchor 77", 77), (chain, 3)]
     a.clock.now += DAY
-    await a.services.prune_audit(a.clock.now - 1)
+    await a.services.upkeep.prune_audit(a.clock.now - 1)
     assert ("anchor 77", 77) in await breaks(b)
 
 
@@ -229,7 +229,7 @@ async def test_rows_younger_than_the_cut_stay_when_a_clock_was_set_back(pair: Pa
     a.clock.now -= 2 * DAY
     await write(a, 1)
     a.clock.now += 2 * DAY
-    await a.services.prune_audit(a.clock.now - DAY)
+    await a.services.upkeep.prune_audit(a.clock.now - DAY)
     assert await seqs(b, chain) == [3, 4]
     assert await breaks(b) == []
 
@@ -239,11 +239,11 @@ async def test_checkpoints_of_what_is_gone_go_too(pair: Pair) -> None:
     a, b = pair
     for _ in range(5):
         await write(a, 1)
-        await a.services.housekeeping.finish()
+        await a.services.upkeep.housekeeping.finish()
     a.clock.now += DAY
     chain = await write(a, 2)
-    await a.services.housekeeping.finish()
-    await a.services.prune_audit(a.clock.now - 10)
+    await a.services.upkeep.housekeeping.finish()
+    await a.services.upkeep.prune_audit(a.clock.now - 10)
     async with b.engine.connect() as connection:
         statements = [bytes(row[0]) for row in await connection.execute(sa.select(schema.checkpoint.c.statement))]
     assert len(statements) == 1
@@ -255,6 +255,6 @@ async def test_checkpoints_of_what_is_gone_go_too(pair: Pair) -> None:
 async def test_the_future_is_not_pruned(pair: Pair) -> None:
     """A mistyped year would erase everything."""
     a, _ = pair
-    prune: PruneAudit = a.services.prune_audit
+    prune: PruneAudit = a.services.upkeep.prune_audit
     with pytest.raises(Invalid, match="past"):
         await prune(a.clock.now + 1)

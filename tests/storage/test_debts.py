@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 from tests.support.nodes import Node, at_once
 
-from watchword.server.service.ports import Spending, StorageUnavailable
+from watchword.server.service.ports import StorageUnavailable
+from watchword.server.service.tokens.ports import Spending
 from watchword.server.storage import schema
 
 Pair = tuple[Node, Node]
@@ -54,7 +55,7 @@ async def test_paid_debts_are_forgotten(pair: Pair) -> None:
     """A row for every device that ever asked would stay for good."""
     node, now = pair[0], pair[0].clock.now
     await node.services.storage.debts.add([spending("paid", now - 100, 1.0), spending("owed", now, 1.0)])
-    await node.services.housekeeping.purge()
+    await node.services.upkeep.housekeeping.purge()
     async with node.engine.connect() as connection:
         assert (await connection.execute(sa.select(schema.debt.c.subject))).scalars().all() == ["owed"]
 

@@ -11,7 +11,7 @@ from tests.flows.cli.test_command_line import COMMAND, environment
 from tests.support.nodes import Node, at_once
 
 from watchword.server.audit.events import TokenIssued, TokenRevoked
-from watchword.server.protocol.request import token_request
+from watchword.server.protocol.token_form import token_request
 from watchword.server.registry.errors import Conflict, NotFound, VersionMismatch
 from watchword.server.registry.model import Grant
 from watchword.server.registry.secret_text import digest
@@ -112,7 +112,7 @@ async def test_a_grant_races_the_deletion_of_its_api(pair: Pair) -> None:
     a, b = pair
     for number in range(ROUNDS):
         api = await create_api(
-            a.desk, a.services.keys, a.caller, NewApi(identifier=f"https://{number}.example/", name="x")
+            a.desk, a.services.keys.rotate, a.caller, NewApi(identifier=f"https://{number}.example/", name="x")
         )
         wanted = NewApplication(name="holds it", default_api_id=api.api_id)
         results = await at_once(
@@ -130,7 +130,7 @@ async def test_delete_tenant_races_issue(pair: Pair) -> None:
     """A tenant that was acknowledged as gone would hand out one more token."""
     a, b = pair
     for number in range(ROUNDS):
-        first = await a.services.create_tenant(f"t{number}", "T")
+        first = await a.services.registry.create_tenant(f"t{number}", "T")
         tenant_id, client_id = first.tenant.tenant_id, first.client_id
         as_of = await b.services.storage.reader.newest_change()
         event = TokenIssued(at=1.0, token_id=f"t-{number}", audience=(), scope="", expires_at=2)
@@ -140,7 +140,7 @@ async def test_delete_tenant_races_issue(pair: Pair) -> None:
             lambda s=f"t{number}": delete_tenant(a.desk, a.caller, s),
         )
         assert gone is None
-        recorded = [row.payload async for row in a.services.audit.rows(tenant_id)]
+        recorded = [row.payload async for row in a.services.upkeep.audit.rows(tenant_id)]
         assert any(b'"t-%d"' % number in payload for payload in recorded) is issued
         assert await submit(tenant_id, client_id, late, None, as_of) is False
         await b.services.view.refresh()
@@ -204,24 +204,24 @@ async def test_rac_010_a_revocation_ends_what_another_node_remembers(pair: Pair)
     a, b = pair
     asks = (await registered(a, "asks")).client_id
     wanted = NewApi(identifier="https://rs1.example/", name="an API", introspectors=(asks,))
-    api = await create_api(a.desk, a.services.keys, a.caller, wanted)
+    api = await create_api(a.desk, a.services.keys.rotate, a.caller, wanted)
     made, text = await create_application(
         a.desk, a.caller, NewApplication(name="caller", grants=(Grant(api_id=api.api_id, scopes=()),))
     )
     assert text is not None
     await b.services.view.refresh()
     request = token_request({"grant_type": "client_credentials"}, (made.client_id, text))
-    token = (await a.services.issue("default", request, a.services.native)).access_token
+    token = (await a.services.tokens.issue("default", request, a.services.tokens.native)).access_token
 
     async def asked_at_b() -> bool:
         tenant = await b.services.view.tenant("default")
         assert tenant is not None
-        return bool((await b.services.introspect(tenant, asks, token))["active"])
+        return bool((await b.services.tokens.introspect(tenant, asks, token))["active"])
 
     assert await asked_at_b()
     tenant = await a.services.view.tenant("default")
     assert tenant is not None
-    await a.services.revoke(tenant, made.client_id, token)
+    await a.services.tokens.revoke(tenant, made.client_id, token)
     a.clock.now += FRESH + 0.01
     assert not await asked_at_b()
 
@@ -230,7 +230,7 @@ async def test_two_nodes_rotate_keys_on_schedule(pair: Pair) -> None:
     """ROT-007 on two nodes: two keys would sign, or the round would fail on one of them with an error."""
     a, _ = pair
     a.clock.now += 31 * 86_400
-    results = await at_once(*(lambda n=node: n.services.housekeeping.rotate_keys() for node in pair))
+    results = await at_once(*(lambda n=node: n.services.upkeep.housekeeping.rotate_keys() for node in pair))
     assert results == [None, None]
     state = await a.services.storage.reader.tenant("default", 0.0)
     assert state is not None
@@ -241,19 +241,19 @@ async def test_two_nodes_rotate_keys_on_schedule(pair: Pair) -> None:
 async def test_nobody_is_visited_before_a_key_is_due(pair: Pair) -> None:
     """Every worker would open a write transaction for every tenant, twice a minute, for nothing."""
     a, _ = pair
-    await a.services.create_tenant("other", "Other")
+    await a.services.registry.create_tenant("other", "Other")
     visited: list[str] = []
-    rotate = a.services.keys.on_schedule
+    rotate = a.services.keys.rotate.on_schedule
 
     class Counting:
-        due = a.services.keys.due
+        due = a.services.keys.rotate.due
 
         async def on_schedule(self, tenant_id: str) -> Any:
             visited.append(tenant_id)
             return await rotate(tenant_id)
 
+    from watchword.server.composition.keys import policy_of
     from watchword.server.service.keys.key_schedule import KeySchedule
-    from watchword.server.services import policy_of
 
     policy = policy_of(a.services.settings)
     schedule = KeySchedule(Counting(), policy, a.clock)  # type: ignore[arg-type]
@@ -274,9 +274,9 @@ async def test_nobody_is_visited_before_a_key_is_due(pair: Pair) -> None:
     assert len(visited) == 6
 
 
-def test_many_initialisers_make_one_instance(url: str, tmp_path: Path) -> None:
+def test_many_initialisers_make_one_instance(empty_url: str, tmp_path: Path) -> None:
     """ADM-022 on both databases: nodes that start at once would make two administrators, or one would fail."""
-    command = [*COMMAND, "init", "--json", "--database", url]
+    command = [*COMMAND, "init", "--json", "--database", empty_url]
     started = [
         subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True)
         for _ in range(3)

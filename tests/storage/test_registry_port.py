@@ -52,7 +52,7 @@ async def test_a_transaction_that_fails_leaves_nothing(pair: Pair) -> None:
             raise RuntimeError("on purpose")
     assert await totals(b) == before
     await add(a, "two")
-    assert (await a.services.audit.verify(a.tenant.tenant_id))[1] == []
+    assert (await a.services.upkeep.audit.verify(a.tenant.tenant_id))[1] == []
 
 
 async def test_of_two_changes_from_one_version_one_wins(pair: Pair) -> None:
@@ -139,7 +139,7 @@ async def test_reading_waits_for_no_writer(pair: Pair) -> None:
                 assert found is not None
                 assert found.name == "caller"
             assert await node.store.secret_use(b.tenant.tenant_id, ["x"]) == {}
-            assert await node.services.audit.recent(b.tenant.tenant_id, 1)
+            assert await node.services.upkeep.audit.recent(b.tenant.tenant_id, 1)
 
 
 async def test_a_snapshot_is_of_one_moment(pair: Pair) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from watchword.jose import Algorithm, JoseError, KeySet, PrivateKey, PublicKey, Signer
 from watchword.jose.dpop import ProofTarget, read_proof
-from watchword.resource import AccessRefused, Answer, Dpop, ShownProof, Verifier
+from watchword.resource import AccessRefused, Answer, Dpop, Issuer, ShownProof, Verifier
 from watchword.resource.protected_resource import ProtectedResource
 
 KEY = PrivateKey.generate(Algorithm.ES256)
@@ -40,9 +40,12 @@ class BoundApi:
     def protect(self, dpop: Dpop) -> None:
         """Judge calls like this from now on."""
         verifier = Verifier(
-            self.url, audience=self.audience, dpop=dpop, require_bound=True, jwks_uri=f"{self.url}/jwks",
+            Issuer(self.url, jwks_uri=f"{self.url}/jwks"),
+            audience=self.audience,
+            dpop=dpop,
+            require_bound=True,
             now=lambda: time.time() + self.clock,
-        )  # fmt: skip
+        )
         self.resource = ProtectedResource(verifier)
 
     def token(self, headers: dict[str, str]) -> Answer:

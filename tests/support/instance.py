@@ -16,8 +16,9 @@ from tests.support.witness import Witness, witness_of
 
 from watchword.jose.development_ca import development_certificate
 from watchword.server.app import Application
+from watchword.server.composition.foundation import World
+from watchword.server.composition.services import Services
 from watchword.server.config import Settings
-from watchword.server.services import Services, World
 
 BASE = "https://127.0.0.1:8480"
 ISSUER = f"{BASE}/t/default"

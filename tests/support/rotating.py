@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.nodes import settings
 
-from watchword.server.services import open_services
+from watchword.server.composition.services import open_services
 
 
 def rotate_until_killed(folder: str, url: str, told: Connection) -> None:
@@ -25,7 +25,7 @@ async def _rotate(folder: Path, url: str, told: Connection) -> None:
         state = await services.storage.reader.tenant("default", 0.0)
         assert state is not None
         active = next(key for key in state.keys if key.state == "active" and key.algorithm == "ES256")
-        await services.keys.in_emergency(id_, active.kid, "tester")
+        await services.keys.rotate.in_emergency(id_, active.kid, "tester")
         told.send_bytes(b"1")
-        await services.keys.on_schedule(id_)
+        await services.keys.rotate.on_schedule(id_)
         told.send_bytes(b"2")

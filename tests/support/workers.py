@@ -68,7 +68,7 @@ class TwoWorkers(RuleBasedStateMachine):
 
     async def issued_to(self, client_id: str) -> int:
         """Tokens in the audit log."""
-        rows = await self.ww.services.audit.recent(await self.tenant_id(), 10_000)
+        rows = await self.ww.services.upkeep.audit.recent(await self.tenant_id(), 10_000)
         found = [event for row in rows for event in events_of(row) if isinstance(event, TokenIssued)]
         return sum(event.actor == client_id for event in found)
 
@@ -87,4 +87,4 @@ def in_every_order(
 ) -> None:
     """Run it, each time on a fresh database."""
     postgres: Postgres | None = request.getfixturevalue("postgres") if database == "postgres" else None
-    run_state_machine_as_test(lambda: machine(postgres.fresh_database() if postgres else ""), settings=steps)
+    run_state_machine_as_test(lambda: machine(postgres.promised_database() if postgres else ""), settings=steps)

@@ -1,4 +1,4 @@
-"""No JWE anywhere (DESIGN section 5, decision 12): every JWE vector, valid or not, stops at the gate."""
+"""No JWE is accepted anywhere (RFC 7516): every JWE vector, valid or not, stops at the gate."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from watchword.client import ClientCertificate, ClientCredentials, TokenUnavailable
+from watchword.client.wire import may_use_proxy
 
 from . import profile
 from .say import fail
@@ -31,8 +32,9 @@ class AdminClient:
         self.base, _, self._slug = known.issuer.rpartition("/t/")
         proof = known.proof()
         auth = ClientCredentials(known.issuer, known.client_id, proof, resource=ADMIN_API, dpop=known.dpop())
-        trust = proof.ssl_context() if isinstance(proof, ClientCertificate) else True
-        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust)
+        trust = proof.ssl_context() if isinstance(proof, ClientCertificate) else httpx.create_ssl_context()
+        proxied = may_use_proxy(known.issuer)
+        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust, trust_env=proxied)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         """The answer's JSON. Exits with 1 and the problem's own words."""

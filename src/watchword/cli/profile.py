@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from .say import fail, misuse
 
 DEFAULT = "default"
 _FIELDS = ("issuer", "client_id", *surroundings.FIELDS, "dpop_key_file")
+_MAX_BYTES = 1_048_576
 
 
 class Profile(Struct, frozen=True):
@@ -100,21 +103,41 @@ class Profiles(Struct, frozen=True):
     current: str = DEFAULT
 
 
+def path_or_none() -> Path | None:
+    """WATCHWORD_PROFILE, else ~/.config/watchword/profile.toml; None for a user without a home directory."""
+    given = os.environ.get("WATCHWORD_PROFILE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CONFIG_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".config") / "watchword" / "profile.toml"
+    except RuntimeError:
+        return None
+
+
 def path() -> Path:
-    """WATCHWORD_PROFILE, else ~/.config/watchword/profile.toml."""
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return Path(os.environ.get("WATCHWORD_PROFILE") or base / "watchword" / "profile.toml")
+    """The profile file. Exits with 1 when this user has no home directory and no other place is named."""
+    found = path_or_none()
+    if found is None:
+        fail("this user has no home directory for profiles", "set WATCHWORD_PROFILE to a file, or HOME to a folder")
+    return found
 
 
 def read(file: Path | None = None) -> Profiles:
-    """Every profile, of this file or of another one. Exits with 1 when it is not ours to read, or not TOML."""
-    place = file or path()
+    """Every profile, of this file or of another one. Exits with 1 when it cannot be read, or others may read it."""
+    place = file or path_or_none()
+    if place is None:
+        return Profiles({})
     try:
-        written = tomllib.loads(place.read_text())
-    except FileNotFoundError:
+        with place.open() as opened:
+            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
+            written = tomllib.loads(opened.read(_MAX_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
         return Profiles({})
     except (OSError, ValueError) as error:
-        fail(f"{place} cannot be read: {error}")
+        fail(f"cannot read {place}: {error}")
+    if mode & 0o077 and _has_secret(written):
+        fail(f"{place} holds a secret and others can read it (mode {mode:04o})", f"run: chmod 600 {place}")
     tables = {str(name): _profile(table) for name, table in dict(written.get("profiles", {})).items()}
     if any(name in written for name in _FIELDS):
         tables[DEFAULT] = _profile(written)
@@ -124,21 +147,48 @@ def read(file: Path | None = None) -> Profiles:
 def keep(profiles: Profiles, target: Path | None = None) -> Path:
     """Write the file, or another one of its form, in one step, mode 0600 from its first byte, and on disk."""
     target = target or path()
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(_as_toml(profiles))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        put_in_place(write_beside(target, profiles), target)
+    except OSError as error:
+        fail(f"cannot write {target}: {error.strerror}", "free space, or set WATCHWORD_PROFILE to another file")
     return target
 
 
-def write(profile: Profile) -> Path:
-    """Make ``profile`` the default one; the others stay."""
+def write_beside(target: Path, profiles: Profiles) -> Path:
+    """The file as it will be, on disk under a temporary name (mode 0600). Raises OSError, and leaves nothing then."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    fresh = Path(name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(_as_toml(profiles))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+    return fresh
+
+
+def put_in_place(fresh: Path, target: Path) -> None:
+    """Rename, and make the rename durable. Raises OSError."""
+    fresh.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def with_new_secret(issuer: str, client_id: str, client_secret: str) -> str | None:
+    """Put the new secret into the profile of this application; its name, None when no profile holds its secret."""
     known = read()
-    return keep(Profiles({**known.named, DEFAULT: profile}, known.current))
+    for name, one in known.named.items():
+        if (one.issuer, one.client_id) == (issuer, client_id) and one.client_secret:
+            changed = replace(one, client_secret=client_secret)
+            keep(Profiles({**known.named, name: changed}, known.current))
+            return name
+    return None
 
 
 def chosen(name: str | None = None) -> str:
@@ -188,6 +238,11 @@ def _with_environment(found: Profile) -> Profile:
     )
     given = surroundings.in_environment()
     return replace(one, **{name: given.get(name, "") for name in surroundings.FIELDS}) if given else one
+
+
+def _has_secret(written: dict[str, Any]) -> bool:
+    tables = [written, *dict(written.get("profiles", {})).values()]
+    return any(table.get("client_secret") for table in tables)
 
 
 def _profile(table: dict[str, Any]) -> Profile:

@@ -4,8 +4,8 @@
 >>> auth
 ClientCredentials('https://id.example/t/acme', 'an-id')
 
-Give it to httpx as ``auth=``; ``for_requests``, ``for_aiohttp``, ``for_urllib3`` and ``for_grpc`` serve other
-libraries; ``token()`` and ``atoken()`` everything else.
+Give it to httpx as ``auth=``. Other libraries: ``for_requests``, ``for_aiohttp``, ``for_urllib3`` and ``for_grpc``.
+Everything else: ``token()`` and ``atoken()``.
 """
 
 from watchword.client.client_certificate import ClientCertificate
@@ -13,7 +13,7 @@ from watchword.client.credentials import ClientCredentials
 from watchword.client.discovery import Discovered, adiscover, discover
 from watchword.client.disk import DiskCache
 from watchword.client.dpop import DpopKey
-from watchword.client.enrolment import Device, aenrol, enrol, renew_certificate
+from watchword.client.enrolment import CertificateFor, Claim, Device, aenrol, enrol, renew_certificate
 from watchword.client.errors import (
     EnrolmentPending,
     InvalidAnswer,
@@ -24,6 +24,7 @@ from watchword.client.errors import (
     TokenRefused,
     TokenUnavailable,
 )
+from watchword.client.network import Clock, Network
 from watchword.client.platform_token import PlatformToken, from_github_actions, from_gitlab, from_kubernetes
 from watchword.client.private_key_jwt import PrivateKeyJwt
 from watchword.client.proof import Proof, Proven, SharedSecret
@@ -35,8 +36,11 @@ from watchword.client.transactions import Transactions
 
 __all__ = [
     "AccessToken",
+    "CertificateFor",
+    "Claim",
     "ClientCertificate",
     "ClientCredentials",
+    "Clock",
     "Device",
     "Discovered",
     "DiskCache",
@@ -44,6 +48,7 @@ __all__ = [
     "EnrolmentPending",
     "InvalidAnswer",
     "IssuerNotAllowed",
+    "Network",
     "OnBehalf",
     "PlatformToken",
     "PrivateKeyJwt",

@@ -1,7 +1,7 @@
-"""A client certificate (RFC 8705): proves who asks for a token, and goes along where the token is used.
+"""Authenticate with a TLS client certificate (RFC 8705), at the token endpoint and at the APIs that take the token.
 
-Files are looked at for each new connection, so that a certificate that is renewed underneath a running program is the
-one that the next connection shows. A token that was bound to the old one is refused there once, and fetched again.
+The files are checked before each new connection. After a renewal the next connection uses the new certificate, without
+a restart. An API refuses a token that was bound to the old certificate once; the client then gets a new token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from watchword.client.proof import Proven
 if TYPE_CHECKING:
     import ssl
 
-    from watchword.client.fresh_context import FreshContext
+    from watchword.client.reloading_context import ReloadingContext
 
 BIGGEST_KEY: Final = 65_536
 """Bytes of a key file."""
@@ -31,9 +31,9 @@ class ClientCertificate:
     ``session.mount("https://", certificate.for_requests())``.
 
     Args:
-        cert_file: the certificate, and what is between it and its authority, PEM.
+        cert_file: the certificate and the intermediate certificates, PEM.
         key_file: its private key, PEM, without a passphrase.
-        ca_file: whom to trust as servers in place of the system's authorities, PEM.
+        ca_file: CA bundle (PEM) for verifying servers; None uses the CA certificates of the system.
 
     Nothing is read before the first connection.
     """
@@ -48,17 +48,17 @@ class ClientCertificate:
         ca_file: str | os.PathLike[str] | None = None,
     ) -> None:
         self._certificate, self._key, self._ca = Path(cert_file), Path(key_file), ca_file
-        self._context: FreshContext | None = None
+        self._context: ReloadingContext | None = None
 
     def __repr__(self) -> str:
         return f"ClientCertificate({str(self._certificate)!r})"
 
     def prove(self, client_id: str, issuer: str, now: float) -> Proven:
-        """See `Proof.prove`: the connection proves it, and ``client_id`` says who it is (RFC 8705 section 2)."""
+        """See `Proof.prove`: the TLS connection authenticates; the form has the ``client_id`` (RFC 8705 section 2)."""
         return Proven(form=(("client_id", client_id),))
 
     def mac(self, message: bytes) -> bytes:
-        """See `Proof.mac`: of the key and of the certificate, to which tokens may be bound. Raises `SecretMissing`."""
+        """See `Proof.mac`: of the key and the certificate, to which tokens may be bound. Raises `SecretMissing`."""
         try:
             with self._key.open("rb") as file:
                 key = file.read(BIGGEST_KEY)
@@ -67,13 +67,13 @@ class ClientCertificate:
             raise SecretMissing(f"{self._key} or {self._certificate} cannot be read ({type(error).__name__})") from None
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Shows the certificate that stands in the files when a connection is made. Raises `SecretMissing`."""
+        """A TLS context that reads the files again before each connection. Raises `SecretMissing`."""
         if self._context is None:
             import ssl
 
-            from watchword.client.fresh_context import FreshContext
+            from watchword.client.reloading_context import ReloadingContext
 
-            context = FreshContext(ssl.PROTOCOL_TLS_CLIENT)
+            context = ReloadingContext(ssl.PROTOCOL_TLS_CLIENT)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             if self._ca is not None:
                 context.load_verify_locations(self._ca)

@@ -1,7 +1,7 @@
-"""From an API's URL to the issuer that its callers need: RFC 9728, as a generator without I/O and two loops.
+"""Find the issuer of an API from the API's URL (RFC 9728): a generator without I/O, and two loops that send.
 
-An API may name any issuer. It is believed only about those that the caller has allowed beforehand: an
-API must not be able to choose who gets the secret.
+An API may name any issuer. Only issuers that the caller has allowed beforehand are used: an API must not be able to
+choose the server that gets the secret.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from watchword.client import wire
 from watchword.client.errors import InvalidAnswer, IssuerNotAllowed, TokenUnavailable
 from watchword.client.exchange import Exchange
 from watchword.client.flow import NoAnswer
+from watchword.client.network import DIRECT, Network
 from watchword.client.wire import Answer, Ask
 
-if TYPE_CHECKING:
-    from watchword.client.exchange import Transport
-
+TIMEOUT: Final = 5.0
+"""Seconds for each of the two requests."""
 _BEARER: Final = re.compile(r"(?:^|,)\s*(?:Bearer|DPoP)\s", re.IGNORECASE)
 _POINTER: Final = re.compile(r'(?:^|[\s,])resource_metadata\s*=\s*"([^"\\\s]{1,2048})"', re.IGNORECASE)
 _HEADERS: Final = {"accept": "application/json", "accept-encoding": "identity"}
@@ -30,7 +30,7 @@ Steps = Generator[Ask, Answer | NoAnswer, "Discovered"]
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What to give to `ClientCredentials`: ``ClientCredentials(found.issuer, ..., resource=found.resource)``."""
+    """The arguments for `ClientCredentials`: ``ClientCredentials(found.issuer, ..., resource=found.resource)``."""
 
     issuer: str
     resource: str
@@ -41,18 +41,18 @@ def discover(
     url: str,
     allowed: Iterable[str],
     *,
-    insecure_http: bool = False,
-    timeout: float = 5.0,
-    transport: Transport | None = None,
+    network: Network = DIRECT,
 ) -> Discovered:
-    """Ask the API at ``url`` which issuer it trusts, and take the first that is ``allowed``.
+    """Ask the API at ``url`` which issuers it trusts, and return the first that is ``allowed``.
+
+    ``network``: of its fields, ``timeout``, ``insecure_http`` and ``transport`` are used.
 
     Raises:
-        ValueError: a URL of userinfo, plain http or worse.
-        IssuerNotAllowed: none of the API's issuers is.
-        InvalidAnswer, TokenUnavailable: no metadata, or of another resource.
+        ValueError: a URL with userinfo, or plain http to another machine.
+        IssuerNotAllowed: none of the API's issuers is allowed.
+        InvalidAnswer, TokenUnavailable: no metadata, or metadata of another resource.
     """
-    steps, exchange = _steps(url, tuple(allowed), insecure_http), Exchange(timeout, transport)
+    steps, exchange = _steps(url, tuple(allowed), network.insecure_http), _exchange(network)
     try:
         wanted = next(steps)
         while True:
@@ -66,12 +66,10 @@ async def adiscover(
     url: str,
     allowed: Iterable[str],
     *,
-    insecure_http: bool = False,
-    timeout: float = 5.0,
-    transport: Transport | None = None,
+    network: Network = DIRECT,
 ) -> Discovered:
     """`discover`, for an event loop."""
-    steps, exchange = _steps(url, tuple(allowed), insecure_http), Exchange(timeout, transport)
+    steps, exchange = _steps(url, tuple(allowed), network.insecure_http), _exchange(network)
     try:
         wanted = next(steps)
         while True:
@@ -79,6 +77,10 @@ async def adiscover(
     except StopIteration as done:
         found: Discovered = done.value
         return found
+
+
+def _exchange(network: Network) -> Exchange:
+    return Exchange(network.timeout_or(TIMEOUT), network.transport)
 
 
 def _steps(url: str, allowed: tuple[str, ...], insecure_http: bool) -> Steps:

@@ -1,8 +1,8 @@
-"""Tokens on disk, for processes that live shorter than a token: cron jobs, the command line, `watchword token`.
+"""Cache tokens on disk for processes that end before their token expires: cron jobs, `watchword token`.
 
-One file a token, mode 0600 in a folder of mode 0700, replaced in one step. Its name is a MAC under the
-client secret: who has another secret finds nothing. Where the operating system has a keyring, the content
-is sealed under a key kept there. A cache never makes anything fail: what cannot be read is not there.
+Each token is one file of mode 0600 in a folder of mode 0700, replaced in one step. The file's name is a MAC under the
+client secret: a program with another secret finds nothing. If the operating system has a keyring, the content is
+encrypted with a key in the keyring. The cache never makes a call fail: a file that cannot be read counts as absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 POLL: Final = 0.05
 """Seconds between two looks at a lock that another process holds."""
 PATIENCE: Final = 30.0
-"""Seconds after which we ask for ourselves: the holder of the lock may be stopped."""
+"""Seconds after which this process sends its own request: the holder of the lock may be stopped."""
 _BIGGEST: Final = 131_072
 _OPEN: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -47,7 +47,7 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why another process got nothing, and when (Unix seconds)."""
+    """Why another process got no token, and when (Unix seconds)."""
 
     at: float
     error: TokenError
@@ -55,7 +55,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a file says: a token, or a failure that those who wait need not repeat."""
+    """The content of a file: a token, or the failure of the last request, which waiting processes do not repeat."""
 
     held: Held | None = None
     failure: Failure | None = None
@@ -65,9 +65,9 @@ class DiskCache:
     """A folder of tokens that processes of one user share.
 
     Args:
-        folder: made with mode 0700; one that others can enter is not used.
-        key: 32 bytes to seal with; None asks the keyring of the operating system, and goes without when
-            there is none (a server's cron has none: then mode 0600 is what protects the token).
+        folder: created with mode 0700; a folder that other users can enter is not used.
+        key: 32 bytes for encryption; None uses a key in the operating system's keyring. Without a keyring (a
+            server's cron has none) the files are not encrypted: mode 0600 protects the token.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, key: Secret | None = None) -> None:
@@ -87,7 +87,7 @@ class DiskCache:
         return plan.proof.mac(json.dumps(identity).encode()).hex()
 
     def read(self, name: str) -> Record:
-        """What is kept under ``name``; an empty record for whatever cannot be trusted."""
+        """The record of ``name``; an empty one if the file is absent or cannot be trusted."""
         try:
             handle = os.open(self.folder / name, _OPEN)
             with os.fdopen(handle, "rb") as file:
@@ -135,7 +135,7 @@ class DiskCache:
             raise PermissionError(f"{self.folder} is open to others")
 
     def _prune(self) -> None:
-        """Remove what no token outlives: secrets and scopes change, and nobody else would."""
+        """Remove files that are older than any token can be: those of former secrets and scopes."""
         oldest = time.time() - LONGEST_LIFE
         for entry in os.scandir(self.folder):
             if not entry.name.startswith("lock-"):
@@ -150,7 +150,7 @@ class DiskCache:
         return plain if seal is None else seal.seal(plain, name)
 
     def _opened(self, content: bytes, name: str) -> bytes:
-        """The plain bytes. With a key at hand an unsealed file is not believed: it is older, or planted."""
+        """The plain bytes. When there is a key, a file that is not encrypted is ignored: it is old, or planted."""
         if (seal := self._sealing()) is None:
             return content
         from watchword.jose.sealing import SealBroken
@@ -172,7 +172,7 @@ class DiskCache:
 
 
 def shared_renewal(plan: Plan, learned: Learned, old: Held | None, disk: DiskCache) -> Steps[tuple[Held, Learned]]:
-    """`renew`, one flight among all processes that share ``disk``; who waits gets the other's token, or its failure."""
+    """`renew`, but one request for all processes that share ``disk``; the others get its token, or its failure."""
     name, began = disk.name(plan), plan.now()
 
     def found() -> Held | None:
@@ -220,7 +220,7 @@ def _taken(lock: BaseFileLock) -> bool:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """Ours and nobody else's; systems without user ids protect the profile's folder as a whole."""
+    """Only this user can enter it. Systems without user ids protect the folder of the user's profile as a whole."""
     if not hasattr(os, "getuid"):
         return True
     return found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077

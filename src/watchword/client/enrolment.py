@@ -1,10 +1,10 @@
-"""A device gets an identity of its own: from a code, an expected key, or its manufacturer's certificate.
+"""Enrol a device: with an enrolment code, a key that the group expects, or the manufacturer's certificate.
 
 >>> device = enrol("https://id.example/t/acme", code="wwenr_...", enrolment_id=kept)  # doctest: +SKIP
 >>> ClientCredentials(device.issuer, device.client_id, device.client_secret)  # doctest: +SKIP
 
-The server knows a repeat by the enrolment id, the key or the certificate, so every request may be sent again. Make the
-enrolment id once and keep it *before* the first request: a device that forgot it is another device.
+The server recognises a repeat by the enrolment id, the key or the certificate, so every request may be sent again.
+Make the enrolment id once and store it *before* the first request: a device that lost it enrols as a new device.
 """
 
 from __future__ import annotations
@@ -12,32 +12,34 @@ from __future__ import annotations
 import json
 import math
 import secrets
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 from watchword.client import wire
 from watchword.client.client_certificate import ClientCertificate
-from watchword.client.credentials import chance, pause
 from watchword.client.errors import EnrolmentPending, InvalidAnswer, SecretMissing
 from watchword.client.exchange import Exchange
 from watchword.client.flow import TOLERATED_SKEW, Pause, Steps, ask
+from watchword.client.network import DIRECT, Network
 from watchword.client.secret import Secret
+from watchword.client.sources import SecretSource
 from watchword.client.wire import Answer, Ask
 
 if TYPE_CHECKING:
-    from watchword.client.exchange import Transport
-    from watchword.client.sources import SecretSource
     from watchword.jose import PrivateKey
 
+TIMEOUT: Final = 10.0
+"""Seconds for an enrolment request."""
+TRIES: Final = 5
+"""How often an enrolment request is sent."""
 PROOF_LIFE: Final = 60
 """Seconds for which the proof of a key is good."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Who the device is from now on. Times are Unix seconds; PEM has no private key."""
+    """The identity that a device got. Times are Unix seconds; ``certificate`` is PEM without the private key."""
 
     issuer: str
     client_id: str
@@ -57,109 +59,99 @@ class _Plan:
     enrolment_id: str
     key: SecretSource | None
     wants_certificate: bool
-    endpoint: str | None
     by_certificate: bool
-    insecure_http: bool
     wait: float
-    tries: int
-    now: Callable[[], float]
-    rng: Callable[[], float]
+    network: Network
+
+    @property
+    def now(self) -> Callable[[], float]:
+        return self.network.clock.now
+
+    @property
+    def rng(self) -> Callable[[], float]:
+        return self.network.clock.rng
+
+    @property
+    def tries(self) -> int:
+        return self.network.tries_or(TRIES)
 
 
-class Options(TypedDict, total=False):
-    """What `enrol` and `aenrol` take.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The manufacturer's certificate as the right to enrol: ``enrol(issuer, claim=Claim("sensors", certificate))``.
 
-    A ``code``, or the ``ticket`` of an earlier `EnrolmentPending`; or a ``group`` with ``claim``, the manufacturer's
-    certificate; or a ``key`` alone, which then has to be expected.
+    Args:
+        group: the enrolment group that trusts the manufacturer.
+        certificate: the manufacturer's certificate and its key; the TLS connection shows it.
     """
 
-    code: str | None
-    ticket: str | None
-    group: str | None
-    claim: ClientCertificate | None
-    key: SecretSource | None
-    """Where the device's own private key is kept: PEM, without a passphrase. It never travels."""
-    wants_certificate: bool
-    """A certificate for the key, in place of registering the key itself."""
-    serial: str | None
-    enrolment_id: str | None
-    """By which repeats are known; one made here is forgotten with the call."""
-    wait: float
-    """Seconds for which an administrator's decision is waited for."""
-    endpoint: str | None
-    """Skips discovery."""
-    timeout: float
-    tries: int
-    insecure_http: bool
-    now: Callable[[], float]
-    rng: Callable[[], float]
-    transport: Transport | None
+    group: str
+    certificate: ClientCertificate
 
 
-def enrol(issuer: str, *, sleep: Callable[[float], None] = time.sleep, **options: Unpack[Options]) -> Device:
-    """The device's identity: the same one each time that it is asked for.
+@dataclass(frozen=True, slots=True)
+class CertificateFor:
+    """A certificate for the device's key instead of the key itself: ``enrol(issuer, key=CertificateFor(...))``.
 
-    Raises:
-        TokenError: `EnrolmentPending` while an administrator has not decided, `TokenRefused` when the group does not
-            let the device in (``access_denied``: an administrator did not), and what else getting a token can raise.
-        ValueError: options that do not fit, or a URL where no code may go.
+    ``key`` reads the device's private key: PEM, without a passphrase.
     """
-    plan, exchange = _planned(issuer, **options)
-    return exchange.drive(_steps(plan), sleep)
+
+    key: SecretSource
 
 
-async def aenrol(
-    issuer: str, *, asleep: Callable[[float], Awaitable[None]] = pause, **options: Unpack[Options]
-) -> Device:
-    """`enrol`, for an event loop."""
-    plan, exchange = _planned(issuer, **options)
-    return await exchange.adrive(_steps(plan), asleep)
-
-
-def _planned(
+def enrol(
     issuer: str,
     *,
     code: str | None = None,
     ticket: str | None = None,
-    group: str | None = None,
-    claim: ClientCertificate | None = None,
-    key: SecretSource | None = None,
-    wants_certificate: bool = False,
+    claim: Claim | None = None,
+    key: SecretSource | CertificateFor | None = None,
     serial: str | None = None,
     enrolment_id: str | None = None,
     wait: float = 0.0,
-    endpoint: str | None = None,
-    timeout: float = 10.0,
-    tries: int = 5,
-    insecure_http: bool = False,
-    now: Callable[[], float] = time.time,
-    rng: Callable[[], float] = chance,
-    transport: Transport | None = None,
-) -> tuple[_Plan, Exchange]:
-    if sum(given is not None for given in (code, ticket, group)) > 1 or (group is None) != (claim is None):
-        raise ValueError("give a code, a ticket, or a group with the manufacturer's certificate")
-    if code is None and ticket is None and group is None and key is None:
-        raise ValueError("give a code, or a key that is expected")
-    if wants_certificate and key is None:
-        raise ValueError("a certificate is for a key: give it")
-    if tries < 1:
-        raise ValueError("tries is at least 1")
-    members = {"code": code, "ticket": ticket, "group": group, "serial": serial}
-    plan = _Plan(
-        issuer=wire.checked_url(issuer, "issuer", insecure_http=insecure_http),
-        members={name: value for name, value in members.items() if value is not None},
-        enrolment_id=enrolment_id or secrets.token_urlsafe(16),
-        key=key,
-        wants_certificate=wants_certificate,
-        endpoint=endpoint and wire.checked_url(endpoint, "endpoint", insecure_http=insecure_http),
-        by_certificate=claim is not None,
-        insecure_http=insecure_http,
-        wait=wait,
-        tries=tries,
-        now=now,
-        rng=rng,
-    )
-    return plan, Exchange(timeout, transport, claim.ssl_context if claim is not None else None)
+    network: Network = DIRECT,
+) -> Device:
+    """Enrol the device. Calls with the same enrolment id, key or certificate return the same identity.
+
+    Args:
+        issuer: the issuer's URL; the enrolment endpoint is discovered from it.
+        code: an enrolment code. Give one of ``code``, ``ticket`` and ``claim``; or ``key`` alone, if the group expects
+            that key.
+        ticket: of an earlier `EnrolmentPending`.
+        claim: the manufacturer's certificate and the group that trusts it.
+        key: reads the device's own private key, PEM, without a passphrase. The key never leaves the device: its
+            public half is registered, or certified with `CertificateFor`. None: the device gets a client secret.
+        serial: the device's serial number.
+        enrolment_id: by which the server recognises repeats. None makes one for this call only.
+        wait: seconds to wait for an administrator's decision.
+        network: timeouts, retries and more: see `watchword.client.network.Network`.
+
+    Raises:
+        TokenError: `EnrolmentPending` while an administrator has not decided, `TokenRefused` when the group does not
+            let the device in (``access_denied``: an administrator denied it), and all other errors of a token request.
+        ValueError: arguments that do not fit together, or a URL to which no code may be sent.
+    """
+    members = _members(code, ticket, claim, key, serial)
+    plan = _planned(issuer, members, key, enrolment_id=enrolment_id, claim=claim, wait=wait, network=network)
+    return _exchange(network, claim).drive(_steps(plan), network.clock.sleep)
+
+
+async def aenrol(
+    issuer: str,
+    *,
+    code: str | None = None,
+    ticket: str | None = None,
+    claim: Claim | None = None,
+    key: SecretSource | CertificateFor | None = None,
+    serial: str | None = None,
+    enrolment_id: str | None = None,
+    wait: float = 0.0,
+    network: Network = DIRECT,
+) -> Device:
+    """`enrol`, for an event loop."""
+    members = _members(code, ticket, claim, key, serial)
+    plan = _planned(issuer, members, key, enrolment_id=enrolment_id, claim=claim, wait=wait, network=network)
+    return await _exchange(network, claim).adrive(_steps(plan), network.clock.asleep)
 
 
 def renew_certificate(
@@ -168,35 +160,75 @@ def renew_certificate(
     certificate: ClientCertificate,
     key: SecretSource,
     *,
-    endpoint: str | None = None,
-    timeout: float = 10.0,
-    tries: int = 5,
-    insecure_http: bool = False,
-    now: Callable[[], float] = time.time,
-    rng: Callable[[], float] = chance,
-    sleep: Callable[[float], None] = time.sleep,
-    transport: Transport | None = None,
+    network: Network = DIRECT,
 ) -> Device:
-    """The next certificate, for ``key``, which may be a new one; ``certificate`` is the one that is still good.
+    """The device's next certificate, for ``key``, which may be a new one. ``certificate`` is the one in use.
 
     Raises `TokenError`; ValueError as `enrol`.
     """
-    if tries < 1:
-        raise ValueError("tries is at least 1")
     plan = _Plan(
-        issuer=wire.checked_url(issuer, "issuer", insecure_http=insecure_http), members={"client_id": client_id},
-        enrolment_id="", key=key, wants_certificate=True,
-        endpoint=endpoint and wire.checked_url(endpoint, "endpoint", insecure_http=insecure_http), by_certificate=True,
-        insecure_http=insecure_http, wait=0.0, tries=tries, now=now, rng=rng,
+        wire.checked_url(issuer, "issuer", insecure_http=network.insecure_http), {"client_id": client_id},
+        enrolment_id="", key=key, wants_certificate=True, by_certificate=True, wait=0.0, network=_checked(network),
     )  # fmt: skip
-    return Exchange(timeout, transport, certificate.ssl_context).drive(_renewal(plan), sleep)
+    return _exchange(network, certificate).drive(_renewal(plan), network.clock.sleep)
+
+
+def _members(
+    code: str | None,
+    ticket: str | None,
+    claim: Claim | None,
+    key: SecretSource | CertificateFor | None,
+    serial: str | None,
+) -> dict[str, Any]:
+    """The members of the request that do not change from try to try."""
+    rights = (code, ticket, claim)
+    if sum(given is not None for given in rights) > 1:
+        raise ValueError("give a code, a ticket, or a group with the manufacturer's certificate")
+    if key is None and all(given is None for given in rights):
+        raise ValueError("give a code, or a key that is expected")
+    members = {"code": code, "ticket": ticket, "group": claim.group if claim is not None else None, "serial": serial}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _planned(
+    issuer: str,
+    members: dict[str, Any],
+    key: SecretSource | CertificateFor | None,
+    *,
+    enrolment_id: str | None,
+    claim: Claim | None,
+    wait: float,
+    network: Network,
+) -> _Plan:
+    return _Plan(
+        issuer=wire.checked_url(issuer, "issuer", insecure_http=network.insecure_http),
+        members=members,
+        enrolment_id=enrolment_id or secrets.token_urlsafe(16),
+        key=key.key if isinstance(key, CertificateFor) else key,
+        wants_certificate=isinstance(key, CertificateFor),
+        by_certificate=claim is not None,
+        wait=wait,
+        network=_checked(network),
+    )
+
+
+def _checked(network: Network) -> Network:
+    if network.endpoint is not None:
+        wire.checked_url(network.endpoint, "endpoint", insecure_http=network.insecure_http)
+    return network
+
+
+def _exchange(network: Network, shown: Claim | ClientCertificate | None) -> Exchange:
+    certificate = shown.certificate if isinstance(shown, Claim) else shown
+    tls = certificate.ssl_context if certificate is not None else None
+    return Exchange(network.timeout_or(TIMEOUT), network.transport, tls)
 
 
 # -- without I/O ----------------------------------------------------------------------------------
 
 
 def _steps(plan: _Plan) -> Steps[Device]:
-    endpoint = plan.endpoint or (yield from _discovered(plan))
+    endpoint = plan.network.endpoint or (yield from _discovered(plan))
     until, offset = plan.now() + plan.wait, 0.0
     while True:
         answer, _ = yield from ask(plan, _request(plan, endpoint, offset), plan.tries)
@@ -218,7 +250,7 @@ def _steps(plan: _Plan) -> Steps[Device]:
 
 
 def _renewal(plan: _Plan) -> Steps[Device]:
-    endpoint = plan.endpoint or f"{(yield from _discovered(plan))}/renew"
+    endpoint = plan.network.endpoint or f"{(yield from _discovered(plan))}/renew"
     body = {**plan.members, "csr": _csr(_key(plan))}
     answer, _ = yield from ask(plan, lambda _now: _post(endpoint, body), plan.tries)
     return _read(answer, plan)
@@ -228,7 +260,11 @@ def _discovered(plan: _Plan) -> Steps[str]:
     """The endpoint of metadata that is the issuer's own (RFC 8414 section 3.3)."""
     answer, _ = yield from ask(plan, lambda _now: wire.metadata_request(plan.issuer), plan.tries)
     return wire.read_metadata(
-        answer, plan.issuer, insecure_http=plan.insecure_http, mtls=plan.by_certificate, member="enrolment_endpoint"
+        answer,
+        plan.issuer,
+        insecure_http=plan.network.insecure_http,
+        mtls=plan.by_certificate,
+        member="enrolment_endpoint",
     )
 
 

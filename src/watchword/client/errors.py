@@ -1,4 +1,4 @@
-"""Everything that getting a token can raise.
+"""The exceptions that getting a token can raise.
 
 ::
 
@@ -6,26 +6,26 @@
      +- TokenRefused       the server answered with an OAuth error (RFC 6749 section 5.2); not retried
      +- TokenUnavailable   no answer, or 429/5xx, after the bounded retries
      +- InvalidAnswer      an answer that is not what the RFCs say; a redirect is one of them
-     +- SecretMissing      the place that should hold the client secret has none
-     +- EnrolmentPending   a device waits for an administrator, who has not decided yet
+     +- SecretMissing      no credential in the file, variable or keyring that was named
+     +- EnrolmentPending   an administrator has to approve the device first
      +- SubjectEnded       the token that was to be exchanged has expired
      +- IssuerNotAllowed   an API names issuers of which the caller has allowed none (RFC 9728)
 
-A wrong argument (a URL with userinfo, plain http to another machine) is a ``ValueError``: the
-program is wrong, not the world. No message ever holds the secret, the token or the answer's body.
+A wrong argument (a URL with userinfo, plain http to another machine) is a ``ValueError``: the mistake is in the
+program. No message ever holds the secret, the token or the answer's body.
 """
 
 from __future__ import annotations
 
 
 class TokenError(Exception):
-    """Never raised itself: catch it to catch all."""
+    """The base class: catch it to catch all of them."""
 
 
 class TokenRefused(TokenError):
-    """The token endpoint said no: ``error`` is its RFC 6749 section 5.2 word, ``status`` is 400 to 499.
+    """The token endpoint refused: ``error`` is the error code (RFC 6749 section 5.2), ``status`` is 400 to 499.
 
-    ``behind`` is how many seconds this machine's clock is behind the issuer's, when that is a lot.
+    ``behind`` is by how many seconds this machine's clock is behind the issuer's, if the two differ by over 30 s.
     """
 
     def __init__(self, error: str, description: str | None, status: int, behind: float | None = None) -> None:
@@ -41,7 +41,7 @@ class TokenRefused(TokenError):
 
 
 class TokenUnavailable(TokenError):
-    """Nobody answered, or the server asked for patience; ``retry_after`` is in seconds when it said so."""
+    """No answer, or 429 or 5xx; ``retry_after`` is in seconds, None if the server sent no ``Retry-After``."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -49,17 +49,17 @@ class TokenUnavailable(TokenError):
 
 
 class InvalidAnswer(TokenError):
-    """The answer cannot be trusted: a redirect, HTML, too large, wrong types, another issuer."""
+    """The answer is not what the RFCs say: a redirect, HTML, too large, wrong types, another issuer."""
 
 
 class SecretMissing(TokenError):
-    """No client secret where one was promised; the message names the place."""
+    """The credential could not be read; the message names the file, variable or keyring entry."""
 
 
 class EnrolmentPending(TokenError):
-    """An administrator has to look at the device first. Ask again after ``retry_after`` seconds, with ``ticket``
+    """An administrator has to approve the device first. Call `enrol` again after ``retry_after`` seconds.
 
-    in place of the code; None: with the same key or certificate.
+    Give ``ticket`` in place of the code; if it is None, give the same key or certificate again.
     """
 
     def __init__(self, ticket: str | None, retry_after: float) -> None:
@@ -69,8 +69,8 @@ class EnrolmentPending(TokenError):
 
 
 class SubjectEnded(TokenError):
-    """Whoever called has to come again with a new token: the one that it called with is over."""
+    """The subject token has expired: the caller must send a new access token."""
 
 
 class IssuerNotAllowed(TokenError):
-    """The API's authorization servers are not among those that the caller trusts with its secret."""
+    """None of the API's authorization servers is among those that the caller allows."""

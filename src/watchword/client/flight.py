@@ -1,7 +1,7 @@
-"""One renewal under way, and those who wait for it: threads, and tasks of any event loop.
+"""Single flight: one token request for all threads and tasks that need a token at the same time.
 
-Nobody waits on a lock of another loop: they wait for a result, look up once a second, and take over
-when the loop that should bring it has stopped.
+Threads and tasks never wait on a lock of another event loop. They wait for the result, check once a second whether the
+leader (the thread or task that sends the request) is still there, and send the request themselves when it is gone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import asyncio
 
 LOOK_UP = 1.0
-"""Seconds after which one who waits looks whether the leader is still there."""
+"""Seconds between two checks whether the leader is still there."""
 
 
 class Flight:
-    """Started by its leader, who ends it; ``outcome`` None means that it was given up."""
+    """Started and ended by its leader. An outcome of None means that the leader gave up."""
 
     __slots__ = ("_done", "_loop", "_pid")
 
@@ -32,15 +32,15 @@ class Flight:
         self._done: Future[AccessToken | TokenError | None] = Future()
 
     def is_lost(self) -> bool:
-        """Its leader is in the parent of a fork, or in a loop that stopped."""
+        """The leader is in the parent of a fork, or in an event loop that stopped."""
         return self._pid != os.getpid() or (self._loop is not None and not self._loop.is_running())
 
     def is_in_this_loop(self) -> bool:
-        """Whether to block this thread would be to block the leader."""
+        """Whether blocking this thread would block the leader."""
         return self._loop is not None and self._loop is running_loop()
 
     def end(self, outcome: AccessToken | TokenError | None) -> None:
-        """Tell all who wait."""
+        """Give the outcome to everybody that waits."""
         if not self._done.done():
             self._done.set_result(outcome)
 
@@ -61,7 +61,7 @@ class Flight:
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread; a program that never imported asyncio has none, and need not."""
+    """The event loop of this thread, or None; asyncio is not imported only to find that there is none."""
     if (loaded := sys.modules.get("asyncio")) is None:
         return None
     try:

@@ -1,7 +1,7 @@
-"""How a token is got, without I/O: a generator that yields what it needs and is sent what came back.
+"""The steps of getting a token, without I/O: a generator that yields requests and is sent the answers.
 
-It yields `Ask` (answer: `Answer`, or `NoAnswer` when the network failed) and `Pause` (answer: None).
-The synchronous and the asynchronous caller are two small loops over this one piece of logic.
+It yields `Ask` (answer: `Answer`, or `NoAnswer` when the network failed) and `Pause` (answer: None). The synchronous
+and the asynchronous caller are two small loops over this one generator.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ BUSY: Final = frozenset({429, 502, 503, 504})
 """Statuses after which the same request may be sent again."""
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
-"""Seconds; a server that asks for more patience than this gets none: the caller is told instead."""
+"""Seconds. If the server asks for a longer pause than this, the call fails at once and says how long."""
 ASKED_TRIES: Final = 8
-"""Sends of one request while each answer says when to come again: whoever says so lives, and has a turn for all."""
+"""Sends of one request while each answer has ``Retry-After``: such a server is alive and spreads its clients."""
 AFTER_FAILURE: Final = 5.0
 """Seconds for which a failed renewal is not tried again while the old token is still valid."""
 TOLERATED_SKEW: Final = 30.0
-"""Seconds between two clocks that are nobody's business."""
+"""Seconds by which two clocks may differ before a proof is dated by the issuer's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """The request got no complete answer; ``why`` is for people."""
+    """The request got no complete answer; ``why`` is a text for people."""
 
     why: str
 
@@ -56,7 +56,7 @@ Steps = Generator[Ask | Pause, Answer | NoAnswer | None, Found]
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What one renewal teaches the next: the endpoint, and by how much the issuer's clock is ahead."""
+    """Kept from one renewal to the next: the endpoint, and by how many seconds the issuer's clock is ahead."""
 
     endpoint: str | None = None
     clock_offset: float = 0.0
@@ -64,7 +64,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What does not change from one renewal to the next."""
+    """The settings that do not change from one renewal to the next."""
 
     issuer: str
     client_id: str
@@ -85,7 +85,7 @@ class Plan:
     usable: bool = True
     """Whether what is issued is a token for an API; else its type is ``N_A`` (RFC 8693 section 2.2.1)."""
     until: float = math.inf
-    """Unix seconds at which whatever the tokens come from ends: none is kept beyond that, whatever the issuer says."""
+    """Unix seconds at which the subject token expires. No token is kept longer, whatever its ``expires_in`` says."""
 
     @property
     def kind(self) -> str:
@@ -96,9 +96,10 @@ class Plan:
 
 
 def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, Learned]]:
-    """A new token; or the old one, while it is valid and no new one can be had.
+    """A new token; or the old one, if it is still valid and the request fails.
 
-    Nobody waits for a retry while the old token is valid. Raises `TokenError`.
+    While the old token is valid the request is sent only once: the caller does not wait for retries. Raises
+    `TokenError`.
     """
     valid = old is not None and plan.now() < old.token.expires_at
     try:
@@ -117,10 +118,10 @@ def renew(plan: Plan, learned: Learned, old: Held | None) -> Steps[tuple[Held, L
 def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, Learned]]:
     """Discover the endpoint if it is not known, then ask it for a token.
 
-    ``tries`` is how often each request may be sent; `ASKED_TRIES` times, unless it is one, while the answers say
-    when. A refusal (4xx save 429) is never repeated, with one exception each: when the issuer wants its nonce in
-    the DPoP proof, and when a dated proof was refused and the answer's Date shows that this machine's clock is
-    wrong: then one more is made by the issuer's clock.
+    Each request is sent up to ``tries`` times; up to `ASKED_TRIES` times while the answers have ``Retry-After``,
+    unless ``tries`` is 1. A refusal (4xx except 429) is not repeated, with two exceptions, each of which is tried once:
+    the issuer wants its nonce in the DPoP proof; a dated proof was refused and the answer's ``Date`` shows that this
+    machine's clock is wrong (the second proof is dated by the issuer's clock).
 
     Raises:
         TokenError: see `watchword.client.errors`.
@@ -135,7 +136,7 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
     answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     if (
         plan.dpop is not None
-        and plan.dpop.heard(endpoint, answer.headers.get("dpop-nonce"))
+        and plan.dpop.note_nonce(endpoint, answer.headers.get("dpop-nonce"))
         and wire.wants_nonce(answer)
     ):
         answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
@@ -156,7 +157,7 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
 
 
 def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float], Ask]:
-    """Builds the request anew for each try: a proof is never sent twice."""
+    """A function that builds a new request for each try: a proof is never sent twice."""
 
     def build(now: float) -> Ask:
         proven = plan.proof.prove(plan.client_id, plan.issuer, now + offset)
@@ -167,15 +168,15 @@ def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float]
 
 
 class Paced(Protocol):
-    """Whose requests are repeated: by a clock (Unix seconds) and chance in [0, 1)."""
+    """The clock and the randomness by which requests are repeated."""
 
     @property
     def now(self) -> Callable[[], float]:
-        """The clock."""
+        """Unix seconds."""
 
     @property
     def rng(self) -> Callable[[], float]:
-        """Chance."""
+        """A random number in [0, 1)."""
 
 
 def ask(plan: Paced, build: Callable[[float], Ask], tries: int) -> Steps[tuple[Answer, float]]:
@@ -196,12 +197,12 @@ def ask(plan: Paced, build: Callable[[float], Ask], tries: int) -> Steps[tuple[A
 
 
 def _backoff(attempt: int, chance: float) -> float:
-    """0.5 s, 1 s, 2 s ... less up to half of it by chance."""
+    """0.5 s, 1 s, 2 s ... less a random part of up to half."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt) * (1 - chance / 2)
 
 
 def _spread(attempt: int, chance: float) -> float:
-    """By chance up to 1 s, 2 s, 4 s ...: many were told the same second, and would come at once."""
+    """A random pause of up to 1 s, 2 s, 4 s ...: many clients got the same ``Retry-After`` (thundering herd)."""
     return chance * min(LONGEST_PAUSE, 2.0**attempt)
 
 

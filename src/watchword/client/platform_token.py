@@ -1,4 +1,4 @@
-"""An identity that the platform gives (RFC 7523 with a foreign issuer): no secret of its own, nothing to rotate."""
+"""Authenticate with a token of the platform: Kubernetes, GitHub, GitLab, SPIFFE (RFC 7523). No secret is needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from watchword.client.private_key_jwt import ASSERTION_TYPE
 from watchword.client.proof import Proven
 from watchword.client.secret import Secret
 from watchword.client.sources import SecretSource, from_environment, from_file
+from watchword.client.wire import may_use_proxy
 
 if TYPE_CHECKING:
     import httpx
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SPIFFE_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 """draft-ietf-oauth-spiffe-client-auth-01."""
 KUBERNETES_FILE: Final = "/var/run/secrets/tokens/watchword"
-"""Where the projected volume of our guide puts the token."""
+"""The path of the token in the projected volume of docs/secretless.md."""
 BIGGEST_ANSWER: Final = 65_536
 
 
@@ -28,8 +29,8 @@ class PlatformToken:
     """For ``ClientCredentials(issuer, client_id, PlatformToken(from_kubernetes()))``.
 
     Args:
-        source: where the platform's token is; read for each token request, so that one that the platform has
-            replaced meanwhile is used from then on. A function that returns a `Secret` will do.
+        source: a function that returns the platform's token as a `Secret`. It is called for each token request, so
+            that a token that the platform renews is used from then on.
         spiffe: the token is a JWT-SVID.
     """
 
@@ -49,7 +50,7 @@ class PlatformToken:
         )
 
     def mac(self, message: bytes) -> bytes:
-        """See `Proof.mac`: a platform's token changes, and a token on disk is found as long as it does not."""
+        """See `Proof.mac`: a token on disk is found until the platform renews its own token."""
         return hmac.digest(self._source().reveal().encode(), message, "sha256")
 
 
@@ -84,7 +85,13 @@ def _asked(url: str, bearer: str, audience: str, timeout: float, transport: http
     import httpx
 
     try:
-        with httpx.Client(timeout=timeout, transport=transport, follow_redirects=False) as client:
+        with httpx.Client(
+            timeout=timeout,
+            transport=transport,
+            follow_redirects=False,
+            verify=httpx.create_ssl_context(),  # with SSL_CERT_FILE, which `trust_env=False` would leave out
+            trust_env=may_use_proxy(url),
+        ) as client:
             address = httpx.URL(url).copy_merge_params({"audience": audience})
             answer = client.get(address, headers={"authorization": f"Bearer {bearer}"})
         value = json.loads(answer.content[:BIGGEST_ANSWER])["value"] if answer.status_code == 200 else None

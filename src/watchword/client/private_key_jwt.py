@@ -1,4 +1,4 @@
-"""A key that never travels (RFC 7523 section 2.2): each request for a token is signed with it."""
+"""Authenticate with a private key (`private_key_jwt`, RFC 7523 section 2.2): each token request has a signed JWT."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class PrivateKeyJwt:
     """For ``ClientCredentials(issuer, client_id, PrivateKeyJwt(from_file("app.pem")))``.
 
     Args:
-        key: where the private key is kept (`watchword.client.sources`): PEM, without a passphrase. It is read for each
-            token request, so a key that is replaced underneath a running program is used from then on.
-        kid: the name under which the public key is registered; its RFC 7638 thumbprint when None.
+        key: a function that reads the private key (`watchword.client.sources`): PEM, without a passphrase. It is
+            called for each token request, so that a replaced key is used without a restart.
+        kid: the id under which the public key is registered; None is its RFC 7638 thumbprint.
         new_id: makes each assertion's ``jti``.
 
-    The audience is the configured issuer, never an address out of its metadata: whoever could change that address
-    would be given assertions that are good elsewhere (draft-ietf-oauth-rfc7523bis section 4).
+    The audience is the configured issuer, never an address from its metadata: an attacker that can change the metadata
+    would get assertions that other servers accept (draft-ietf-oauth-rfc7523bis section 4).
     """
 
     timed = True

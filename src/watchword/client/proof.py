@@ -1,7 +1,6 @@
-"""How an application proves itself at the token endpoint: one small object, asked anew for every try.
+"""Client authentication at the token endpoint: the `Proof` protocol, and the client secret as one implementation.
 
-A shared secret is one kind. A signed assertion is another: it is dated (`timed`) and must differ from
-try to try, which is why the flow never sends a request twice but builds it again.
+A proof is made anew for each try: a signed assertion is dated (`timed`) and must not be sent twice.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import quote_plus
 
+from watchword.client.secret import Secret
 from watchword.client.sources import SecretSource
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post"]
@@ -20,38 +20,46 @@ AuthMethod = Literal["client_secret_basic", "client_secret_post"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Proven:
-    """What a proof adds to a token request: headers and form fields. Never shown."""
+    """The headers and form fields that authenticate a token request. They hold secrets, so ``repr`` hides them."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Sequence[tuple[str, str]] = ()
 
 
 class Proof(Protocol):
-    """One way to prove who asks (RFC 6749 section 2.3)."""
+    """One client authentication method (RFC 6749 section 2.3)."""
 
     @property
     def timed(self) -> bool:
-        """Whether the proof says when it was made, so that a wrong clock can spoil it."""
+        """Whether the proof is dated, so that the server refuses it when this machine's clock is wrong."""
         ...
 
     def prove(self, client_id: str, issuer: str, now: float) -> Proven:
-        """A proof for one request, never used again; ``now`` is Unix seconds by the issuer's clock."""
+        """A proof for one request only; ``now`` is Unix seconds by the issuer's clock."""
         ...
 
     def mac(self, message: bytes) -> bytes:
-        """32 bytes that only the holder of this credential can make: the name of a token kept on disk."""
+        """A MAC of 32 bytes under this credential: it names the file of a token on disk."""
         ...
 
 
 class SharedSecret:
-    """A client secret, in the Authorization header or in the form (RFC 6749 section 2.3.1)."""
+    """A client secret, sent in the Authorization header or in the form (RFC 6749 section 2.3.1).
+
+    Args:
+        secret: the secret, or a function that reads it (`watchword.client.sources`).
+        method: ``client_secret_basic``, or ``client_secret_post`` for servers that read only the form.
+
+    Raises:
+        ValueError: another method.
+    """
 
     timed = False
 
-    def __init__(self, source: SecretSource, method: AuthMethod = "client_secret_basic") -> None:
+    def __init__(self, secret: str | Secret | SecretSource, method: AuthMethod = "client_secret_basic") -> None:
         if method not in ("client_secret_basic", "client_secret_post"):
             raise ValueError("auth_method is client_secret_basic or client_secret_post")
-        self._source, self._method = source, method
+        self._source, self._method = _source(secret), method
 
     def __repr__(self) -> str:
         return f"SharedSecret({self._method})"
@@ -65,5 +73,12 @@ class SharedSecret:
         return Proven({"authorization": "Basic " + base64.b64encode(pair.encode()).decode()})
 
     def mac(self, message: bytes) -> bytes:
-        """See `Proof.mac`: another secret, another name, so a wrong secret never finds a right one's token."""
+        """See `Proof.mac`: a wrong secret gives another name and never finds the token of the right one."""
         return hmac.digest(self._source().reveal().encode(), message, "sha256")
+
+
+def _source(secret: str | Secret | SecretSource) -> SecretSource:
+    if callable(secret):
+        return secret
+    kept = Secret(secret)
+    return lambda: kept

@@ -1,4 +1,4 @@
-"""Values that must not reach a log: a client secret and an access token."""
+"""`Secret`: a text that never appears in a log, a traceback or a pickle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that shows itself only in `reveal`: not in ``str``, ``repr``, ``format`` or pickle."""
+    """A text that only `reveal` returns: ``str``, ``repr`` and ``format`` give ``***``; pickle fails."""
 
     __slots__ = ("_text",)
 

@@ -1,4 +1,4 @@
-"""`TokenSource`: a token that is valid now. The cache in memory, and one flight for all who need a new one."""
+"""`TokenSource`: caches a token in memory and renews it with one request for all threads and tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from watchword.client.token import AccessToken, Held
 
 
 class _Guard:
-    """The lock around the few lines that start and end a flight: one for all sources, and new after a fork."""
+    """The lock for the few lines that start and end a `Flight`: one for all sources, and a new one after a fork."""
 
     def __init__(self) -> None:
         self.new()
@@ -33,7 +33,7 @@ guard = _Guard()
 
 
 class Lessons:
-    """What the sources of one application have in common: the endpoint is discovered once for all of them."""
+    """Shared by the sources of one application, so that the endpoint is discovered once for all of them."""
 
     __slots__ = ("learned",)
 
@@ -99,7 +99,7 @@ class TokenSource:
                 return outcome
 
     def drop(self, token: AccessToken) -> None:
-        """Forget ``token`` wherever it is kept: an API has refused it (RFC 6750 section 3.1)."""
+        """Remove ``token`` from memory and disk: an API has refused it (RFC 6750 section 3.1)."""
         held = self._held
         if held is not None and held.token.value == token.value:
             self._held = None
@@ -110,21 +110,21 @@ class TokenSource:
     # -- requests to an API ---------------------------------------------------------------------
 
     def signed(self, token: AccessToken, method: str, url: str) -> dict[str, str]:
-        """The headers that make one request ``token``'s: with a DPoP key they are good for that one only."""
+        """The headers to add to one request; with a DPoP key they are good for that request only."""
         key = self._plan.dpop
         if key is None:
             return {"Authorization": f"Bearer {token.value}"}
         now = self._plan.now() + self._lessons.learned.clock_offset
         return {"Authorization": f"DPoP {token.value}", "DPoP": key.proof(method, url, now, token.value)}
 
-    def heard(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
-        """What an API's answer teaches; whether the request is worth another try, with what `token` then gives.
+    def note_answer(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Note what the API answered; True when the request may succeed if it is sent again with a new `token`.
 
-        A token that was refused is dropped, unless all that was wrong is the nonce of its proof. The names of
-        ``headers`` are asked for in any case.
+        Drops a token that was refused, unless only the nonce of its proof was wrong. ``headers`` must find names in
+        any case.
         """
         key = self._plan.dpop
-        renewed = key is not None and key.heard(url, headers.get("DPoP-Nonce"))
+        renewed = key is not None and key.note_nonce(url, headers.get("DPoP-Nonce"))
         if status != 401:
             return False
         if not (renewed and 'error="use_dpop_nonce"' in headers.get("WWW-Authenticate", "")):
@@ -138,12 +138,12 @@ class TokenSource:
         return held.token if held is not None and self._plan.now() < held.renew_at else None
 
     def _valid(self) -> AccessToken | None:
-        """What is good while another renews: nobody waits for that."""
+        """The held token while it is valid: callers use it during a renewal and do not wait."""
         held = self._held
         return held.token if held is not None and self._plan.now() < held.token.expires_at else None
 
     def _board(self) -> tuple[Flight, bool]:
-        """The flight under way, or a new one; and whether the caller leads it."""
+        """The flight that is under way, or a new one; True if the caller has to lead it."""
         with guard.lock:
             flight = self._flight
             if flight is not None and not flight.is_lost():

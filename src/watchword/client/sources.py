@@ -1,7 +1,6 @@
-"""Where a client secret is kept: environment, file, systemd, Kubernetes, keyring.
+"""Read a client secret from the environment, a file, systemd, Kubernetes or a keyring.
 
-A source is read anew for each token request, so a secret that is rotated underneath a running
-program is the one that the next request uses; nobody has to restart anything.
+A source is called for each token request: after a rotation the next request uses the new secret, without a restart.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from watchword.client.secret import Secret
 SecretSource = Callable[[], Secret]
 
 SYSTEMD_NAME = "watchword-client-secret"
-"""What `surroundings` looks for in ``$CREDENTIALS_DIRECTORY``."""
+"""The name of the systemd credential, a file in ``$CREDENTIALS_DIRECTORY``."""
 BIGGEST_SECRET = 8192
-"""Bytes; whoever names a log file by mistake is told so."""
+"""Bytes. A larger file is a mistake, such as a log file."""
 
 
 def from_environment(name: str = "WATCHWORD_CLIENT_SECRET") -> SecretSource:

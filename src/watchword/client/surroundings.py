@@ -1,6 +1,6 @@
-"""What a program was given to prove itself with: names in its environment, or the same fields of a profile.
+"""Choose the credential that is configured: by environment variables, or by the same fields of a profile.
 
-One way is used, the first of this list that is given; each replaces what other programs would need a secret for.
+The first one in the order of `FIELDS` that is set is used.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PLATFORMS: Final = ("kubernetes", "github", "gitlab", "spiffe")
 
 
 def in_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The fields that are set; systemd's credential counts as a secret's file when nothing else is there.
+    """The fields that are set. With none of them, systemd's credential counts as ``client_secret_file``.
 
-    A key's id without a key is nothing: it must not put what proves the program out of the way.
+    A ``client_key_id`` without a key is ignored: it must not hide another credential.
     """
     found = {name: value for name in FIELDS if (value := environment.get(f"WATCHWORD_{name.upper()}"))}
     if found.keys() == {"client_key_id"}:
@@ -40,11 +40,11 @@ def in_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str
 
 
 def proof_of(given: Mapping[str, str], issuer: str) -> SecretSource | Proof | None:
-    """What `ClientCredentials` takes in the place of a secret; None when nothing is given.
+    """The third argument of `ClientCredentials`; None if no credential is configured.
 
     Args:
-        given: of `FIELDS`, those that are set.
-        issuer: to whom a token of GitHub is addressed.
+        given: those of `FIELDS` that are set.
+        issuer: the audience of a GitHub token.
 
     Raises:
         ValueError: an unknown platform, or one that needs a file.

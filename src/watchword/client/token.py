@@ -1,4 +1,4 @@
-"""An access token as its holder sees it, and the rule for when to renew it."""
+"""An access token in the client, and the rule for when to renew it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A token in the cache, and the second (Unix) from which a new one is asked for."""
+    """A token in the cache, and the time (Unix seconds) from which it is renewed."""
 
     token: AccessToken
     renew_at: float

@@ -1,4 +1,4 @@
-"""Calling on for a caller (RFC 8693): the token that an API was called with, traded for one for the next API."""
+"""Token exchange (RFC 8693): an API that was called with a token gets a token for the next API, for the same caller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from watchword.client.credentials import ClientCredentials, form_parameters
-from watchword.client.doors import Doors
+from watchword.client.http_auth import HttpAuth
 from watchword.client.source import guard
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -17,11 +17,11 @@ ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 REMEMBERED: Final = 1_024
 """Subject tokens whose exchanged tokens are kept."""
 LATEST: Final = 1e12
-"""An ``exp`` that says nothing: numbers of JSON have no limit, and those of a clock have."""
+"""The largest ``exp`` that is used (Unix seconds): JSON numbers have no limit, clocks have."""
 
 
-class OnBehalf(Doors):
-    """The tokens that one subject token is good for; used like `ClientCredentials`."""
+class OnBehalf(HttpAuth):
+    """The tokens that are exchanged for one subject token; used like `ClientCredentials`."""
 
     __slots__ = ()
 
@@ -37,11 +37,12 @@ class TokenExchange:
     """``httpx.get(url, auth=exchange.on_behalf_of(token))``: made once, used for every request that comes in.
 
     Args:
-        credentials: of the application that calls on: how it proves itself, and its DPoP key; what they ask for
-            is their own affair.
-        audience, resource, scope: of the tokens, as in `ClientCredentials`; without a scope all that both have.
+        credentials: authenticate this application at the token endpoint and hold its DPoP key. Their resource and scope
+            do not matter here.
+        audience, resource, scope: of the tokens, as in `ClientCredentials`. Without a scope: all scopes that the
+            caller and this application both have.
         subject_token_type: RFC 8693 section 3.
-        remembered: subject tokens whose exchanged tokens are kept; the one that was used longest ago goes first.
+        remembered: how many subject tokens are remembered; the least recently used is removed first.
 
     Safe for threads, tasks and fork.
     """
@@ -61,10 +62,10 @@ class TokenExchange:
         self._sources: OrderedDict[bytes, OnBehalf] = OrderedDict()
 
     def on_behalf_of(self, subject_token: str, *, until: float | None = None) -> OnBehalf:
-        """The tokens for whoever called with ``subject_token``, which has been verified.
+        """The tokens for the caller that sent ``subject_token``, which this API has verified.
 
-        They are renewed while it lives, and never kept longer: until its ``exp`` if it is a JWT, and until ``until``
-        (Unix seconds, such as ``claims.expires_at``) if that is given, which an opaque one needs.
+        They are renewed until the subject token expires and never kept longer: until its ``exp`` if it is a JWT, and
+        until ``until`` (Unix seconds, such as ``claims.expires_at``) if given. An opaque token needs ``until``.
         """
         name = hashlib.sha256(subject_token.encode("utf-8", "surrogatepass")).digest()
         with guard.lock:
@@ -82,7 +83,7 @@ class TokenExchange:
         return source
 
     def _forget(self) -> None:
-        """Those that are one too many, and the oldest that are over."""
+        """Remove the oldest when there are too many, and the oldest that have expired."""
         while len(self._sources) > self._remembered or next(iter(self._sources.values())).is_over():
             self._sources.popitem(last=False)
             if not self._sources:
@@ -90,14 +91,14 @@ class TokenExchange:
 
 
 def end_of(unverified_token: str, until: float | None) -> float:
-    """Unix seconds; infinite when unsaid. A claim that nobody verified can only make it sooner."""
+    """The end of a subject token, Unix seconds; infinite if unknown. Its unverified claim can only make it earlier."""
     from watchword.jose import JoseError
     from watchword.jose.compact import read_unverified
 
     end = math.inf if until is None else until
     try:
         unverified_exp = read_unverified(unverified_token).unverified_claims.get("exp")
-    except JoseError:  # opaque, or not ours to read
+    except JoseError:  # opaque, or not a JWT that we can read
         return end
     if isinstance(unverified_exp, bool) or not isinstance(unverified_exp, int | float):
         return end

@@ -1,4 +1,4 @@
-"""Transaction tokens asked for (draft-ietf-oauth-transaction-tokens-10): begun for a caller, and replaced."""
+"""Get transaction tokens (draft-ietf-oauth-transaction-tokens-10): a new one for a caller, or a replacement."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ class Transactions:
     """``headers={"Txn-Token": transactions.begin(token, request_details={...})}``.
 
     Args:
-        credentials: of the application that begins or replaces.
-        trust_domain: where the tokens count.
-        scope: what the transactions are for; the issuer wants one.
+        credentials: authenticate this application at the token endpoint.
+        trust_domain: the audience of the tokens.
+        scope: the purpose of the transactions; the issuer demands one.
 
-    Nothing is kept: each call is a transaction of its own. No door takes what comes out: it is no access token.
+    Nothing is cached: each call is a new transaction. A transaction token is no access token: the adapters of
+    `ClientCredentials` do not send it.
     """
 
     def __init__(self, credentials: ClientCredentials, trust_domain: str, scope: str | Iterable[str]) -> None:
@@ -33,7 +34,7 @@ class Transactions:
     def begin(
         self, subject_token: str, *, request_details: Details | None = None, request_context: Details | None = None
     ) -> str:
-        """A new transaction for whoever called with the access token ``subject_token``. Raises `TokenError`."""
+        """A new transaction for the caller that sent the access token ``subject_token``. Raises `TokenError`."""
         return self._source(subject_token, ACCESS_TOKEN, request_details, request_context).token().value
 
     async def abegin(

@@ -1,7 +1,7 @@
-"""Requests and answers as bytes: what is sent to the issuer, and what is believed of its answer.
+"""Build the requests to the issuer and read its answers. Pure functions.
 
-Pure functions. Answers are hostile until shown otherwise: the JSON is read with duplicate names,
-NaN and deep nesting refused, and every member used is checked for its type.
+Answers are untrusted: duplicate names, NaN and deep nesting in the JSON are refused, and the type of each member that
+is used is checked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from watchword.client.proof import Proven
 from watchword.client.token import AccessToken
 
 LONGEST_LIFE: Final = 86_400.0
-"""Seconds for which any answer is believed, whatever ``expires_in`` says."""
+"""Seconds for which a token is kept at most, whatever ``expires_in`` says."""
 
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 _ERROR_WORD = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}")
@@ -43,7 +43,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer; header names are in lower case; ``body`` is capped by whoever read it."""
+    """A complete answer; header names are in lower case; `Exchange` has limited the size of ``body``."""
 
     status: int
     headers: Mapping[str, str]
@@ -77,8 +77,17 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def may_use_proxy(url: str) -> bool:
+    """Whether a request to ``url`` may go through a proxy of the environment (HTTPS_PROXY and its like).
+
+    https to another machine only: a proxy would read what plain http sends, and loopback is this machine.
+    """
+    parts = urlsplit(url)
+    return parts.scheme == "https" and not is_loopback(parts.hostname or "")
+
+
 def metadata_url(issuer: str) -> str:
-    """RFC 8414 section 3.1: the well-known part stands between the host and the issuer's path."""
+    """RFC 8414 section 3.1: the well-known part is inserted between the host and the issuer's path."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
 
@@ -89,7 +98,7 @@ def metadata_request(issuer: str) -> Ask:
 
 
 def token_request(endpoint: str, proven: Proven, parameters: Sequence[tuple[str, str]], dpop: str | None = None) -> Ask:
-    """A grant's ``parameters`` (RFC 6749 section 4.4.2), with what the proof of the application, and its key's, add."""
+    """A token request: ``parameters`` (RFC 6749 section 4.4.2), the client authentication, and a DPoP proof if any."""
     headers = {
         "accept": "application/json",
         "accept-encoding": "identity",
@@ -129,7 +138,7 @@ def read_metadata(
 
 
 def wants_nonce(answer: Answer) -> bool:
-    """Whether the token endpoint refused a proof for want of its nonce (RFC 9449 section 8)."""
+    """Whether the token endpoint refused a DPoP proof because it lacks the nonce (RFC 9449 section 8)."""
     try:
         return answer.status == 400 and json_object(answer).get("error") == "use_dpop_nonce"
     except InvalidAnswer:
@@ -139,7 +148,8 @@ def wants_nonce(answer: Answer) -> bool:
 def read_token(answer: Answer, *, asked_at: float, default_life: float, kind: str = "Bearer") -> AccessToken:
     """The token of an answer (RFC 6749 section 5.1); life is counted from before the request left.
 
-    ``kind`` is what it has to be: one that should be bound, and is not, is not used (RFC 9449 section 5).
+    ``kind`` is the ``token_type`` that is demanded: a token that should be bound to a key, and is not, is refused
+    (RFC 9449 section 5).
 
     Raises:
         TokenRefused: a 4xx with an OAuth error.
@@ -161,7 +171,7 @@ def read_token(answer: Answer, *, asked_at: float, default_life: float, kind: st
 
 
 def retry_after(answer: Answer, now: float) -> float | None:
-    """Seconds to wait by ``Retry-After`` (RFC 9110 section 10.2.3), or None when it is absent or nonsense."""
+    """Seconds to wait by ``Retry-After`` (RFC 9110 section 10.2.3), or None if it is absent or malformed."""
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) < 10:
         return float(text)
@@ -172,7 +182,7 @@ def retry_after(answer: Answer, now: float) -> float | None:
 
 
 def clock_ahead(answer: Answer, now: float) -> float:
-    """Seconds by which the server's clock (``Date``, RFC 9110 section 6.6.1) is ahead of ``now``; 0 when unsaid."""
+    """Seconds by which the server's clock (``Date``, RFC 9110 section 6.6.1) is ahead of ``now``; 0 without one."""
     try:
         return parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - now
     except (ValueError, TypeError, OverflowError, IndexError):
@@ -189,7 +199,7 @@ def _life(document: dict[str, Any], default_life: float) -> float:
 
 
 def refusal(answer: Answer) -> TokenRefused | InvalidAnswer:
-    """What a 4xx says, in the words of RFC 6749 section 5.2."""
+    """The exception for a 4xx answer (RFC 6749 section 5.2)."""
     try:
         document = json_object(answer)
     except InvalidAnswer:

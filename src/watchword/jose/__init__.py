@@ -1,7 +1,8 @@
-"""The one door to cryptography: compact JWS, JWK sets, explicit algorithm lists; `now` is an argument.
+"""Sign and verify JWTs, CWTs and DPoP proofs; read JWKs and certificates. No other package imports cryptography.
 
-No JOSE library is strict enough alone, so the gate here stands before every verification; the
-signatures themselves are `cryptography`'s.
+No JOSE library is strict enough alone, so the strict reader (the gate) of this package checks every token before its
+signature is verified. The signatures themselves are `cryptography`'s. Algorithm lists are explicit; `now` is an
+argument.
 """
 
 from .algorithms import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, Algorithm

@@ -1,4 +1,4 @@
-"""The algorithms, each an explicit row: family, hash, curve (RFC 7518 section 3.1, RFC 8037, RFC 9964)."""
+"""The table of signature algorithms: family, hash and curve of each (RFC 7518 section 3.1, RFC 8037, RFC 9964)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Family = Literal["ec", "rsa-pkcs1", "rsa-pss", "okp", "ml-dsa", "hmac"]
 
 
 class Algorithm(StrEnum):
-    """There is no `none`."""
+    """A signature algorithm (JWS `alg`). There is no `none`."""
 
     ES256 = "ES256"
     RS256 = "RS256"
@@ -34,9 +34,9 @@ class Algorithm(StrEnum):
 
 
 ACCESS_TOKEN_ALGORITHMS = frozenset({Algorithm.ES256, Algorithm.RS256, Algorithm.PS256, Algorithm.EdDSA})
-"""What an access token may be signed with: public keys only, so that whoever verifies cannot also sign."""
+"""The algorithms for access tokens: public-key ones only, so that an API that verifies cannot also sign."""
 POST_QUANTUM = frozenset({Algorithm.ML_DSA_44, Algorithm.ML_DSA_65, Algorithm.ML_DSA_87})
-"""FIPS 204 with an empty context and no pre-hash (RFC 9964 section 4). Nobody takes them who does not list them."""
+"""FIPS 204 with an empty context and no pre-hash (RFC 9964 section 4). They are accepted only where they are listed."""
 SYMMETRIC = frozenset({Algorithm.HS256, Algorithm.HS384, Algorithm.HS512})
 
 

@@ -1,8 +1,8 @@
-"""CBOR as we read it: deterministically encoded (RFC 8949 section 4.2.1), and only what tokens need.
+"""Read deterministically encoded CBOR (RFC 8949 section 4.2.1), and only the types that tokens need.
 
-What is not in the one form that an encoder has to choose is refused: indefinite and over-long lengths, keys that are
-repeated or out of order, tags, undefined and other simple values, NaN and infinities. So two readers of one token
-never see two tokens, and nothing that a tag would construct is constructed.
+Any other encoding is refused: indefinite and over-long lengths, keys that are repeated or out of order, tags, undefined
+and other simple values, NaN and infinities. So two readers of one token never see two tokens, and no tag constructs an
+object.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cbor_map(raw: bytes) -> dict[int | str, Any]:
 
 
 def byte_string(raw: bytes) -> bytes:
-    """The encoding of a byte string: all that is ever written to verify something."""
+    """Encode a byte string: verifying needs no other encoding."""
     size = len(raw)
     if size < 24:
         return bytes([0x40 | size]) + raw
@@ -69,7 +69,7 @@ def _value(raw: bytes, at: int, depth: int) -> tuple[Any, int]:
 
 
 def _head(raw: bytes, at: int) -> tuple[int, int, int, int]:
-    """Major type, additional information, the number it means, and where what follows begins."""
+    """Major type, additional information, its number, and the offset of the content."""
     first = _bytes(raw, at, 1)[0]
     major, short = first >> 5, first & 31
     if short < 24:

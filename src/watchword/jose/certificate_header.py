@@ -1,6 +1,6 @@
-"""A caller's certificate as a proxy passes it on: `Client-Cert` (RFC 9440) and `X-Forwarded-Client-Cert` (Envoy).
+"""Read the client certificate in a proxy's header: `Client-Cert` (RFC 9440), `X-Forwarded-Client-Cert` (Envoy).
 
-Pure. Whoever calls this has made sure that a trusted proxy wrote the headers: anybody can write them.
+Pure functions. The caller must make sure that a trusted proxy wrote the headers: anybody can send them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _PAIR = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^",;=]*)')
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The DER of the certificate whose key a TLS handshake proved, and what came along, which proves nothing."""
+    """The client certificate (DER) of the TLS handshake, and the further certificates that the client sent."""
 
     certificate: bytes
     unverified_chain: tuple[bytes, ...] = ()
 
 
 def read_headers(kind: HeaderKind, headers: Iterable[tuple[bytes, bytes]]) -> Presented | None:
-    """What the proxy says; None: the caller showed no certificate. Header names are in lower case.
+    """The certificate in the headers; None: the client sent no certificate. Header names are in lower case.
 
     Raises:
-        UnacceptableCertificate: a header that is there twice, too long, or not of its form.
+        UnacceptableCertificate: a header that is repeated, too long or malformed.
     """
     listed = list(headers)
     if kind == "client-cert":
@@ -76,7 +76,7 @@ def _item(text: str) -> bytes:
 
 
 def _envoy(text: str) -> Presented | None:
-    """One element: of several, nobody can tell which proxy wrote which (set SANITIZE_SET)."""
+    """One element only: of several elements it is unknown which proxy wrote which (set SANITIZE_SET)."""
     if not text:
         return None
     pairs = _pairs(text)

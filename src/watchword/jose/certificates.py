@@ -1,7 +1,7 @@
-"""X.509 certificates of callers: read strictly, compared by name or key, verified up to trust anchors (RFC 5280).
+"""X.509 client certificates: read strictly, compare by name or key, verify up to trust anchors (RFC 5280).
 
-A certificate is the caller's word until `TrustAnchors.verify` has passed it. That its key is the caller's is never
-shown here: a TLS handshake showed it, to us or to a proxy that we trust.
+A certificate is unverified until `TrustAnchors.verify` accepts it. That the client has its private key is not checked
+here: the TLS handshake has checked it, with us or with a trusted proxy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .jwk import RawPublic, check_rsa, thumbprint, to_members
 MAX_DER: Final = 16_384
 """Bytes of one certificate."""
 _SHORT: Final = 4_096
-"""Bytes of a certificate that is worth remembering: a caller shows the same one with each of its requests."""
+"""Bytes of a certificate that is cached: a client sends the same one with each request."""
 MAX_CHAIN: Final = 8
 """Certificates beside the leaf that a caller may send."""
 MAX_SIGNATURES: Final = 12
@@ -55,7 +55,7 @@ _MORE_NAMES = {
 
 
 class UnacceptableCertificate(JoseError):
-    """Not a certificate as we read it, weak, outside its time, for another use, or vouched for by nobody we trust."""
+    """The certificate is malformed, weak, not valid now, for another use, or not issued by a trusted authority."""
 
     public = "The certificate is not acceptable"
 
@@ -66,7 +66,7 @@ class Certificate:
     __slots__ = ("_key", "_name", "_read", "der", "ends_at", "thumbprint")
 
     def __init__(self, der: bytes) -> None:
-        """Raises `UnacceptableCertificate`: also for a key that is weak or of a kind that nobody signs with here."""
+        """Raises `UnacceptableCertificate`: also for a key that is weak or of a kind that is not accepted."""
         if len(der) > MAX_DER:
             raise UnacceptableCertificate(f"a certificate has at most {MAX_DER} bytes")
         try:
@@ -103,7 +103,7 @@ class Certificate:
 
     @property
     def subject_serial(self) -> str | None:
-        """The one `serialNumber` of its subject: what a manufacturer calls the device (IEEE 802.1AR section 8.6)."""
+        """The one `serialNumber` of its subject, the manufacturer's name of the device (IEEE 802.1AR section 8.6)."""
         found = self._read.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
         return str(found[0].value) if len(found) == 1 else None
 
@@ -140,7 +140,7 @@ class Certificate:
             raise UnacceptableCertificate("the certificate is not valid at this time")
 
     def check_is_callers(self) -> None:
-        """For a caller and not for an authority: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.12.
+        """Check that it is a client certificate, not a CA's: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.12.
 
         An absent extension restricts nothing. Raises `UnacceptableCertificate`.
         """
@@ -154,7 +154,7 @@ class Certificate:
             raise UnacceptableCertificate("its extended key usage has no clientAuth")
 
     def check_is_authoritys(self) -> None:
-        """What a trust anchor has to be. Raises `UnacceptableCertificate`."""
+        """Check that it can be a trust anchor. Raises `UnacceptableCertificate`."""
         usage = self._extension(x509.KeyUsage)
         if not self._is_authority() or usage is None or not usage.key_cert_sign:
             raise UnacceptableCertificate("not an authority's: basicConstraints CA and keyUsage keyCertSign are needed")
@@ -181,8 +181,8 @@ class Certificate:
 
 
 def read_certificate(unverified_der: bytes) -> Certificate:
-    """`Certificate`, read once for whoever shows the same one again. That it was read makes it no more trusted: its
-    times, its use and its authority are judged each time. Raises `UnacceptableCertificate`.
+    """`Certificate`, cached by its bytes. A cached certificate is not trusted for that: its times, its use and its
+    issuer are checked each time. Raises `UnacceptableCertificate`.
     """
     return _known(unverified_der) if len(unverified_der) <= _SHORT else Certificate(unverified_der)
 
@@ -215,7 +215,7 @@ def paths(
 
 
 class TrustAnchors:
-    """The authorities of one tenant. Two of one name are two (Keycloak issue 52801)."""
+    """The certificate authorities of one tenant. Two with the same name are kept apart (Keycloak issue 52801)."""
 
     def __init__(self, authorities: Sequence[Certificate]) -> None:
         self._store = Store([one._read for one in authorities]) if authorities else None
@@ -224,7 +224,7 @@ class TrustAnchors:
     def verify(self, certificate: Certificate, unverified_chain: Iterable[Certificate], now: float) -> None:
         """A path from the certificate to an anchor (RFC 5280 section 6): signatures, times, path length, names.
 
-        What else came along may be part of the path and is nobody's identity (Keycloak CVE-2023-2422).
+        Further certificates of the client may be part of the path; they never identify it (Keycloak CVE-2023-2422).
         Raises `UnacceptableCertificate`.
         """
         certificate.check_is_callers()
@@ -263,7 +263,7 @@ def read_pem(pem: bytes) -> list[Certificate]:
 
 @lru_cache(1_024)
 def distinguished_name(text: str) -> bytes:
-    """One form for every spelling of a name (RFC 4514): compare these. Registered names come again and again.
+    """A canonical form of a distinguished name (RFC 4514) for comparisons; cached.
 
     The order of its parts matters, the order inside a multi-valued part and the string type do not; letters do.
     Raises `UnacceptableCertificate`.
@@ -280,7 +280,7 @@ def distinguished_name(text: str) -> bytes:
 
 
 def alternative_name(kind: NameKind, text: str) -> str:
-    """One spelling: host names in lower case, addresses in their canonical form. Raises `UnacceptableCertificate`."""
+    """A canonical form: host names in lower case, addresses normalised. Raises `UnacceptableCertificate`."""
     if kind == "ip":
         try:
             return str(ipaddress.ip_address(text))
@@ -295,7 +295,7 @@ def alternative_name(kind: NameKind, text: str) -> str:
 
 
 def acceptable_key(key: object) -> RawPublic:
-    """A public key that somebody may sign with here. Raises `UnacceptableCertificate`, `UnacceptableKey`."""
+    """The public key, if its kind and size are accepted here. Raises `UnacceptableCertificate`, `UnacceptableKey`."""
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
         check_rsa(numbers.n, numbers.e)

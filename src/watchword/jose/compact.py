@@ -1,4 +1,4 @@
-"""Compact JWS (RFC 7515 section 7.1): the strict gate, signing, verifying."""
+"""Read strictly, sign and verify compact JWS (RFC 7515 section 7.1), and check the claims of a JWT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .keys import KeySet, PrivateKey, PublicKey
 MAX_TOKEN = 16_384
 MAX_HEADERS = 100
 _SHORT_HEADER = 512
-"""Characters of a header that is worth remembering: callers send the same one with each of their tokens."""
+"""Characters of a header that is cached: all tokens of one key have the same header."""
 ACCESS_TOKEN_HEADER = frozenset({"alg", "kid", "typ", "cty", "ver"})
 """What may stand in an access token's header; every other use brings its own list."""
 
@@ -47,7 +47,7 @@ class Read(Struct, frozen=True):
 
 
 class Verified(Struct, frozen=True):
-    """A token whose signature fits a key of the set; its claims are not judged yet."""
+    """A token whose signature was verified; its claims are not checked yet."""
 
     header: dict[str, Any]
     claims: dict[str, Any]
@@ -57,7 +57,7 @@ class Verified(Struct, frozen=True):
 
 
 def decode_unverified(unverified_token: str, max_size: int = MAX_TOKEN) -> Unverified:
-    """The gate: size and shape before anything is decoded, then canonical base64url and JSON."""
+    """Read strictly: check size and shape before decoding, then accept only canonical base64url and strict JSON."""
     signing_input, header, payload, signature = _parts(unverified_token, max_size)
     read = _known_header if len(header) <= _SHORT_HEADER else _header
     return Unverified(read(header), unb64url(payload), signing_input, unb64url(signature))
@@ -72,7 +72,7 @@ _known_header = lru_cache(256)(_header)
 
 
 def read_unverified(unverified_token: str) -> Read:
-    """For those who have to look inside before they know whose keys verify it. Raises a `JoseError`."""
+    """Read the claims before the signature is verified, to find out whose keys to use. Raises a `JoseError`."""
     token = decode_unverified(unverified_token)
     return Read(token, json_object(token.unverified_payload))
 
@@ -132,7 +132,7 @@ def verify_with_one_of(
     typ: Collection[str],
     tries: int,
 ) -> tuple[Verified, PublicKey]:
-    """For proofs of callers whose own keys are known: like `verify_signature`, and says which key it was.
+    """Like `verify_signature`, for callers with several registered keys; returns the key that fits as well.
 
     `typ` counts when it is there. Without a `kid`, the set's keys of the header's algorithm are tried, at
     most `tries` of them. Raises a `JoseError`.
@@ -165,7 +165,7 @@ def verify_signature(
 ) -> Verified:
     """Header and claims of a token of at most `max_size` characters that a key of the set signed.
 
-    Does not judge any claim: see `check_claims`. Raises a `JoseError`.
+    Does not check any claim: see `check_claims`. Raises a `JoseError`.
     """
     header, payload = verify_bytes(
         unverified_token, keys, algorithms=algorithms, typ=typ, kid_required=kid_required, max_size=max_size
@@ -174,10 +174,10 @@ def verify_signature(
 
 
 class Gate:
-    """`verify_signature` for many tokens of one issuer: the same checks, a header text judged once.
+    """`verify_signature` for many tokens of one issuer: the same checks, but each header text is checked once.
 
-    What is remembered is only ever a header under which a key of ``keys`` has signed, so the issuer alone
-    decides how many there are; and a header's text, the set and the lists decide alone what it is worth.
+    Only headers of tokens that a key of ``keys`` has signed are cached, so that the issuer alone decides how many there
+    are. The result depends on nothing but the header's text, the key set and the lists.
     """
 
     def __init__(self, keys: KeySet, *, algorithms: Collection[Algorithm], typ: Collection[str]) -> None:
@@ -186,7 +186,7 @@ class Gate:
         self._signed_with: dict[str, PublicKey] = {}
 
     def claims(self, unverified_token: str) -> dict[str, Any]:
-        """The claims of a token that a key of the set signed; none of them is judged. Raises a `JoseError`."""
+        """The claims of a token that a key of the set signed; none of them is checked. Raises a `JoseError`."""
         header = unverified_token.partition(".")[0]
         key = self._signed_with.get(header)
         if key is None:
@@ -200,9 +200,9 @@ class Gate:
 
 
 def _parts(unverified_token: str, max_size: int = MAX_TOKEN) -> tuple[bytes, bytes, bytes, bytes]:
-    """Signing input, header, payload and signature as they stand: size and shape before anything is decoded.
+    """Signing input, header, payload and signature before decoding: only size and shape are checked.
 
-    Their characters are judged by `unb64url`, which each of the three meets before anything is believed.
+    `unb64url` checks the characters of each part before the part is used.
     """
     if len(unverified_token) > max_size:
         raise MalformedToken(f"a token has at most {max_size} characters")
@@ -230,7 +230,7 @@ def _key_for(keys: KeySet, kid: str | None, algorithm: Algorithm, kid_required: 
 class Signer:
     """Signs payloads with one key under one header, encoded once.
 
-    The header may add members; `alg` and `kid` are the key's and cannot be replaced. `named`: whether `kid` is there.
+    The header may add members; `alg` and `kid` are the key's and cannot be replaced. `named`: include `kid`.
     """
 
     def __init__(
@@ -268,7 +268,7 @@ def check_claims(
     """RFC 9068 section 4: iss exact, aud ours, exp required and ahead, nbf and iat not ahead.
 
     `leeway` and `ahead` are seconds: how long past exp, and how far ahead nbf and iat may be (`leeway` when
-    None). Does not judge scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
+    None). Does not check scope, revocation or confirmation. Raises `ClaimRefused`, which names the rule.
     """
     if claims.get("iss") != issuer or not isinstance(claims.get("iss"), str):
         raise ClaimRefused("iss", f"issuer is {_shown(claims.get('iss'))}, expected {issuer!r}")

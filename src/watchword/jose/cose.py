@@ -1,7 +1,7 @@
-"""COSE_Sign1 (RFC 9052 section 4.2): the strict gate, and verifying. Reads with no library but its own reader.
+"""Read strictly and verify COSE_Sign1 (RFC 9052 section 4.2), with the CBOR reader of this package.
 
 As strict as `compact.py`: size before anything is decoded, one encoding, one tag, only the header parameters listed,
-no `crit`, no certificates or keys that the message brings along, an explicit list of algorithms.
+no `crit`, no certificates or keys inside the message, an explicit list of algorithms.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class UnverifiedSign1(Struct, frozen=True):
 
 
 def key_hint(kid: str) -> bytes:
-    """How a message names its key: the beginning of the `kid` in the JWK set, which is enough to find it there."""
+    """The short key id in a message: the beginning of the `kid` in the JWK set, enough to find the key."""
     return kid.encode()[:MIN_KID]
 
 
 def decode_sign1(unverified_raw: bytes, max_size: int = MAX_COSE) -> UnverifiedSign1:
-    """The gate: size and tag before anything is decoded, then deterministic CBOR. Raises `MalformedToken`."""
+    """Read strictly: size and tag before decoding, then only deterministic CBOR. Raises `MalformedToken`."""
     if len(unverified_raw) > max_size:
         raise MalformedToken(f"a CWT has at most {max_size} bytes")
     if unverified_raw[:1] != SIGN1_TAG:
@@ -66,7 +66,7 @@ def decode_sign1(unverified_raw: bytes, max_size: int = MAX_COSE) -> UnverifiedS
 
 
 def _kid(header: dict[int | str, Any], unprotected: dict[int | str, Any]) -> bytes:
-    """It may stand outside of what is signed (RFC 8392 appendix A.3), for it only helps to find the key; once."""
+    """The key id. It may be in the unprotected header (RFC 8392 appendix A.3), as it only finds the key; once."""
     if unprotected.keys() - {KID} or (KID in unprotected and KID in header):
         raise UnacceptableHeader("only kid may stand in the unprotected header, and only once")
     kid = unprotected.get(KID, header.get(KID, b""))

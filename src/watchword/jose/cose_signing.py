@@ -1,4 +1,4 @@
-"""Making CWTs: the only part of COSE that writes CBOR, and so the only one that needs `cbor2`."""
+"""Sign CWTs (RFC 8392). The only module that writes CBOR and so needs `cbor2`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CwtSigner:
 
 
 def cose_key_set(keys: KeySet) -> bytes:
-    """Those that verify CWTs, as a COSE_KeySet (RFC 9052 section 7), each under the `kid` that tokens name it by."""
+    """The public keys that verify CWTs, as a COSE_KeySet (RFC 9052 section 7) with the key ids that tokens use."""
     return encode_cbor([_cose_key(key.to_jwk()) for key in keys.values() if key.algorithm in _LABELS])
 
 

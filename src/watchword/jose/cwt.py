@@ -1,7 +1,7 @@
-"""CWT claims (RFC 8392) as the JWT claims of the same meaning, and back.
+"""Convert CWT claims (RFC 8392) to JWT claims and back, and verify CWTs.
 
-Inside, one form is judged, whatever it came as: names as in a JWT, `cti` as the hexadecimal `jti`. What can be told
-from the rest is not said twice in a token for small devices: without `client_id` the subject asked for itself.
+All checks work on the JWT form: claim names of a JWT, and `cti` as the hexadecimal `jti`. To keep tokens small, a claim
+that follows from another one is left out: without `client_id`, the client is the subject.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BEGINS = "0o"
 
 
 def looks_like_cwt(unverified_token: str) -> bool:
-    """Whether it can be nothing else that we issue: a JWT has dots, an opaque token another beginning."""
+    """Whether the text is a CWT and no other token of ours: a JWT has dots, an opaque token another beginning."""
     return unverified_token.startswith(_BEGINS) and "." not in unverified_token
 
 
@@ -54,7 +54,7 @@ def numbered(claims: Mapping[str, Any]) -> dict[int | str, Any]:
 
 
 def named(unverified_claims: dict[int | str, Any]) -> dict[str, Any]:
-    """By JWT names. Raises `ClaimRefused` for one that is there twice, by its number and by its name."""
+    """By JWT names. Raises `ClaimRefused` for a claim that occurs twice, by number and by name."""
     made: dict[str, Any] = {}
     for key, value in unverified_claims.items():
         name = NAMES.get(key, str(key)) if isinstance(key, int) else key
@@ -71,12 +71,12 @@ def named(unverified_claims: dict[int | str, Any]) -> dict[str, Any]:
 
 
 def verify_cwt(unverified_token: str, keys: KeySet, algorithms: Collection[Algorithm]) -> dict[str, Any]:
-    """The claims of a CWT, in base64url, that a key of the set signed; none of them is judged. Raises a `JoseError`."""
+    """The claims of a CWT (base64url) that a key of the set signed; none of them is checked. Raises a `JoseError`."""
     parts = decode_sign1(cwt_bytes(unverified_token))
     return named(cbor_map(verify_sign1(parts, keys, algorithms=algorithms)))
 
 
 def read_unverified_cwt(unverified_token: str) -> tuple[dict[int | str, Any], dict[str, Any]]:
-    """Header and claims for those who have to look inside first; nothing in it is trusted. Raises a `JoseError`."""
+    """Header and claims before the signature is verified; nothing in them is trusted. Raises a `JoseError`."""
     parts = decode_sign1(cwt_bytes(unverified_token))
     return {**parts.unverified_header, 4: parts.unverified_kid}, named(cbor_map(parts.unverified_payload))

@@ -1,7 +1,7 @@
-"""A certificate authority for development: its certificates are good for loopback names and nothing else.
+"""Create a certificate authority for development, whose certificates are valid for loopback names only.
 
-Trusting it on a machine costs little: the name constraints (RFC 5280 section 4.2.1.10) keep it from
-vouching for any other host.
+Trusting it on a developer's machine adds little risk: name constraints (RFC 5280 section 4.2.1.10) exclude all other
+hosts.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _write(target: Path, content: bytes, mode: int) -> None:
-    """Its mode from the first byte, and whole or not at all."""
+    """Write the file atomically, with its final mode from the start."""
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "wb") as file:

@@ -1,7 +1,7 @@
-"""An authority of our own for devices: reads PKCS#10 requests (RFC 2986) and signs certificates (RFC 5280).
+"""The certificate authority for devices: reads PKCS#10 requests (RFC 2986) and signs certificates (RFC 5280).
 
-Of a request only the key is believed, and that whoever sent it has its private half. Subject, names, lifetime and
-purposes are the authority's to say: whatever else stands in a request is never looked at.
+Only the key of a request is used, after its signature has shown that the sender has the private key. The authority sets
+subject, names, lifetime and purposes; everything else in a request is ignored.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 class UnacceptableRequest(JoseError):
-    """Not a certificate signing request as we read it, with a weak key, or signed by somebody else."""
+    """The certificate signing request is malformed, has a weak key, or is not signed by its own key."""
 
     public = "The certificate signing request is not acceptable"
 
 
 class CertificateRequest:
-    """A request whose signature fits its key: the sender has the private half. Nothing else of it is believed."""
+    """A request whose signature fits its key: the sender has the private key. Nothing else in it is used."""
 
     __slots__ = ("_key",)
 
@@ -85,7 +85,7 @@ def certificate_request(key: PrivateKey) -> str:
 
 
 class DeviceAuthorityKey:
-    """The authority's private key with its certificate: what signs."""
+    """The authority's private key and certificate."""
 
     __slots__ = ("_certificate", "_key")
 
@@ -123,7 +123,7 @@ class DeviceAuthorityKey:
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), pkcs8
 
     def sign(self, request: CertificateRequest, common_name: str, uri: str, now: float, life: int) -> Certificate:
-        """For a caller of that one name, to prove itself with in a TLS handshake; never longer than the authority."""
+        """A TLS client certificate for one name; it never outlives the authority's certificate."""
         ends = min(now + life, self._certificate.not_valid_after_utc.timestamp())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())

@@ -1,7 +1,7 @@
-"""DPoP proofs (RFC 9449 section 4): made, and judged as far as that needs no memory.
+"""Sign and verify DPoP proofs (RFC 9449 section 4), without the memory of used proofs.
 
-This is the one place where a key that stands in a header counts for anything, and what it counts for is
-only that whoever signed holds it: whose key it is, nobody says here.
+Only here a key in a token's own header is used. It shows that the sender has that key, and nothing about whose key it
+is.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 class ProofTarget(Struct, frozen=True):
-    """The request that a proof has to be of; `token` is the access token beside it, None at a token endpoint."""
+    """The request that a proof must be for; `token` is its access token, None at a token endpoint."""
 
     method: str
     url: str
@@ -71,19 +71,19 @@ class ProofTarget(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True):
-    """Whoever holds the key `jkt` (RFC 7638) made this for that request; whether it is fresh and unused is open."""
+    """A proof that the holder of the key `jkt` (RFC 7638) signed for the request; its age and reuse are not checked."""
 
     jkt: str
     claims: dict[str, Any]
 
     @property
     def jti(self) -> str:
-        """What makes it the only one of its key."""
+        """The unique id of the proof."""
         return str(self.claims["jti"])
 
     @property
     def nonce(self) -> str | None:
-        """What a server had said, or was made up."""
+        """The nonce, as the client sent it; unverified."""
         nonce = self.claims.get("nonce")
         return None if nonce is None else str(nonce)
 
@@ -149,7 +149,7 @@ class ProofSigner:
         return f"ProofSigner({self.jkt})"
 
     def sign(self, target: ProofTarget, *, now: float, jti: str, nonce: str | None = None) -> str:
-        """For one request and one use. `jti` is 96 random bits or more. Raises ValueError for a URL that is none."""
+        """A proof for one request. `jti` is 96 random bits or more. Raises ValueError for a malformed URL."""
         claims: dict[str, Any] = {
             "jti": jti, "htm": target.method, "htu": target.url.partition("#")[0].partition("?")[0], "iat": int(now),
         }  # fmt: skip
@@ -211,7 +211,7 @@ def _check_request(claims: dict[str, Any], target: ProofTarget) -> None:
 
 @lru_cache(REMEMBERED)
 def _embedded(unverified_head: str, algorithms: tuple[Algorithm, ...]) -> tuple[PublicKey, str]:
-    """The key of a header, and its thumbprint: a pure function of the text, and callers send one text each time."""
+    """The key in a header and its thumbprint; cached, because a client always sends the same text."""
     header = json_object(unb64url(unverified_head.encode()))
     algorithm, _ = check_header(header, algorithms, _HEADER | (header.keys() - _MEANINGFUL))
     check_type(header, (_TYPE,))

@@ -1,4 +1,4 @@
-"""base64url without padding, canonical only (RFC 7515 section 2); JSON without duplicate members; r || s."""
+"""Strict base64url (RFC 7515 section 2), strict JSON without duplicate members, and raw ECDSA signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FROM_URL = bytes.maketrans(b"-_+/=", b"+/   ")
 """What base64url does not have becomes what no base64 has."""
 _PADDING = (b"", b"", b"==", b"=")
 _LAST = (None, b"", b"AQgw", b"AEIMQUYcgkosw048")
-"""What a text may end with whose last character stands for less than six bits, by its length modulo 4."""
+"""The allowed last characters of a text whose last character has unused bits, by its length modulo 4."""
 
 
 def b64url(raw: bytes) -> bytes:
@@ -23,7 +23,7 @@ def b64url(raw: bytes) -> bytes:
 
 
 def unb64url(text: bytes) -> bytes:
-    """Decode what `b64url` would have written, and nothing else: no padding, no unused bits."""
+    """Decode only the form that `b64url` writes: no padding, no unused bits."""
     over = len(text) % 4
     last = _LAST[over]
     if last is not None and text[-1:] not in last:
@@ -68,8 +68,8 @@ def json_object(raw: bytes) -> dict[str, Any]:
 def json_value(raw: bytes) -> Any:
     """Any value; duplicate members, NaN, deep nesting and bad UTF-8 are refused.
 
-    The fast parsers keep the last of two members in silence, so that two readers of one token may
-    see two tokens (RFC 8725 section 2.4); hence the standard library's, which can be told.
+    Faster parsers silently keep the last of two members with one name, so that two readers may see two tokens (RFC 8725
+    section 2.4). The standard library's parser can refuse duplicates.
     """
     try:
         text = raw.decode("utf-8")
@@ -80,7 +80,7 @@ def json_value(raw: bytes) -> Any:
         if end != len(text):  # white space around it, or no JSON
             found = _decoder.decode(text)
         if b"\\u" in raw:
-            # Half a surrogate pair is a text that nobody can write down again (RFC 7493 section 2.1).
+            # Half a surrogate pair cannot be encoded as UTF-8 again (RFC 7493 section 2.1).
             json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise MalformedToken("JSON: not well-formed") from None
@@ -90,7 +90,7 @@ def json_value(raw: bytes) -> Any:
 def raw_from_der(der: bytes, size: int) -> bytes:
     """r || s, each `size` bytes, from the DER that our own signing call just made (RFC 7518 section 3.4).
 
-    Only for that: it trusts the shape. A signature from elsewhere is never read by this.
+    It trusts the shape of the DER: never use it for a signature from elsewhere.
     """
     at = 4 if der[1] < 0x80 else 5  # P-521 needs a length of two bytes
     end = at + der[at - 1]

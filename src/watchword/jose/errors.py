@@ -1,12 +1,12 @@
-"""What the gate refuses.
+"""The exceptions of reading and verifying tokens, keys and certificates.
 
 JoseError
-├── MalformedToken       not a compact JWS as we read it (RFC 7515 section 7.1)
+├── MalformedToken       not a well-formed compact JWS (RFC 7515 section 7.1)
 ├── UnacceptableHeader   a header member, algorithm or type that is not allowed
 ├── UnknownKey           no key of that id in the set
 ├── UnacceptableKey      a key that is weak, of the wrong kind, or not for this use
 ├── BadSignature         the signature does not fit
-└── ClaimRefused         a claim is missing, of the wrong type, or says no
+└── ClaimRefused         a claim is missing, of the wrong type, or has a value that is refused
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class JoseError(Exception):
 
 
 class MalformedToken(JoseError):
-    """Not a compact JWS as we read it."""
+    """Not a well-formed compact JWS."""
 
 
 class UnacceptableHeader(JoseError):
@@ -51,7 +51,7 @@ class BadSignature(JoseError):
 
 
 class ClaimRefused(JoseError):
-    """A claim is missing, of the wrong type, or says no; `claim` names it."""
+    """A claim is missing, of the wrong type, or has a value that is refused; `claim` names it."""
 
     def __init__(self, claim: str, rule: str) -> None:
         super().__init__(rule)

@@ -1,4 +1,4 @@
-"""JWKs read strictly: one algorithm per key, for signatures only, strong enough (RFC 7517, 7518, 8037, 9964, 7638)."""
+"""Read JWKs strictly: one algorithm per key, signature keys only, no weak keys (RFC 7517, 7518, 8037, 9964, 7638)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_jwk(jwk: Mapping[str, Any], *, allow_symmetric: bool) -> tuple[RawPubli
 def named_certificate(jwk: Mapping[str, Any]) -> str:
     """The `x5t#S256` of the certificate that a JWK holds or names (RFC 7517 sections 4.7 and 4.9); empty for none.
 
-    What cannot be read, or says two things, becomes a text that no certificate has: never "any".
+    An unreadable or contradictory value becomes a text that matches no certificate, never "any".
     """
     named, chain = jwk.get("x5t#S256"), jwk.get("x5c")
     if named is None and chain is None:
@@ -84,15 +84,15 @@ def _check_use(jwk: Mapping[str, Any]) -> None:
     if jwk.get("use", "sig") != "sig":
         raise UnacceptableKey("the key's use is not sig")
     operations = jwk.get("key_ops", ["verify"])
-    # `sign` is what a private JWK says, and its public half verifies.
+    # A private JWK has `sign`; its public half verifies.
     if not isinstance(operations, list) or not ("verify" in operations or "sign" in operations):
         raise UnacceptableKey("the key's key_ops do not include verify")
 
 
 def _algorithm_of(jwk: Mapping[str, Any]) -> Algorithm:
-    """The `alg` member, or what kty and crv leave no choice about.
+    """The `alg` member, or the only algorithm that kty and crv allow.
 
-    RSA without `alg` is RS256: what JWK sets that omit it mean. It is still one algorithm per key
+    RSA without `alg` is RS256, as JWK sets that omit it mean. It is still one algorithm per key
     (RFC 8725 section 3.1): such a key never verifies PS256.
     """
     named, kty, crv = jwk.get("alg"), jwk.get("kty"), jwk.get("crv")

@@ -1,4 +1,4 @@
-"""Keys that sign, keys that verify, and sets of them: one algorithm each (RFC 7517, RFC 7518 section 3)."""
+"""Private keys, public keys and key sets; each key has one algorithm (RFC 7517, RFC 7518 section 3)."""
 
 from __future__ import annotations
 
@@ -51,12 +51,26 @@ class PublicKey:
     def from_jwk(cls, jwk: Mapping[str, Any], *, allow_symmetric: bool = False) -> PublicKey:
         """Read a JWK strictly: see `watchword.jose.jwk`. Raises `UnacceptableKey`.
 
-        An `oct` key is refused unless the caller says that it expects secrets here: a set that
-        others write must never turn a public key's verifier into an HMAC one (CVE-2022-29217).
+        An `oct` key is refused unless the caller expects symmetric keys: a key set from elsewhere must never turn
+        the verifier of a public key into an HMAC one (CVE-2022-29217).
         """
         key = cls(*read_jwk(jwk, allow_symmetric=allow_symmetric))
         key.certificate = named_certificate(jwk)
         return key
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> PublicKey:
+        """Read a public key in PEM (SubjectPublicKeyInfo), by the rules for a JWK. Raises `UnacceptableKey`.
+
+        The algorithm is the one usual for the kind of key, as in `PrivateKey.from_pem`.
+        """
+        try:
+            key = serialization.load_pem_public_key(pem)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise UnacceptableKey("not a public key in PEM") from None
+        if not isinstance(key, RawPublic) or isinstance(key, bytes):
+            raise UnacceptableKey("neither an EC, an RSA, an Ed25519 nor an ML-DSA key")
+        return cls.from_jwk({**to_members(key), "alg": _usual(key).value})
 
     def verify(self, data: bytes, signature: bytes) -> None:
         """Raises `BadSignature`."""
@@ -88,6 +102,16 @@ class PublicKey:
 _OF_CURVE = {"secp256r1": Algorithm.ES256, "secp384r1": Algorithm.ES384, "secp521r1": Algorithm.ES512}
 
 
+def _usual(key: RawPublic) -> Algorithm:
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return Algorithm.EdDSA
+    if isinstance(key, rsa.RSAPublicKey):
+        return Algorithm.RS256
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _OF_CURVE:
+        return _OF_CURVE[key.curve.name]
+    raise UnacceptableKey("use an EC key on a NIST curve, an RSA or an Ed25519 key; others as a JWK")
+
+
 class PrivateKey:
     """What signs."""
 
@@ -102,7 +126,7 @@ class PrivateKey:
         return f"PrivateKey(kid={self.kid!r}, algorithm={self.algorithm.value}, ...)"
 
     def __reduce__(self) -> str:
-        # A pickle would carry the secret out of this object; `to_pkcs8` says that it does so.
+        # A pickle would reveal the private key unnoticed; `to_pkcs8` reveals it on purpose.
         raise TypeError("a private key is not pickled or copied")
 
     @classmethod
@@ -124,12 +148,12 @@ class PrivateKey:
     def from_pkcs8(cls, der: bytes, algorithm: Algorithm, kid: str | None = None) -> PrivateKey:
         """Read PKCS#8 DER, unencrypted, that `to_pkcs8` wrote and that was sealed since. Raises `UnacceptableKey`.
 
-        An RSA key is not proved again to be one: that takes 70 ms, at each change of a tenant, while others wait.
+        The RSA key is not checked for primality again: that takes 70 ms at each change of a tenant.
         """
         try:
             key = serialization.load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            # `from None`: the parser's words could quote what it read.
+            # `from None`: the parser's message could quote the key.
             raise UnacceptableKey("not an unencrypted PKCS#8 key in DER") from None
         if not isinstance(key, _Private):
             raise UnacceptableKey("neither an EC, an RSA, an Ed25519 nor an ML-DSA key")
@@ -141,7 +165,7 @@ class PrivateKey:
         try:
             key = serialization.load_pem_private_key(pem, None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            # `from None`: the parser's words could quote what it read.
+            # `from None`: the parser's message could quote the key.
             raise UnacceptableKey("not an unencrypted private key in PEM") from None
         if isinstance(key, ed25519.Ed25519PrivateKey):
             return cls(key, Algorithm.EdDSA, kid)
@@ -183,10 +207,10 @@ class KeySet(Mapping[str, PublicKey]):
 
     @classmethod
     def parse(cls, unverified_raw: bytes) -> KeySet:
-        """A set from elsewhere: symmetric, weak, unknown, encryption and private keys are left out.
+        """Read a key set from elsewhere; symmetric, weak, unknown, encryption and private keys are left out.
 
         Raises `MalformedToken` or `UnacceptableKey` when the set as a whole cannot be trusted: not a
-        set, too large, two keys of one kid (whatever their kinds: which is meant cannot be told).
+        set, too large, two keys with one kid (even of different kinds: it is ambiguous).
         """
         if len(unverified_raw) > MAX_SET:
             raise MalformedToken(f"a JWK set has at most {MAX_SET} bytes")
@@ -224,7 +248,7 @@ def symmetric(secret: bytes, algorithm: Algorithm, kid: str | None = None) -> Pu
 
 
 def _usable(jwk: Mapping[str, Any]) -> PublicKey | None:
-    # Whoever publishes a private member has given the key away: everybody can sign with it.
+    # A published private key is compromised: everybody can sign with it.
     if PRIVATE_MEMBERS & jwk.keys():
         return None
     try:
@@ -234,7 +258,7 @@ def _usable(jwk: Mapping[str, Any]) -> PublicKey | None:
 
 
 def _check_of(key: RawPublic, algorithm: Algorithm) -> Callable[[bytes, bytes], None]:
-    """What raises unless (data, signature) fit: made once for each key, because every token pays for it."""
+    """A function that raises unless the signature fits the data; made once per key, because every token runs it."""
     rule = RULES[algorithm]
     if isinstance(key, ec.EllipticCurvePublicKey):
         return _ecdsa_check(key, algorithm, rule)
@@ -271,7 +295,7 @@ def _hmac_check(key: bytes, rule: Rule) -> Callable[[bytes, bytes], None]:
 
 
 def _signing(key: _Private, rule: Rule) -> Callable[[bytes], bytes]:
-    """How this key signs, decided once: each token pays for what is decided here."""
+    """The function that signs with this key; made once per key, because every token runs it."""
     if isinstance(key, ed25519.Ed25519PrivateKey | mldsa.MlDsaPrivate):
         return key.sign
     if isinstance(key, ec.EllipticCurvePrivateKey):

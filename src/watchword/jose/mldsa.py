@@ -1,7 +1,7 @@
-"""ML-DSA keys (FIPS 204), as RFC 9964 has them in JOSE: `kty` AKP, and one algorithm for each size of key.
+"""Post-quantum ML-DSA keys (FIPS 204) in JOSE (RFC 9964): `kty` AKP, and one algorithm for each key size.
 
-`cryptography` brings the arithmetic, and not on every platform: where its OpenSSL has none, making, reading or using
-such a key is `UnacceptableKey`, and everything else works.
+`cryptography` implements it, but not on every platform. Where its OpenSSL lacks ML-DSA, creating, reading or using such
+a key raises `UnacceptableKey`; everything else works.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Nonces that a server gives out and need not keep (RFC 9449 section 8): the time, and a MAC over it.
+"""Stateless DPoP nonces (RFC 9449 section 8): a nonce is the time and a MAC over it, so that none is stored.
 
-Every process that has the key takes them; a new one is given in every period, and each is good for a few.
+Every process with the same key accepts them. The nonce changes every period and is accepted for `PERIODS` periods.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .encoding import b64url, unb64url
 from .errors import ClaimRefused, MalformedToken
 
 PERIOD: Final = 60
-"""Seconds after which another nonce is given."""
+"""Seconds after which the nonce changes."""
 PERIODS: Final = 5
 """How many periods a nonce is good for, its own included; a slow clock of another node gives one more."""
 _TIME: Final = 8
@@ -20,7 +20,7 @@ _MAC: Final = 16
 
 
 class Nonces:
-    """Those of one key. `place` keeps what is given in one place from being good in another."""
+    """The nonces of one key. A nonce is accepted only for the `place` (issuer or API) that it was issued for."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) < 32:
@@ -35,13 +35,13 @@ class Nonces:
         return self._made(place, int(now) // PERIOD)
 
     def check(self, place: str, unverified_nonce: str, now: float) -> float:
-        """The second until which it is good. Raises `ClaimRefused` for one that is old or not of ours."""
+        """Until when (Unix seconds) the nonce is accepted. Raises `ClaimRefused` for an old or a foreign one."""
         present = int(now) // PERIOD
         try:
             period = int.from_bytes(unb64url(unverified_nonce.encode("ascii"))[:_TIME], "big")
         except (MalformedToken, UnicodeEncodeError):
             period = -1
-        # A period from elsewhere is never put into the MAC: it could be larger than the field.
+        # An unverified period is never put into the MAC: it could be larger than the field.
         if not present - PERIODS < period <= present + 1 or not hmac.compare_digest(
             self._made(place, period), unverified_nonce
         ):

@@ -1,7 +1,8 @@
-"""The master key: made once with mode 0600, never in the database; everything else derives from it.
+"""The master key: encrypts private keys for the database, and derives a key for each other purpose.
 
-HKDF-SHA-256 (RFC 5869) gives one key per purpose; AES-256-GCM seals private keys, with the place
-that they belong to as associated data, so that a sealed key cannot be moved to another row.
+It is a file of mode 0600 and never in the database. HKDF-SHA-256 (RFC 5869) derives one key per purpose. AES-256-GCM
+encrypts (seals) private keys, with the row they belong to as associated data: a sealed key cannot be moved to another
+row.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _NONCE = 12
 
 
 class SealBroken(Exception):
-    """The master key is not the one that sealed this, or the sealed bytes were changed."""
+    """Decryption failed: another master key sealed this, or the sealed bytes were changed."""
 
 
 class MasterKey:
@@ -40,12 +41,12 @@ class MasterKey:
         return HKDF(hashes.SHA256(), 32, salt=None, info=purpose).derive(self._raw)
 
     def seal(self, plain: bytes, place: str) -> bytes:
-        """Encrypt for one place."""
+        """Encrypt, bound to one place, such as a row of the database."""
         nonce = os.urandom(_NONCE)
         return nonce + self._sealing.encrypt(nonce, plain, place.encode())
 
     def unseal(self, sealed: bytes, place: str) -> bytes:
-        """The plain bytes, or `SealBroken`."""
+        """Decrypt. Raises `SealBroken`."""
         try:
             return self._sealing.decrypt(sealed[:_NONCE], sealed[_NONCE:], place.encode())
         except InvalidTag:
@@ -67,7 +68,7 @@ def load_master_key(path: Path) -> MasterKey:
 def create_master_key(path: Path) -> MasterKey:
     """Write a new key file with mode 0600, durably; an existing one is never replaced (FileExistsError).
 
-    The file appears whole: a process that starts at the same moment never reads half a key.
+    The file is written atomically: a process that starts at the same moment never reads half a key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = os.urandom(32)

@@ -26,6 +26,7 @@ from watchword.resource.errors import (
     TransactionMissing,
     Unavailable,
 )
+from watchword.resource.fetched.fetch import Fetch
 from watchword.resource.fetched.introspection import Introspection
 from watchword.resource.fetched.status_list import StatusLists
 from watchword.resource.issuer import Issuer
@@ -38,6 +39,7 @@ __all__ = [
     "Answer",
     "Claims",
     "Dpop",
+    "Fetch",
     "Forbidden",
     "InsufficientScope",
     "Introspection",

@@ -27,13 +27,13 @@ class RequireToken:
     """``RequireToken(app, verifier, scope="a:read")``; the claims are in ``scope["watchword"]``.
 
     Args:
-        scope: what every request needs; ``scope_for`` decides by request instead: None means any good token.
+        scope: the scope that every request needs. ``scope_for`` chooses it by request; None means any good token.
         public_paths: exact paths that need no token at all.
         realm: named in ``WWW-Authenticate``.
         proxy: see `ProtectedResource`.
         publish_metadata: answer for RFC 9728 metadata (listing ``scopes``) without a token.
 
-    Lifespan passes; a WebSocket is refused before it is accepted.
+    Lifespan events pass. A WebSocket without a good token is refused before it is accepted.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an API learns from a token that was verified."""
+"""`Claims`: the claims of a verified access token."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Claims:
     """RFC 9068 section 2.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only.
 
     ``roles`` is the claim of that name (section 2.2.3.1), empty where tokens carry none.
-    ``bound_to`` is the ``x5t#S256`` of the certificate that its holder shows (RFC 8705 section 3.1), ``dpop_key`` the
-    ``jkt`` of the key that its holder proves (RFC 9449 section 6.1); both are empty for a bearer token.
+    ``bound_to`` is the ``x5t#S256`` of the certificate that the token is bound to (RFC 8705 section 3.1), ``dpop_key``
+    the ``jkt`` of the DPoP key that it is bound to (RFC 9449 section 6.1); both are empty for a bearer token.
     """
 
     client_id: str
@@ -61,7 +61,7 @@ def read_claims(verified_claims: dict[str, Any]) -> Claims:
 
 
 def _confirmation(confirmation: object) -> tuple[str, str]:
-    """The certificate's thumbprint and the DPoP key's: one of them. What cannot be checked is never overlooked."""
+    """The thumbprint of the certificate, or of the DPoP key. A binding that cannot be checked is never ignored."""
     method, found = "", None
     if isinstance(confirmation, dict) and len(confirmation) == 1:
         [(method, found)] = confirmation.items()

@@ -1,4 +1,4 @@
-"""The certificate that a caller showed: in the TLS handshake with this API, or to a proxy that the API trusts."""
+"""Read the caller's TLS client certificate: from the connection, or from the header of a trusted reverse proxy."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NAMES: dict[HeaderKind, tuple[str, ...]] = {
 
 
 class TrustedProxy:
-    """Proxies that end TLS before this API and pass the caller's certificate on.
+    """Reverse proxies that terminate TLS for this API and pass on the caller's certificate in a header.
 
     Args:
         header: ``client-cert`` (RFC 9440) or ``x-forwarded-client-cert`` (Envoy; nginx can write it). The proxy
-            must set it on every request, so that nobody else can.
-        addresses: of the proxies, or networks; those that the connection comes from, so no middleware may have
-            replaced them by what ``X-Forwarded-For`` says. From others the header is not read.
+            must set it on every request, so that callers cannot set it themselves.
+        addresses: IP addresses or networks of the proxies, as the connection has them: no middleware may replace them
+            by ``X-Forwarded-For``. The header is ignored on connections from other addresses.
 
     Raises:
-        ValueError: another header, no address, or one that is none.
+        ValueError: another header, no address, or a malformed one.
     """
 
     def __init__(self, header: HeaderKind, addresses: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ class TrustedProxy:
         return _NAMES[self._header]
 
     def trusts(self, peer: str | None) -> bool:
-        """Whether a connection from there is one of theirs."""
+        """Whether ``peer`` is the address of a trusted proxy."""
         try:
             address = ipaddress.ip_address(peer or "")
         except ValueError:
@@ -49,7 +49,7 @@ class TrustedProxy:
         return any(address in network for network in self._networks)
 
     def certificate(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-        """What one of them passed on, DER. Raises `TokenInvalid` for a header that cannot be read."""
+        """The certificate in the headers, DER. Raises `TokenInvalid` for a header that cannot be read."""
         try:
             shown = read_headers(self._header, headers)
         except UnacceptableCertificate as error:
@@ -71,7 +71,7 @@ def of_scope(scope: Mapping[str, Any], proxy: TrustedProxy | None) -> bytes | No
 
 
 def of_environ(environ: Mapping[str, Any], proxy: TrustedProxy | None) -> bytes | None:
-    """From a WSGI environment, DER: the proxy's header; WSGI itself tells of no certificate."""
+    """From a WSGI environment, DER: the proxy's header; WSGI itself has no place for a certificate."""
     if proxy is None or not proxy.trusts(environ.get("REMOTE_ADDR")):
         return None
     keys = {name: "HTTP_" + name.upper().replace("-", "_") for name in proxy.names()}

@@ -72,11 +72,11 @@ class RequireToken(ProtectedResource):
 
 
 def proof(request: HttpRequest) -> dpop.ShownProof:
-    """What stands beside a token of scheme DPoP; Django's path is decoded, whatever the server."""
+    """The DPoP header and the request it belongs to; Django's path is decoded under every server."""
     return dpop.of_django(request.META, request.method or "", request.path)
 
 
 def authorization(request: HttpRequest) -> list[str]:
-    """The Authorization header; several arrive joined with a comma, and are refused as such."""
+    """The Authorization header; several headers arrive joined with a comma, and are refused."""
     value = request.META.get("HTTP_AUTHORIZATION")
     return [] if value is None else [value]

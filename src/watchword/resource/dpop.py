@@ -1,4 +1,4 @@
-"""DPoP at an API (RFC 9449 section 7): the token's holder shows for each request that it has the key."""
+"""Verify DPoP proofs at an API (RFC 9449 section 7): each request is signed with the key the token is bound to."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class ProofUsed(Exception):
 
 
 class ProofMemory(Protocol):
-    """Which proofs were used. One that processes share makes a proof good once for all of them."""
+    """Remembers used proofs. If processes share it, a proof is accepted once by all of them together."""
 
     def use(self, mark: bytes, until: float, now: float) -> None:
-        """Take note of ``mark``, 32 bytes, in one step with looking for it; it may be forgotten after ``until``.
+        """Look up and store ``mark`` (32 bytes) in one atomic step; it may be forgotten after ``until``.
 
-        Raises `ProofUsed` if it is known, and an `Unavailable` when that cannot be told.
+        Raises `ProofUsed` if it is stored already, and an `Unavailable` when the lookup fails.
         """
         ...
 
 
 class ProofsInMemory:
-    """The proofs that this process has seen; safe for threads. Nothing is forgotten early: it would rather refuse."""
+    """The proofs that this process has seen; safe for threads. When it is full, new proofs are refused."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit, self._kept = limit, 0
@@ -47,7 +47,7 @@ class ProofsInMemory:
         self._lock = threading.Lock()
 
     def use(self, mark: bytes, until: float, now: float) -> None:
-        """See `ProofMemory`. A proof always ends at the same second, so it is looked for in one place."""
+        """See `ProofMemory`. The same proof always has the same ``until``, so that only one bucket is searched."""
         place = int(until // _BUCKET)
         with self._lock:
             for old in [one for one in self._seen if (one + 1) * _BUCKET <= now]:
@@ -66,13 +66,13 @@ class Dpop:
     """How an API takes DPoP proofs: ``Verifier(..., dpop=Dpop(...))``.
 
     Args:
-        base_url: where callers reach this API, in front of all proxies, without the request's path; None is
-            the origin of the audience. Never taken from ``Host``, which a stranger writes.
-        nonce_key: 32 bytes or more, the same for all processes of the API: every proof must then hold a nonce that
-            they gave out (section 9). None asks for no nonce; the age of a proof is then by the caller's clock.
-        algorithms: that may sign proofs.
-        life, leeway: seconds that a proof is good for, and that clocks may differ.
-        memory: which proofs were used; None remembers those of this process.
+        base_url: the public URL of this API, in front of all proxies, without the request's path; None is the origin
+            of the audience. Never taken from ``Host``, which the caller controls.
+        nonce_key: 32 bytes or more, the same for all processes of the API: every proof must then have a nonce that
+            one of them issued (section 9). None demands no nonce; the age of a proof then goes by the caller's clock.
+        algorithms: that proofs may be signed with.
+        life, leeway: seconds for which a proof is accepted, and by which clocks may differ.
+        memory: remembers used proofs; None remembers them in this process.
     """
 
     base_url: str | None = None
@@ -85,7 +85,7 @@ class Dpop:
 
 @dataclass(frozen=True, slots=True)
 class ShownProof:
-    """What stood beside a token of scheme DPoP: every value of the DPoP header, and the request itself.
+    """Every value of the DPoP header, and the method and path of the request.
 
     ``path`` is as the caller sent it, percent-encoded, with or without its query.
     """
@@ -96,7 +96,7 @@ class ShownProof:
 
 
 class Possession:
-    """Whether who sends a token holds the key that it is bound to. One for each `Verifier`."""
+    """Checks that the caller has the key that its token is bound to (proof of possession). One for each `Verifier`."""
 
     def __init__(self, settings: Dpop | None, audience: str, now: Callable[[], float]) -> None:
         given = settings or Dpop()
@@ -112,9 +112,9 @@ class Possession:
         """``shown`` is None when the token came as a bearer token.
 
         Raises:
-            TokenInvalid: the token and the way in which it was shown, or the key, do not belong together.
+            TokenInvalid: a bound token was sent as a bearer token, an unbound one as DPoP, or the key is another.
             ProofInvalid: the proof is missing or wrong, or was used before. `NonceNeeded`: it needs a newer nonce.
-            Unavailable: nobody can tell whether it was used before.
+            Unavailable: the memory cannot say whether the proof was used before.
         """
         if shown is None:
             raise TokenInvalid("the token is bound to a DPoP key (cnf): it is refused as a bearer token")
@@ -165,7 +165,7 @@ def of_scope(scope: Mapping[str, Any]) -> ShownProof:
 
 
 def of_environ(environ: Mapping[str, Any]) -> ShownProof:
-    """From a WSGI environment (PEP 3333), where several headers arrive joined with a comma, and are no proof."""
+    """From a WSGI environment (PEP 3333), where several headers arrive joined with a comma, which is no valid proof."""
     decoded = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     path = quote(decoded.encode("latin-1", "replace"), safe=_UNESCAPED)
     return ShownProof(_values(environ), environ["REQUEST_METHOD"], path)
@@ -182,7 +182,7 @@ def _values(environ: Mapping[str, Any]) -> list[str]:
 
 
 def _address(url: str, path: str | None) -> str | None:
-    """``url`` with another path, or its own if that is None; None if it is no web address."""
+    """``url`` with another path, or its own if that is None; None if it is not a web address."""
     try:
         normal_url(url)
     except ValueError:

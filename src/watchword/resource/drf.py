@@ -21,7 +21,7 @@ from watchword.resource.request_id import request_id
 
 @dataclass(frozen=True)
 class Caller:
-    """What ``request.user`` is: an application, never a person."""
+    """The type of ``request.user``: an application, never a person."""
 
     client_id: str
     is_authenticated: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class TokenAuthentication(BaseAuthentication):  # type: ignore[misc]
     resource: ClassVar[ProtectedResource]
 
     def authenticate(self, request: Request) -> tuple[Caller, Claims] | None:
-        """None without a token; else who it is, or `Refused`."""
+        """None without a token; else the caller and its claims. Raises `Refused`."""
         try:
             shown = of_environ(request.META, self.resource.proxy)
             claims = self.resource.claims(authorization(request), None, shown, lambda: proof(request))
@@ -76,7 +76,7 @@ class HasScope(BasePermission):  # type: ignore[misc]
 
 
 class Refused(APIException):  # type: ignore[misc]
-    """A refusal in the words of RFC 6750; REST framework's own handler turns it into the answer.
+    """A refusal (RFC 6750) as an exception that REST framework's own handler turns into the answer.
 
     That handler sets no header of ours: the caller's request id is in the log, and not in the answer; and DPoP
     works without nonces only.

@@ -1,4 +1,4 @@
-"""Everything that verifying a token can raise, with separate words for the caller and the operator.
+"""The exceptions that verifying a token can raise, each with one text for the caller and one for the operator.
 
 ::
 
@@ -6,19 +6,19 @@
      +- TokenMissing        401, no error word (RFC 6750 section 3.1)
      +- RequestInvalid      400 invalid_request: more than one Authorization header
      +- TokenInvalid        401 invalid_token: every fault of a token, always in the same public words
-     +- ProofInvalid        401 invalid_dpop_proof: a good token, and no proof that its holder sends it (RFC 9449)
+     +- ProofInvalid        401 invalid_dpop_proof: the DPoP proof is missing or wrong (RFC 9449)
      |   +- NonceNeeded               401 use_dpop_nonce, with the nonce to put into the next proof
-     +- Forbidden           403 insufficient_scope: a good token, and not for this; an API's own rules raise it
+     +- Forbidden           403 insufficient_scope: a good token without the right; an API's own rules raise it
      |   +- InsufficientScope         with the scope that is needed
      +- TransactionInvalid  403 invalid_txn_token: every fault of a transaction token, in the same public words
      |   +- TransactionMissing        there is none
-     |   +- TransactionForbidden      403 insufficient_scope: a good one, and not for this
-     +- Unavailable         503: nothing is known about the token, and its holder keeps it
-         +- KeysUnavailable           the issuer's keys cannot be had
+     |   +- TransactionForbidden      403 insufficient_scope: a good one without the scope
+     +- Unavailable         503: the token cannot be checked now; it may still be good
+         +- KeysUnavailable           the issuer's keys cannot be fetched
          +- IntrospectionUnavailable  the issuer does not say whether an opaque token is good
          +- RevocationsUnknown        the feed of revocations has been silent for too long
-         +- TooManyProofs             no more proofs can be remembered, so that none may count twice
-         +- StatusUnknown             the token's status list cannot be had, or is too old
+         +- TooManyProofs             the memory of used proofs is full
+         +- StatusUnknown             the token's status list cannot be fetched, or is too old
 
 ``public`` may be shown to anyone. ``rule`` is for this API's operator and its log: it names the
 check that failed and never holds the token.
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 
 class AccessRefused(Exception):
-    """Never raised itself: catch it to catch all."""
+    """The base class: catch it to catch all of them."""
 
     status = 401
     error: str | None = None
@@ -44,7 +44,7 @@ class AccessRefused(Exception):
 
     @property
     def needed(self) -> str | None:
-        """The scope to ask for, when that is what was missing."""
+        """The scope that is missing, if a scope is."""
         return None
 
 
@@ -63,7 +63,7 @@ class RequestInvalid(AccessRefused):
 
 
 class TokenInvalid(AccessRefused):
-    """Malformed, forged, expired, for somebody else: one and the same for the caller."""
+    """The token is malformed, forged, expired or for another API; the caller is not told which."""
 
     error = "invalid_token"
     public = "The access token is not valid here"
@@ -72,7 +72,7 @@ class TokenInvalid(AccessRefused):
 class ProofInvalid(AccessRefused):
     """The DPoP proof is missing or wrong (RFC 9449 section 4.3).
 
-    The proof is the caller's own work and holds nothing that it does not know, so it is told which rule broke.
+    The caller made the proof itself, so it is told which rule the proof breaks.
     """
 
     error = "invalid_dpop_proof"
@@ -93,7 +93,7 @@ class NonceNeeded(ProofInvalid):
 
 
 class Forbidden(AccessRefused):
-    """The token is good, and not for this request: a role that is missing, or a rule of the API's own.
+    """The token is good but does not allow this request: a role is missing, or a rule of the API refuses.
 
     RFC 6750 section 3.1 has one word for it, ``insufficient_scope``: "the request requires higher
     privileges than provided by the access token".
@@ -105,7 +105,7 @@ class Forbidden(AccessRefused):
 
 
 class InsufficientScope(Forbidden):
-    """The token is good, and not for this; ``needed`` is the scope that is."""
+    """The token is good but lacks a scope; ``needed`` is that scope."""
 
     public = "The access token does not have the scope that is needed"
 
@@ -119,7 +119,7 @@ class InsufficientScope(Forbidden):
 
 
 class TransactionInvalid(AccessRefused):
-    """The transaction token is malformed, forged, expired, or of another trust domain: one and the same for the caller.
+    """The transaction token is malformed, forged, expired, or of another trust domain.
 
     403 and no challenge: a 401 would have to name a scheme by which the caller could do better (RFC 9110 section
     15.5.2), and none brings a transaction token. draft-10 has no word for it; this one is ours.
@@ -138,7 +138,7 @@ class TransactionMissing(TransactionInvalid):
 
 
 class TransactionForbidden(TransactionInvalid):
-    """The transaction is for something else; ``needed`` is the scope that it lacks."""
+    """The transaction token is good but lacks a scope; ``needed`` is that scope."""
 
     error = "insufficient_scope"
     public = "The transaction does not have the scope that is needed"
@@ -153,7 +153,7 @@ class TransactionForbidden(TransactionInvalid):
 
 
 class Unavailable(AccessRefused):
-    """Whoever could say whether the token is good does not answer. Never raised itself."""
+    """The base class of 503 refusals: the token cannot be checked now."""
 
     status = 503
     challenged = False
@@ -162,7 +162,7 @@ class Unavailable(AccessRefused):
 
 
 class KeysUnavailable(Unavailable):
-    """The issuer's keys could not be had, or are older than an outage may last."""
+    """The issuer's keys could not be fetched, and the last ones are older than ``Fetch.outage`` allows."""
 
 
 class IntrospectionUnavailable(Unavailable):
@@ -170,7 +170,7 @@ class IntrospectionUnavailable(Unavailable):
 
 
 class RevocationsUnknown(Unavailable):
-    """What the issuer revoked is not known as freshly as this API was told to insist on."""
+    """The last answer of the revocation feed is older than ``max_stale``."""
 
 
 class TooManyProofs(Unavailable):
@@ -178,4 +178,4 @@ class TooManyProofs(Unavailable):
 
 
 class StatusUnknown(Unavailable):
-    """The list that says whether the token was revoked cannot be had, is too old, or nobody of ours signed it."""
+    """The token's status list cannot be fetched, is too old, or is not signed by the issuer."""

@@ -24,7 +24,7 @@ class RequireToken(SecurityBase):
     The dependency's value is the `Claims`. In OpenAPI it is an OAuth 2.0 client-credentials scheme.
 
     Args:
-        scopes: every scope that a path of this application asks for, with a sentence for its readers.
+        scopes: every scope that a path of this application needs, with a description of each.
         token_url: where callers get tokens; by default the ``/token`` of a Watchword issuer.
         scheme_name: the scheme's name in OpenAPI. ``realm``, ``proxy``: see `ProtectedResource`.
     """
@@ -46,7 +46,7 @@ class RequireToken(SecurityBase):
         self.scheme_name = scheme_name
 
     async def __call__(self, request: Request, needed: SecurityScopes) -> Claims:
-        """Whose request this is, or an HTTPException with the challenge."""
+        """The claims of the caller's token. Raises HTTPException with the challenge."""
         if unknown := set(needed.scopes) - self._known:
             raise RuntimeError(f"name these in RequireToken(scopes=...), or OpenAPI is wrong: {sorted(unknown)}")
         scope = " ".join(needed.scopes) or None

@@ -1,8 +1,7 @@
-"""The feed of revocations: an API refuses what was revoked within a second, and asks about no single token.
+"""Follow the issuer's feed of revocations: an API refuses a revoked token within a second, without a request per token.
 
-The issuer is asked once in a while (``{issuer}/revocations``, held open until there is news) by a thread or
-by an asyncio task. What is not known freshly enough is never passed over: after ``max_stale`` seconds
-without an answer every token is `RevocationsUnknown`, a 503.
+A thread or an asyncio task polls ``{issuer}/revocations``, which the issuer holds open until there is news (long
+polling). After ``max_stale`` seconds without an answer every token is refused with `RevocationsUnknown`, a 503.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from watchword.jose import JoseError
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
 from watchword.resource.errors import RevocationsUnknown, TokenInvalid
-from watchword.resource.fetched.discovery import checked_url
 from watchword.resource.fetched.fetch import Channel, Document, FetchFailed, Question
 from watchword.resource.fetched.introspection import basic
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.resource.fetched.fetch import Transport
 
 LONGEST_WAIT: Final = 5.0
-"""Seconds for which the issuer is asked to hold a question open."""
+"""Seconds for which the issuer holds a question open when there is no news."""
 PAUSE: Final = 0.2
 """Seconds between two questions; after a failure it doubles up to a second."""
 MOST_MARKS: Final = 500_000
-"""Revocations that are kept. More than these are a failure, and the feed goes stale: none is left out."""
+"""Revocations that are kept. With more of them the feed fails and goes stale: none is left out."""
 LONGEST_LEEWAY: Final = 3_600.0
 """Seconds after its expiry for which a revoked token is remembered, for a `Verifier` with leeway."""
 TIMEOUT: Final = 5.0
@@ -42,19 +41,19 @@ _Steps = Generator[tuple[Question, float] | float, Document | FetchFailed | None
 
 
 class RevocationFeed:
-    """What one issuer revoked, for one API; give it to `Verifier` or `Issuer` as ``revocations``.
+    """The revocations of one issuer for one API: ``Verifier(Issuer(issuer, revocations=feed), ...)``.
 
     Args:
         issuer, audience: as for the `Verifier`.
         client_id, client_secret: the API's own; the application must be among the API's introspectors.
-        max_stale: seconds that tokens are still accepted after the last answer that came; the most that a
-            revoked token can live on when the issuer cannot be reached. Counted from `start` at first.
+        max_stale: seconds for which tokens are accepted after the last answer: when the issuer cannot be reached, a
+            revoked token works for this long at most. Counted from `start` at first.
         endpoint: None is ``{issuer}/revocations``.
-        now: Unix seconds; wall time, so that a machine that slept knows that it did.
+        now: Unix seconds; wall time, so that the time in which a machine was suspended counts.
 
     Start it after a fork, once in each process: ``with feed: ...`` (a thread), or ``async with feed: ...``
     (a task of this loop); `start` and `stop`, `astart` and `astop` do the same. A feed that was never
-    started lets no token pass.
+    started refuses every token.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class RevocationFeed:
             raise TokenInvalid(f"the tokens that {client_id} had before were cut off")
 
     def _mark(self, client_id: str) -> str:
-        """The feed names applications by a digest, so that an API learns nothing of those that it never met."""
+        """The digest by which the feed names an application, so that an API learns nothing about other applications."""
         found = self._marks.get(client_id)
         if found is None:
             digest = hashlib.sha256(f"{self.audience}\n{client_id}".encode()).digest()
@@ -133,7 +132,7 @@ class RevocationFeed:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let go, without waiting for the answer that is under way; what was learnt goes stale in time."""
+        """Stop polling, without waiting for the pending answer. After ``max_stale`` seconds every token is refused."""
         self._stopping.set()
         self._thread, self._why = None, "the feed was stopped"
 
@@ -164,7 +163,7 @@ class RevocationFeed:
         await self.astop()
 
     def refresh(self) -> None:
-        """Read all news now, without waiting for any. Raises `RevocationsUnknown` when the issuer gives none."""
+        """Read all news now, without long polling. Raises `RevocationsUnknown` when the issuer does not answer."""
         try:
             while self._learn(self._channel.ask(self._question(0), TIMEOUT), self._now()):
                 pass
@@ -217,8 +216,8 @@ class RevocationFeed:
             step = steps.send(answer)
 
     def _steps(self) -> _Steps:
-        """What to ask and how long to pause, without I/O; for ever."""
-        # At first and after a failure nothing is waited for: the answer is what makes tokens acceptable again.
+        """Without I/O: yields questions and pauses, for ever."""
+        # At first and after a failure there is no long polling: tokens are accepted again only after an answer.
         wait, pause = 0.0, PAUSE
         while True:
             asked_at = self._now()
@@ -240,7 +239,7 @@ class RevocationFeed:
         return Question(self._url, form, {"authorization": self._authorization})
 
     def _learn(self, answer: Document, asked_at: float) -> bool:
-        """Whether there is more to be asked for at once. Raises `FetchFailed` and has learnt nothing then."""
+        """Store the news; True if there is more. Raises `FetchFailed` and stores nothing then."""
         try:
             page = json_object(answer.body)
             cursor, more, listed = page["cursor"], page["more"], page["revocations"]
@@ -260,7 +259,7 @@ class RevocationFeed:
                 raise FetchFailed(f"more than {MOST_MARKS} revocations")
             self._cursor = cursor
             if not more:
-                # What the answer says was true when the question was asked, and perhaps not for longer.
+                # The answer is as old as the question: later revocations are not in it.
                 self._known_at, self._why = asked_at, "no answer since"
         return more
 

@@ -21,8 +21,8 @@ P = ParamSpec("P")
 class RequireToken(ProtectedResource):
     """``require = RequireToken(verifier)``, then ``@require("a:read")`` under ``@app.get``; claims in ``g.watchword``.
 
-    Arguments as `ProtectedResource`. The decorator stands below the route's: the other way round the
-    route would hold the bare view.
+    Arguments as `ProtectedResource`. Put the decorator below the route's: above it, the route would
+    serve the view without a check.
     """
 
     def __call__(self, scope: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, ResponseReturnValue]]:

@@ -1,7 +1,7 @@
 """gRPC: interceptors for a server, threaded and asyncio.
 
 Refusals are UNAUTHENTICATED, PERMISSION_DENIED when a scope is missing and UNAVAILABLE when the
-issuer's keys cannot be had; the challenge that HTTP callers get is in the trailing metadata
+issuer's keys cannot be fetched; the challenge that HTTP callers get is in the trailing metadata
 ``www-authenticate``, the caller's own ``x-request-id`` beside it. The token is read from the metadata
 ``authorization: Bearer ...``, or ``DPoP ...`` with a proof in ``dpop`` whose ``htm`` is POST and whose ``htu`` ends in
 the full name of the method: that is what a call is as HTTP/2.
@@ -39,7 +39,7 @@ AsyncContinuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMetho
 
 
 def current_claims() -> Claims:
-    """Whose call this is, inside a guarded method. Raises LookupError in a public one."""
+    """The claims of the caller's token, inside a guarded method. Raises LookupError in a public one."""
     return _current.get()
 
 
@@ -47,7 +47,7 @@ class _Guard:
     """``RequireToken(verifier, scope="a:read")``, for ``interceptors=[...]`` of the server.
 
     Args:
-        scope: what every method needs; ``scope_for`` decides by the full method name
+        scope: the scope that every method needs; ``scope_for`` chooses it by the full method name
             (``/package.Service/Method``) instead: None means any good token.
         public_methods: full names of methods that need no token at all.
     """

@@ -1,4 +1,4 @@
-"""One issuer that an API trusts: what is believed of it, and the judgement of its tokens."""
+"""One issuer that an API trusts: the settings for its tokens, and the verification of one token."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from watchword.jose import (
 from watchword.jose.cwt import looks_like_cwt, verify_cwt
 from watchword.resource.claims import Claims, read_claims
 from watchword.resource.errors import TokenInvalid
+from watchword.resource.fetched.fetch import Fetch
 from watchword.resource.fetched.introspection import Introspection, Introspector
 from watchword.resource.fetched.keys import KeySource
 from watchword.resource.fetched.status_list import StatusLists, StatusSource
 
 if TYPE_CHECKING:
     from watchword.resource.feed import RevocationFeed
-    from watchword.resource.fetched.fetch import Transport
 
-# An issuer whose clock is a little in front must not have its fresh tokens refused; an expiry is still exact.
+# A new token must not be refused because the issuer's clock is a little ahead; an expiry is still exact.
 CLOCKS_APART: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """An issuer (a tenant is one, too) and what is accepted of it, and nothing else.
+    """An issuer (each tenant is one) and the settings for its tokens: ``Verifier(Issuer(url, cwt=True), ...)``.
 
     Args:
         issuer: compared exactly with ``iss``.
-        jwks_uri: where the keys are; None finds it in the issuer's metadata.
-        algorithms, typ: of its JWTs (RFC 8725 sections 3.1 and 3.11).
-        introspection: how its opaque tokens are judged; None refuses them.
-        revocations: its feed, started by the API; None means that a revoked JWT is good until it expires.
-        metadata_keys: keys that came another way than over the network: only metadata that one of them signed
-            (RFC 8414 section 2.1) says where keys and endpoints are.
-        status_lists: look each JWT's revocation up in the list that it names.
-        cwt: take its CWTs (RFC 8392) as well as its JWTs: those of an API whose tokens are for small devices.
+        jwks_uri: the URL of its key set; None discovers it from the issuer's metadata (RFC 8414).
+        algorithms, typ: that its JWTs may have (RFC 8725 sections 3.1 and 3.11).
+        introspection: asks the issuer about opaque tokens; None refuses them.
+        revocations: the feed of its revocations, which the API starts; None accepts a revoked JWT until it expires.
+        metadata_keys: keys that came another way than over the network. Only metadata that is signed by one of them
+            (RFC 8414 section 2.1) is used.
+        status_lists: looks up in the token's status list whether a JWT was revoked.
+        cwt: accepts CWTs (RFC 8392) as well as JWTs: the tokens of APIs for small devices.
     """
 
     issuer: str
@@ -59,17 +59,13 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all issuers of a `Verifier` share; see there."""
+class Common:
+    """The settings of a `Verifier` that hold for all its issuers; see there."""
 
     audience: str
     leeway: float
     now: Callable[[], float]
-    timeout: float
-    cool_down: float
-    outage: float
-    insecure_http: bool
-    transport: Transport | None
+    fetch: Fetch
 
 
 class KeyMissing(TokenInvalid):
@@ -77,19 +73,15 @@ class KeyMissing(TokenInvalid):
 
 
 class TrustedIssuer:
-    """An `Issuer` with its keys. Remembers no token."""
+    """An `Issuer` with its keys: verifies its tokens and caches none of them."""
 
-    def __init__(self, issuer: Issuer, around: Surroundings, changed: Callable[[], None]) -> None:
-        self.name, self.settings, self._around = issuer.issuer, issuer, around
+    def __init__(self, issuer: Issuer, common: Common, changed: Callable[[], None]) -> None:
+        self.name, self.settings, self._common = issuer.issuer, issuer, common
         self.keys = KeySource(
             issuer.issuer,
             issuer.jwks_uri,
-            now=around.now,
-            timeout=around.timeout,
-            cool_down=around.cool_down,
-            outage=around.outage,
-            insecure_http=around.insecure_http,
-            transport=around.transport,
+            now=common.now,
+            fetch=common.fetch,
             changed=changed,
             metadata_keys=issuer.metadata_keys,
         )
@@ -97,10 +89,8 @@ class TrustedIssuer:
             issuer.issuer,
             issuer.introspection,
             self.keys,
-            now=around.now,
-            timeout=around.timeout,
-            insecure_http=around.insecure_http,
-            transport=around.transport,
+            now=common.now,
+            fetch=common.fetch,
             metadata_keys=issuer.metadata_keys,
         )  # fmt: skip
         self.statuses = None if issuer.status_lists is None else StatusSource(
@@ -108,16 +98,14 @@ class TrustedIssuer:
             issuer.issuer,
             self.keys,
             issuer.algorithms,
-            now=around.now,
-            timeout=around.timeout,
-            insecure_http=around.insecure_http,
-            transport=around.transport,
+            now=common.now,
+            fetch=common.fetch,
         )  # fmt: skip
-        self._ahead = max(around.leeway, CLOCKS_APART)
+        self._ahead = max(common.leeway, CLOCKS_APART)
         self._gate = Gate(KeySet(()), algorithms=issuer.algorithms, typ=issuer.typ)
 
     def judge(self, unverified_token: str, keys: KeySet) -> Claims:
-        """Signature, then claims, of a JWT or a CWT. Raises `TokenInvalid`, and `KeyMissing` of that kind."""
+        """Verify the signature and the claims of a JWT or CWT. Raises `TokenInvalid`; `KeyMissing` is one of them."""
         gate = self._gate
         if gate.keys is not keys:
             gate = self._gate = Gate(keys, algorithms=self.settings.algorithms, typ=self.settings.typ)
@@ -133,10 +121,10 @@ class TrustedIssuer:
         return self._judge_claims(claims)
 
     def judge_answer(self, introspected: dict[str, Any]) -> Claims:
-        """The answer about an active token, by the rules for a JWT's claims.
+        """Check the introspection answer about an active token by the rules for a JWT's claims.
 
-        ``iss`` may be left out, for the issuer itself was asked, and ``sub``, where nobody but the
-        application is meant; ``aud``, ``exp`` and ``client_id`` may not. Raises `TokenInvalid`.
+        ``iss`` may be absent, because the issuer itself answered, and so may ``sub``, which is then the application;
+        ``aud``, ``exp`` and ``client_id`` must be there. Raises `TokenInvalid`.
         """
         kind = introspected.get("token_type", "Bearer")
         if not isinstance(kind, str) or kind.lower() not in ("bearer", "dpop"):
@@ -149,14 +137,14 @@ class TrustedIssuer:
         return claims
 
     def _judge_claims(self, claims: dict[str, Any]) -> Claims:
-        around = self._around
+        common = self._common
         try:
             check_claims(
                 claims,
                 issuer=self.name,
-                audience=around.audience,
-                now=around.now(),
-                leeway=around.leeway,
+                audience=common.audience,
+                now=common.now(),
+                leeway=common.leeway,
                 ahead=self._ahead,
             )
         except ClaimRefused as error:
@@ -164,7 +152,7 @@ class TrustedIssuer:
         return read_claims(claims)
 
     def _about_clocks(self, claim: str) -> str:
-        """What the operator should look at first, when a time is the reason and the clocks differ."""
+        """A hint for the operator, if a time is the reason and the clocks differ."""
         ahead = self.keys.clock_ahead
         if claim not in ("exp", "nbf", "iat") or ahead is None or abs(ahead) <= CLOCKS_APART:
             return ""

@@ -1,4 +1,4 @@
-"""An API as HTTP sees it, without a framework: a token out of a request, a refusal into an answer.
+"""The common part of all HTTP adapters: read the token of a request, and turn a refusal into an answer.
 
 Every HTTP adapter is a few lines around `ProtectedResource`, so that all of them refuse the same
 requests with the same words (RFC 6750, RFC 9449), and publish the same metadata (RFC 9728).
@@ -36,8 +36,8 @@ class ProtectedResource:
 
     Args:
         realm: named in ``WWW-Authenticate``.
-        scopes: what the metadata lists as ``scopes_supported``.
-        proxy: who passes on the callers' certificates, where TLS ends before this API (RFC 8705).
+        scopes: listed in the metadata as ``scopes_supported``.
+        proxy: the reverse proxies that pass on the callers' certificates (RFC 8705).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ProtectedResource:
         certificate: bytes | None = None,
         proof: Callable[[], ShownProof] | None = None,
     ) -> Claims:
-        """Whose request this is. Takes every value of the Authorization header. Raises `AccessRefused`.
+        """The claims of the caller's token. Takes every value of the Authorization header. Raises `AccessRefused`.
 
         ``certificate``: see `Verifier.verify`; adapters get it from `watchword.resource.client_certificate`.
         ``proof`` reads what `watchword.resource.dpop` needs of the request, and is called for scheme DPoP only.
@@ -103,7 +103,7 @@ class ProtectedResource:
 
     @property
     def metadata_path(self) -> str:
-        """Where the metadata stands: the well-known part goes before the identifier's path (section 3.1)."""
+        """The path of the metadata: the well-known part is inserted before the identifier's path (section 3.1)."""
         return WELL_KNOWN + urlsplit(self.verifier.audience).path.rstrip("/")
 
     @property
@@ -136,10 +136,10 @@ class ProtectedResource:
 
 
 def named_scope(scope: str | None) -> str | None:
-    """What a decorator was given, if it is what it should be: a slip must not leave a view open to any token.
+    """Check the argument of a decorator: a mistake must not leave a view open to every token.
 
     Raises:
-        TypeError: not a text, as when ``@require`` stands without its parentheses. ValueError: empty.
+        TypeError: not a text, as in ``@require`` without parentheses. ValueError: empty.
     """
     if scope is None:
         return None
@@ -155,7 +155,7 @@ def _joined(request_id: str) -> str:
 
 
 def _schemes(verifier: Verifier) -> Schemes:
-    """What challenges say: an API that asked for DPoP announces it, one that wants it alone says nothing else."""
+    """The schemes to announce: DPoP if the API has `Dpop` settings, and only DPoP if it refuses bearer tokens."""
     algorithms = tuple(algorithm.value for algorithm in verifier.possession.algorithms)
     if verifier.dpop is None:
         return Schemes(algorithms=algorithms)
@@ -171,7 +171,7 @@ def _shown(proof: Callable[[], ShownProof] | None) -> ShownProof:
 def shown_token(unverified_authorization: Sequence[str]) -> tuple[str, str]:
     """Scheme, ``Bearer`` or ``DPoP``, and token of the one Authorization header.
 
-    Never of the query or a form (RFC 9700 section 4.3.2).
+    Tokens in the query or in a form are ignored (RFC 9700 section 4.3.2).
 
     Raises:
         TokenMissing: no header, or another scheme.

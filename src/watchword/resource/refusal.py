@@ -1,4 +1,4 @@
-"""What a refused caller is told: a refusal becomes status, headers and JSON body. Pure."""
+"""Turn a refusal into status, headers and JSON body of the answer. Pure functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Schemes:
-    """In whose words an API challenges: the first with all that is to say, any other with its name.
+    """The schemes that a challenge names: the first with all parameters, the others with their name only.
 
     ``algorithms`` are those that may sign DPoP proofs (RFC 9449 section 7.1).
     """
@@ -49,7 +49,7 @@ def refusal(
 ) -> Answer:
     """The answer to a request that was refused (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9728 section 5.1).
 
-    Public words only: ``refused.rule`` is for the operator's log.
+    It has the public text only: ``refused.rule`` is for the operator's log.
 
     Args:
         realm: the API's own name. resource_metadata: the address of its metadata.

@@ -1,4 +1,4 @@
-"""One id that joins a caller's error, this API's log and the issuer's audit event."""
+"""Read the request id (correlation id) that appears in the caller's error, this API's log and the issuer's audit."""
 
 from __future__ import annotations
 

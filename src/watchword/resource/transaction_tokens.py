@@ -1,7 +1,7 @@
-"""`TransactionTokens`: what a workload asks whether the transaction token of a request is good.
+"""`TransactionTokens`: verifies the transaction tokens that workloads of one trust domain send each other.
 
-draft-ietf-oauth-transaction-tokens-10; section numbers are the draft's. Such a token says what a call is about. It is
-no access token: a `Verifier` refuses it, and this refuses access tokens.
+draft-ietf-oauth-transaction-tokens-10; section numbers are the draft's. A transaction token describes the purpose of a
+call. It is no access token: `Verifier` refuses transaction tokens, and `TransactionTokens` refuses access tokens.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, Gate, JoseError, KeySet, UnknownKey, check_claims
 from watchword.resource.errors import TransactionForbidden, TransactionInvalid, TransactionMissing
+from watchword.resource.fetched.fetch import USUAL, Fetch
 from watchword.resource.fetched.keys import KeySource
 from watchword.resource.issuer import CLOCKS_APART
-from watchword.resource.verifier import DAY
-
-if TYPE_CHECKING:
-    from watchword.resource.fetched.fetch import Transport
 
 HEADER: Final = "Txn-Token"
-"""Section 10: where the token stands, alone and without a scheme."""
+"""Section 10: the request header whose value is the token alone, without a scheme."""
 TYPE: Final = "txntoken+jwt"
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -32,8 +29,8 @@ class Transaction:
     """Section 9.2. ``expires_at`` is in Unix seconds; ``raw`` is all claims, read only.
 
     ``txn`` names the transaction and is the same in every token of it; ``requester`` is the workload that asked for
-    this one (``req_wl``). ``details`` (``tctx``) is what the call asks for, ``context`` (``rctx``) what surrounded the
-    first request: members may be added on the way and none changed. Both are empty where there are none.
+    this one (``req_wl``). ``details`` (``tctx``) describes the call, ``context`` (``rctx``) the first
+    request: workloads may add members and change none. Both are empty where there are none.
     """
 
     txn: str
@@ -51,11 +48,11 @@ class TransactionTokens:
 
     Args:
         issuer: compared exactly with ``iss``. ``trust_domain``: with ``aud``.
-        jwks_uri: where the keys are; None finds it in the issuer's metadata.
-        algorithms: of the tokens. ``leeway``: seconds that a token outlives ``exp``.
+        jwks_uri: the URL of the key set; None discovers it from the issuer's metadata.
+        algorithms: that the tokens may have. ``leeway``: seconds for which a token is accepted after its ``exp``.
         now: Unix seconds.
-        metadata_keys, timeout, cool_down, outage: see `watchword.resource.fetched.keys.KeySource`.
-        transport: replaces the network (an httpx transport).
+        metadata_keys: see `watchword.resource.issuer.Issuer`.
+        fetch: how the keys are fetched: see `watchword.resource.fetched.fetch.Fetch`.
 
     Raises:
         ValueError: an address that is not https.
@@ -70,23 +67,16 @@ class TransactionTokens:
         algorithms: Collection[Algorithm] = ACCESS_TOKEN_ALGORITHMS,
         leeway: float = 0,
         now: Callable[[], float] = time.time,
-        transport: Transport | None = None,
         metadata_keys: KeySet | None = None,
-        timeout: float = 5.0,
-        cool_down: float = 30.0,
-        outage: float = DAY,
-        insecure_http: bool = False,
+        fetch: Fetch = USUAL,
     ) -> None:
         self.issuer, self.trust_domain = issuer, trust_domain
         self._algorithms, self._leeway, self._now = frozenset(algorithms), leeway, now
-        self._keys = KeySource(
-            issuer, jwks_uri, now=now, timeout=timeout, cool_down=cool_down, outage=outage,
-            insecure_http=insecure_http, transport=transport, metadata_keys=metadata_keys,
-        )  # fmt: skip
+        self._keys = KeySource(issuer, jwks_uri, now=now, fetch=fetch, metadata_keys=metadata_keys)
         self._gate = Gate(KeySet(()), algorithms=self._algorithms, typ={TYPE})
 
     def verify(self, unverified_values: Sequence[str], scope: str | None = None) -> Transaction:
-        """What the request is about, if it has ``scope`` (one, or several with spaces: all are needed).
+        """The transaction, if it has ``scope`` (one, or several with spaces: all are needed).
 
         ``unverified_values`` are all values of the request's header `HEADER`: there has to be one.
 
@@ -113,7 +103,7 @@ class TransactionTokens:
         return self._permitted(claims, scope)
 
     def _signed(self, unverified_token: str, keys: KeySet) -> dict[str, Any]:
-        """Raises `TransactionInvalid`, and `UnknownKey`, for a newer set may have the key."""
+        """Raises `TransactionInvalid`; or `UnknownKey`: a newer set may have the key."""
         gate = self._gate
         if gate.keys is not keys:
             gate = self._gate = Gate(keys, algorithms=self._algorithms, typ={TYPE})
@@ -150,7 +140,7 @@ def read_transaction(verified_claims: dict[str, Any]) -> Transaction:
     """The claims of a token whose signature, issuer, audience and times were checked; keeps the dict.
 
     Raises `TransactionInvalid`: a claim that section 9.2 requires is missing or of another type; several audiences, for
-    a transaction stays in its trust domain; a ``cnf``, which is never overlooked.
+    a transaction stays in its trust domain; a ``cnf``, which is never ignored.
     """
     if not isinstance(verified_claims["aud"], str):
         raise TransactionInvalid("aud is not the trust domain alone")

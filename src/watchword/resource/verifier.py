@@ -1,4 +1,4 @@
-"""`Verifier`: what an API asks whether a token is good."""
+"""`Verifier`: verifies the access tokens that callers of an API send."""
 
 from __future__ import annotations
 
@@ -6,54 +6,47 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, decode_unverified
+from watchword.jose import JoseError, KeySet, decode_unverified
 from watchword.jose.certificates import certificate_thumbprint
 from watchword.jose.cwt import looks_like_cwt, read_unverified_cwt
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
 from watchword.resource.dpop import Dpop, Possession, ShownProof
 from watchword.resource.errors import Forbidden, InsufficientScope, TokenInvalid
-from watchword.resource.fetched.introspection import Introspection, Introspector
-from watchword.resource.issuer import Issuer, KeyMissing, Surroundings, TrustedIssuer
+from watchword.resource.fetched.fetch import USUAL, Fetch
+from watchword.resource.fetched.introspection import Introspector
+from watchword.resource.issuer import Common, Issuer, KeyMissing, TrustedIssuer
 
 if TYPE_CHECKING:
-    from watchword.resource.feed import RevocationFeed
-    from watchword.resource.fetched.fetch import Transport
-    from watchword.resource.fetched.status_list import StatusLists, StatusSource
-
-DAY: Final = 86_400.0
+    from watchword.resource.fetched.status_list import StatusSource
 
 Rule = Callable[[Claims], None]
 _Cache = OrderedDict[str, tuple[float, Claims]]
 
 
 class Verifier:
-    """Verifies access tokens for one API (RFC 9068 section 4): JWTs offline but for the keys.
+    """Verifies access tokens for one API (RFC 9068 section 4): JWTs offline, except for fetching the keys.
 
     Args:
-        issuer: who may issue them: one, or a list of all that may. Each is a text, which is compared exactly
-            with ``iss``, or an `Issuer` with settings of its own.
+        issuer: the trusted issuer, or a list of all of them. A text is compared exactly with ``iss``; an `Issuer` has
+            settings of its own: introspection, revocations, status lists, CWTs, algorithms.
         audience: this API's name in ``aud``.
-        jwks_uri, algorithms, typ, introspection, revocations, status_lists, cwt: see
-            `watchword.resource.issuer.Issuer`; for the one issuer that is given as a text (``algorithms``, ``typ``
-            and ``cwt``: for all that are).
-        dpop: how tokens are taken that are bound to a key (RFC 9449): see `watchword.resource.dpop.Dpop`; None takes
-            them with proofs for the audience's own address, and says so nowhere.
-        require_bound: refuses bearer tokens: a token is bound to a DPoP key or to a certificate.
-        rules: called in turn with the `Claims` of every good token, also of a remembered one; each raises
-            `Forbidden` to refuse. Whatever else it raises reaches your server, and the request is not served.
-        leeway: seconds that a token outlives ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
+        dpop: how proofs are checked for tokens that are bound to a key (RFC 9449): see `watchword.resource.dpop.Dpop`.
+            None accepts them with proofs for the audience's own address, and does not advertise DPoP.
+        require_bound: refuses bearer tokens: a token must be bound to a DPoP key or to a certificate.
+        rules: called in turn with the `Claims` of every good token, also of a remembered one. Each raises
+            `Forbidden` to refuse. Any other exception reaches your server, and the request is not served.
+        leeway: seconds for which a token is accepted after its ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
+        fetch: how keys and other documents are fetched: see `watchword.resource.fetched.fetch.Fetch`.
         now: Unix seconds.
-        cache_size: verified tokens that are remembered; 0 turns that off.
-        timeout, cool_down, outage: see `watchword.resource.fetched.keys.KeySource`.
-        transport: replaces the network (an httpx transport).
+        cache_size: how many verified tokens are remembered; 0 remembers none.
 
     Raises:
-        ValueError: no issuer, the same one twice, an address that is not https, a feed that is for something
-            else, or two issuers that answer for opaque tokens: those name no issuer, and a token is never shown
-            to one that it is not of.
+        ValueError: no issuer, the same issuer twice, an address that is not https, a feed of another issuer or
+            audience, or introspection at two issuers: an opaque token names no issuer, and it must never be sent to
+            an issuer that did not issue it.
     """
 
     def __init__(
@@ -61,49 +54,22 @@ class Verifier:
         issuer: str | Issuer | Sequence[str | Issuer],
         *,
         audience: str,
-        jwks_uri: str | None = None,
-        algorithms: Collection[Algorithm] = ACCESS_TOKEN_ALGORITHMS,
-        typ: Collection[str] = frozenset({"at+jwt"}),
-        introspection: Introspection | None = None,
-        revocations: RevocationFeed | None = None,
         dpop: Dpop | None = None,
         require_bound: bool = False,
-        status_lists: StatusLists | None = None,
-        cwt: bool = False,
         rules: Sequence[Rule] = (),
         leeway: float = 0,
+        fetch: Fetch = USUAL,
         now: Callable[[], float] = time.time,
-        transport: Transport | None = None,
         cache_size: int = 10_000,
-        timeout: float = 5.0,
-        cool_down: float = 30.0,
-        outage: float = DAY,
-        insecure_http: bool = False,
     ) -> None:
         given = [issuer] if isinstance(issuer, str | Issuer) else list(issuer)
-        own = jwks_uri, introspection, revocations, status_lists
-        if any(own) and not (len(given) == 1 and isinstance(given[0], str)):
-            raise ValueError(
-                "give jwks_uri, introspection, revocations, status_lists to the Issuer that they belong to"
-            )
-        listed = [
-            one if isinstance(one, Issuer)
-            else Issuer(one, jwks_uri, algorithms, typ, introspection, revocations, status_lists=status_lists, cwt=cwt)
-            for one in given
-        ]  # fmt: skip
-        around = Surroundings(audience, leeway, now, timeout, cool_down, outage, insecure_http, transport)
-        self._trusted = {one.issuer: TrustedIssuer(one, around, self._clear) for one in listed}
+        listed = [one if isinstance(one, Issuer) else Issuer(one) for one in given]
+        common = Common(audience, leeway, now, fetch)
+        self._trusted = {one.issuer: TrustedIssuer(one, common, self._clear) for one in listed}
         if not listed or len(self._trusted) != len(listed):
             raise ValueError("name each trusted issuer once, and at least one")
-        asked = [one for one in self._trusted.values() if one.introspector is not None]
-        if asked and any(one.cwt for one in listed):
-            raise ValueError("a token without dots would be a CWT or opaque: give cwt or introspection, not both")
-        if len(asked) > 1:
-            raise ValueError("an opaque token names no issuer: only one of them can have introspection")
-        feeds = [(one.issuer, one.revocations) for one in listed if one.revocations is not None]
-        if any((feed.issuer, feed.audience) != (name, audience) for name, feed in feeds):
-            raise ValueError("a feed of revocations is of the same issuer and for the same audience as its Verifier")
-        self._opaque = asked[0] if asked else None
+        self._opaque = _asked_about_opaque(self._trusted.values())
+        _check_feeds(listed, audience)
         self.issuers, self.issuer, self.audience = tuple(self._trusted), listed[0].issuer, audience
         self._rules, self._leeway, self._now, self._cache_size = tuple(rules), leeway, now, cache_size
         self.dpop, self.require_bound = dpop, require_bound
@@ -124,9 +90,9 @@ class Verifier:
     ) -> Claims:
         """The claims of a good token that has ``scope`` (one, or several with spaces: all are needed) and ``role``.
 
-        ``certificate`` is the caller's, DER, whose key a TLS handshake showed: a token that is bound to one
-        (RFC 8705 section 3) is good with that one only. ``proof`` is given for a token that was shown with scheme
-        DPoP: that one must be bound to a key, and the proof be of this very request (RFC 9449 section 7).
+        ``certificate`` is the caller's TLS client certificate, DER: a token that is bound to a certificate (RFC 8705
+        section 3) is accepted with that one only. ``proof`` is given when the token came with the scheme DPoP: the
+        token must be bound to a key, and the proof must be for this request (RFC 9449 section 7).
 
         Raises:
             TokenInvalid, ProofInvalid, Forbidden, Unavailable and those of their kind: see `watchword.resource.errors`.
@@ -152,7 +118,7 @@ class Verifier:
         certificate: bytes | None = None,
         proof: ShownProof | None = None,
     ) -> Claims:
-        """`verify`, for an event loop: what must be fetched is fetched without blocking it."""
+        """`verify`, for an event loop: fetches do not block it."""
         found = self._cache.get(token)
         claims = await self._averify_new(token) if found is None or self._now() >= found[0] else found[1]
         if claims.bound_to:
@@ -165,7 +131,7 @@ class Verifier:
             await statuses.acheck(claims)
         return self._permitted(claims, scope, role)
 
-    # -- a token that is not remembered ----------------------------------------------------------
+    # -- a token that is not in the cache --------------------------------------------------------
 
     def _verify_new(self, unverified_token: str) -> Claims:
         if self._opaque is not None and unverified_token.count(".") != 2:
@@ -196,9 +162,9 @@ class Verifier:
         return self._introspected(trusted, unverified_token, await _asked(trusted).aask(unverified_token))
 
     def _named(self, unverified_token: str) -> TrustedIssuer:
-        """The trusted issuer that the token says it is of; with one alone there is nothing to choose.
+        """The trusted issuer that the token names in ``iss``; with a single issuer, that one.
 
-        ``iss`` chooses from the list that the API was given, and nothing else follows from it.
+        The unverified ``iss`` only chooses from the list of trusted issuers and has no other effect.
         """
         if len(self._trusted) == 1:
             return self._trusted[self.issuer]
@@ -219,10 +185,10 @@ class Verifier:
         return self._judge(trusted, unverified_token, newer)
 
     def _judge(self, trusted: TrustedIssuer, unverified_token: str, keys: KeySet) -> Claims:
-        """With this set; what passes is remembered for this set only.
+        """Verify with this key set; a good token is remembered for this set only.
 
-        The order matters: the source changes its set before it clears the cache, so a cache that was
-        taken before ``keys`` was found current never holds what an older set passed.
+        The order matters: the source replaces its set before it clears the cache. So a cache that was read before
+        ``keys`` was found current never holds a token that an older set verified.
         """
         cache = self._cache
         current = trusted.keys.is_current(keys)
@@ -249,13 +215,13 @@ class Verifier:
     # -- a good token ----------------------------------------------------------------------------
 
     def _statuses(self, token: str, claims: Claims) -> StatusSource | None:
-        """Where its issuer's lists are; None for an opaque token, about which the issuer itself was asked."""
+        """The status lists of the token's issuer; None for an opaque token, which was introspected."""
         if self._opaque is not None and token.count(".") != 2:
             return None
         return self._trusted[claims.raw["iss"]].statuses
 
     def _permitted(self, claims: Claims, scope: str | None, role: str | None) -> Claims:
-        """Revoked before not enough: whoever holds a revoked token needs another, not a greater one."""
+        """Check revocation before scope: the holder of a revoked token needs a new token, not one with more scopes."""
         if self.require_bound and not claims.dpop_key and not claims.bound_to:
             raise TokenInvalid("the token is bound to nothing, and this API takes only tokens that are")
         feed = self._trusted[claims.raw["iss"]].settings.revocations
@@ -270,6 +236,22 @@ class Verifier:
         return claims
 
 
+def _asked_about_opaque(trusted: Collection[TrustedIssuer]) -> TrustedIssuer | None:
+    """The one issuer that is asked about opaque tokens. Raises ValueError when it could be the wrong one."""
+    asked = [one for one in trusted if one.introspector is not None]
+    if asked and any(one.settings.cwt for one in trusted):
+        raise ValueError("a token without dots would be a CWT or opaque: give cwt or introspection, not both")
+    if len(asked) > 1:
+        raise ValueError("an opaque token names no issuer: only one of them can have introspection")
+    return asked[0] if asked else None
+
+
+def _check_feeds(listed: Collection[Issuer], audience: str) -> None:
+    feeds = [(one.issuer, one.revocations) for one in listed if one.revocations is not None]
+    if any((feed.issuer, feed.audience) != (name, audience) for name, feed in feeds):
+        raise ValueError("a feed of revocations is of the same issuer and for the same audience as its Verifier")
+
+
 def _unverified_claims(unverified_token: str) -> dict[str, Any]:
     if looks_like_cwt(unverified_token):
         return read_unverified_cwt(unverified_token)[1]
@@ -277,7 +259,7 @@ def _unverified_claims(unverified_token: str) -> dict[str, Any]:
 
 
 def check_certificate(claims: Claims, certificate: bytes | None) -> None:
-    """Whether a bound token is in the hands of the one that it was given to. Raises `TokenInvalid`."""
+    """Check that the caller has the certificate that its token is bound to. Raises `TokenInvalid`."""
     if certificate is None:
         raise TokenInvalid("the token is bound to a certificate (cnf), and the request shows none")
     if not hmac.compare_digest(certificate_thumbprint(certificate), claims.bound_to):

@@ -1,10 +1,10 @@
-"""SASL OAUTHBEARER (RFC 7628), without I/O: an access token where the protocol is not HTTP.
+"""SASL OAUTHBEARER (RFC 7628), without I/O: authenticate with an access token to mail servers and brokers.
 
 >>> client = OAuthBearerClient("a.b.c", host="mail.example", port=993)
 >>> client.respond(b"")
 b'n,,\\x01host=mail.example\\x01port=993\\x01auth=Bearer a.b.c\\x01\\x01'
 
-Mail, brokers and their libraries are leaves beside this: `watchword.sasl.mail`, `aiokafka`, `confluent_kafka`,
+Adapters for mail and broker libraries are modules of their own: `watchword.sasl.mail`, `aiokafka`, `confluent_kafka`,
 `paho_mqtt` and `aio_pika`. Each takes ``auth.token`` or ``auth.atoken`` of `watchword.client.ClientCredentials`.
 """
 

@@ -19,7 +19,7 @@ from watchword.sasl.token import AsyncTokenSource
 
 _log = logging.getLogger("watchword.sasl")
 ASK_EVERY = 5.0
-"""Seconds between two questions to the source, which answers from its cache until a renewal is due."""
+"""Seconds between two calls of the source, which returns its cached token until a renewal is due."""
 
 
 @asynccontextmanager
@@ -28,7 +28,7 @@ async def token_connection(
 ) -> AsyncIterator[aio_pika.RobustConnection]:
     """A robust connection whose token is renewed while it is open (``connection.update-secret``).
 
-    ``options`` go to `aio_pika.connect_robust`. Raises what that raises, and what the source raises at first.
+    ``options`` go to `aio_pika.connect_robust`. Raises its exceptions, and those of the first call of the source.
     """
     first = (await source()).value
     address = URL(url).with_user(username).with_password(first)
@@ -55,8 +55,8 @@ async def keep_fresh(
 ) -> None:
     """Give each new token to the broker, and to the connection's own reconnects; runs until cancelled.
 
-    ``known`` is the token that the broker has. A source or a broker that fails is asked again: the connection
-    lives on until the old token expires.
+    ``known`` is the token that the broker has. After a failure of the source or the broker it tries again: the
+    connection works until the old token expires.
     """
     while True:
         await sleep(ask_every)

@@ -12,7 +12,7 @@ from watchword.sasl.token import AsyncTokenSource
 
 
 class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka is not typed
-    """Asked by aiokafka whenever it opens a connection; the source answers from its cache."""
+    """aiokafka calls `token` for each new connection; the source returns its cached token."""
 
     def __init__(self, source: AsyncTokenSource) -> None:
         self._source = source

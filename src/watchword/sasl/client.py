@@ -1,4 +1,4 @@
-"""The client's side of one exchange."""
+"""The client side of OAUTHBEARER: one login as a state machine without I/O."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class OAuthBearerClient:
     """One login (RFC 7628): give each challenge to `respond`, then the outcome to `finish`.
 
     Args:
-        token: the access token. ``authzid``: whom to act as, if that is not whom the token names.
-        host, port: where we believe to be connected; a server may log them.
+        token: the access token. ``authzid``: the identity to act as, if it is not the token's own.
+        host, port: the server that the client connected to; the server may log them.
 
     Raises:
-        ValueError: what RFC 7628 section 3.1 cannot say.
+        ValueError: characters that RFC 7628 section 3.1 does not allow.
 
-    One object, one exchange. The token is sent once; it belongs on TLS only (RFC 7628 section 4).
+    Use each object for one login. The token is sent once, and only over TLS (RFC 7628 section 4).
     """
 
     def __init__(self, token: str, *, authzid: str = "", host: str | None = None, port: int | None = None) -> None:
@@ -38,11 +38,11 @@ class OAuthBearerClient:
     def respond(self, unverified_challenge: bytes) -> bytes:
         """The answer to a challenge; the first is empty (a protocol with initial responses skips asking for it).
 
-        Anything that a server sends after our message is its error challenge: it is answered with the dummy
-        ``%x01``, once, and `finish` raises what it said.
+        Anything that the server sends after our message is its error challenge. The answer to it is the dummy ``%x01``,
+        once, and `finish` raises the error.
 
         Raises:
-            Malformed: the server talks before its turn, or challenges again.
+            Malformed: the server sends a challenge before our message, or a second one after it.
         """
         if self._state is _State.START:
             if unverified_challenge:
@@ -58,11 +58,11 @@ class OAuthBearerClient:
         return DUMMY
 
     def finish(self, *, succeeded: bool) -> None:
-        """What the protocol's own answer was. Returns only after a success.
+        """Give the outcome that the protocol reports. Returns only after a success.
 
         Raises:
-            Refused: with the status of the error challenge, None if there was no readable one.
-            Malformed: a success that cannot be one: after an error challenge, or before our message.
+            Refused: with the status of the error challenge; None if there was none that could be read.
+            Malformed: the server reports a success after an error challenge, or before our message.
         """
         state, self._state = self._state, _State.OVER
         if not succeeded:

@@ -1,4 +1,4 @@
-"""Tokens for confluent-kafka, that is librdkafka. Imports nothing of it.
+"""Tokens for confluent-kafka (librdkafka): the callback ``oauth_cb``. Does not import the library.
 
 >>> Producer({"bootstrap.servers": "kafka.example:9093", "security.protocol": "SASL_SSL",       # doctest: +SKIP
 ...     "sasl.mechanisms": "OAUTHBEARER", "oauth_cb": oauth_cb(auth.token)})
@@ -14,8 +14,8 @@ from watchword.sasl.token import TokenSource
 def oauth_cb(source: TokenSource) -> Callable[[str], tuple[str, float]]:
     """The value of ``oauth_cb``: token and expiry (Unix seconds).
 
-    librdkafka asks again at 80 % of the token's life and re-authenticates open connections (KIP-368). What the
-    source raises is a client error there, and it asks again after ten seconds.
+    librdkafka asks again at 80 % of the token's life and re-authenticates open connections (KIP-368). An exception
+    of the source is a client error there, and librdkafka asks again after ten seconds.
     """
 
     def give(_sasl_oauthbearer_config: str) -> tuple[str, float]:

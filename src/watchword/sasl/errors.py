@@ -1,33 +1,33 @@
-"""Everything that an exchange can raise; each ends it, and none is a success of any kind.
+"""The exceptions that a login can raise; after each of them the login has failed.
 
 ::
 
     SaslError
      +- Malformed       the peer does not speak RFC 7628, or speaks out of turn
-     +- Refused         the server said no in an error challenge; `status` is its word
-     +- NotAuthorized   the token is good, and may not act as the authzid that was asked for
+     +- Refused         the server refused in an error challenge; `status` is its error code
+     +- NotAuthorized   the token is good but must not act as the requested authzid
 
-The text never holds the token nor what the peer sent. A server answers all of them with its protocol's own
-failure (IMAP: ``NO``; SMTP: 535) and keeps the text for its log.
+The text never holds the token or data of the peer. A server answers all of them with the failure of its protocol
+ (IMAP: ``NO``; SMTP: 535) and keeps the text for its log.
 """
 
 from __future__ import annotations
 
 
 class SaslError(Exception):
-    """Never raised itself: catch it to catch all."""
+    """The base class: catch it to catch all of them."""
 
 
 class Malformed(SaslError):
-    """A message that the ABNF of RFC 7628 section 3.1 does not allow, or one message too many."""
+    """A message that the ABNF of RFC 7628 section 3.1 does not allow, or a message too many."""
 
 
 class Refused(SaslError):
     """An error challenge (RFC 7628 section 3.2.2).
 
-    ``status`` is the OAuth error word, None when the server's challenge could not be read; ``scope`` is what it
-    says is needed. ``unverified_openid_configuration`` is what the *server* calls its issuer: whoever sends
-    credentials to an address because a server named it gives them away to any server that asks.
+    ``status`` is the OAuth error code, None when the server's challenge could not be read; ``scope`` is the scope that
+    is needed. ``unverified_openid_configuration`` is the issuer that the *server* names. Never send credentials to
+    it: any server could name its own address there.
     """
 
     def __init__(
@@ -41,4 +41,4 @@ class Refused(SaslError):
 
 
 class NotAuthorized(SaslError):
-    """RFC 4422 section 3.4.1: the authorization identity is not one that this token may act as."""
+    """RFC 4422 section 3.4.1: the token must not act as this authorization identity."""

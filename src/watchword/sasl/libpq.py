@@ -4,8 +4,8 @@
 >>> psycopg.connect("host=db.example sslmode=verify-full dbname=app user=app "                  # doctest: +SKIP
 ...     f"oauth_issuer=https://id.example/t/acme oauth_client_id={client_id}")
 
-libpq has one hook for a whole process, so connections find their source by issuer and client id. It is the hook of
-the libpq that psycopg has loaded itself: its Python implementation (``PSYCOPG_IMPL=python``), PostgreSQL 18 or later.
+libpq has one hook for the whole process, so connections find their source by issuer and client id. The hook is set in
+the libpq that psycopg loads: psycopg's Python implementation (``PSYCOPG_IMPL=python``) with PostgreSQL 18 or later.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ def use_tokens(source: TokenSource, *, issuer: str, client_id: str) -> None:
     """Give this source's tokens to every later login with ``oauth_issuer`` and ``oauth_client_id`` of these values.
 
     Args:
-        source: ``ClientCredentials(...).token``; asked once a login, in the thread that connects, and by several at
-            once. A source that was given for the same two before is replaced.
+        source: ``ClientCredentials(...).token``; called once for each login, in the thread that connects, also in
+            several threads at once. It replaces an earlier source for the same issuer and client id.
         issuer: exactly as PostgreSQL's ``pg_hba.conf`` names it.
 
     Raises:
-        LibpqUnusable: psycopg has loaded no libpq of PostgreSQL 18, or not by itself.
+        LibpqUnusable: psycopg has not loaded a libpq of PostgreSQL 18, or not with its Python implementation.
 
-    Other connections are left to the hook that was there before. What the source raises fails the login; libpq's own
-    message holds no reason in PostgreSQL 18, so it is logged to ``watchword.sasl``.
+    All other connections go to the hook that was set before. If the source raises, the login fails; libpq's message has
+    no reason in PostgreSQL 18, so the reason is logged to ``watchword.sasl``.
     """
     hook = _installed()
     with _lock:
@@ -88,7 +88,7 @@ def use_tokens(source: TokenSource, *, issuer: str, client_id: str) -> None:
 
 
 def metadata_addresses(issuer: str) -> list[str]:
-    """How a server may name an issuer: OIDC Discovery section 4, RFC 8414 section 3.1 and the two mixed."""
+    """The URLs by which a server may name an issuer: OIDC Discovery section 4, RFC 8414 section 3.1 and mixtures."""
     known = urlsplit(issuer)
     path = known.path.rstrip("/")
     return [
@@ -102,7 +102,7 @@ def metadata_addresses(issuer: str) -> list[str]:
 
 
 class _Installed:
-    """Our hook in one libpq. It lives as long as the process: libpq keeps its address."""
+    """Our hook in one libpq. It is never removed: libpq keeps its address as long as the process runs."""
 
     def __init__(self, libpq: ctypes.CDLL) -> None:
         self._libpq = _declared(libpq)
@@ -113,7 +113,7 @@ class _Installed:
         self._libpq.PQsetAuthDataHook(self._hook)
 
     def _ask(self, kind: int, connection: int, data: int) -> int:
-        """``PQauthDataHook_type``. It raises nothing: ctypes would print it, and libpq take it for "not ours"."""
+        """``PQauthDataHook_type``. It never raises: ctypes would print it, and libpq would read "not handled"."""
         if kind != _BEARER_TOKEN:
             return int(self._before(kind, connection, data))
         try:
@@ -152,7 +152,7 @@ class _Installed:
             self._libpq.PQconninfoFree(options)
 
     def _check_tls(self, connection: int) -> None:
-        """libpq sends tokens without TLS when the server lets it (RFC 7628 section 4 does not)."""
+        """libpq sends tokens without TLS if the server allows it; RFC 7628 section 4 forbids it."""
         if self._libpq.PQsslInUse(connection):
             return
         with socket.socket(fileno=os.dup(self._libpq.PQsocket(connection))) as connected:
@@ -161,7 +161,7 @@ class _Installed:
         raise TokenWithheld("it would travel in clear: connect with sslmode=verify-full, and hostssl in pg_hba.conf")
 
     def _lend(self, request: _Request, token: str) -> None:
-        """libpq reads the token until it calls `_take_back`, so it is ours until then."""
+        """Keep the token in memory until libpq calls `_take_back`: libpq reads it until then."""
         if not is_token(token):
             raise TokenWithheld("what its source gives is no access token (RFC 6750 section 2.1)")
         lent = ctypes.create_string_buffer(token.encode("ascii"))
@@ -207,7 +207,7 @@ def _loaded() -> ctypes.CDLL:
     from psycopg.pq import _pq_ctypes
 
     theirs: ctypes.CDLL = getattr(_pq_ctypes, "pq")  # noqa: B009  # it is not in psycopg's stubs
-    # The same library by another object: argument types that we declare are not psycopg's.
+    # The same library by another object, so that our argument types do not change psycopg's.
     return ctypes.CDLL(theirs._name, handle=theirs._handle)
 
 

@@ -29,7 +29,7 @@ def imap_login(
 
     Args:
         source: ``ClientCredentials(...).token``. ``authzid``: the mailbox, if it is not the application's own.
-        insecure_plain: lets the token travel to another machine without TLS; never in production.
+        insecure_plain: allows sending the token to another machine without TLS; never in production.
 
     Raises:
         Refused, Malformed: see `watchword.sasl.errors`. ValueError: no TLS. TokenError: from the source.
@@ -50,7 +50,7 @@ def smtp_login(
 ) -> None:
     """AUTH OAUTHBEARER (RFC 4954 section 4), after STARTTLS or over SMTP_SSL. As `imap_login`.
 
-    The token waits for the server's go-ahead: most are too long for the AUTH command's own line (512 octets).
+    The token is sent after the server's challenge: most are too long for the line of the AUTH command (512 octets).
     """
     _check_tls(connection.sock, insecure_plain)
     connection.ehlo_or_helo_if_needed()
@@ -71,7 +71,7 @@ def _line(client: OAuthBearerClient, unverified_challenge: bytes) -> str:
 
 
 def _check_tls(connected: socket.socket | None, insecure_plain: bool) -> None:
-    """RFC 7628 section 4: without TLS whoever listens has the token."""
+    """RFC 7628 section 4: without TLS an eavesdropper gets the token."""
     if connected is None:
         raise ValueError("the connection is not open")
     if not (insecure_plain or isinstance(connected, ssl.SSLSocket) or is_local(connected)):

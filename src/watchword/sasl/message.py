@@ -1,4 +1,4 @@
-"""The bytes of RFC 7628: gs2 header and key-value pairs, the error challenge, and base64 lines around them."""
+"""Read and write the messages of RFC 7628: gs2 header, key-value pairs, error challenge, and base64 lines."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _SCHEME = re.compile(rb"[!#$%&'*+.^_`|~A-Za-z0-9-]+")
 
 @dataclass(frozen=True, slots=True)
 class ClientMessage:
-    """What a client said, well-formed and otherwise unchecked.
+    """The message of a client: well-formed, otherwise unchecked.
 
-    ``unverified_token`` is None when none came (RFC 7628 section 4.3: the client asks for discovery) and when
-    ``scheme`` is not ``bearer``. ``unverified_host`` and ``unverified_port`` are the client's own idea of where
-    it is: good for a log, never for routing.
+    ``unverified_token`` is None when the message has none (RFC 7628 section 4.3: the client asks for discovery) and
+    when ``scheme`` is not ``bearer``. ``unverified_host`` and ``unverified_port`` name the server as the
+    client claims: use them in a log, never for routing.
     """
 
     authzid: str
@@ -90,7 +90,7 @@ def is_token(text: str) -> bool:
 
 
 def write_message(token: str, *, authzid: str = "", host: str | None = None, port: int | None = None) -> bytes:
-    """The first message of a client. Raises ValueError for what cannot be said in it."""
+    """The first message of a client. Raises ValueError for characters that it cannot hold."""
     if not is_token(token):
         raise ValueError("an access token has only the characters of RFC 6750 section 2.1")
     name = authzid.replace("=", "=3D").replace(",", "=2C")

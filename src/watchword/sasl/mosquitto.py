@@ -1,7 +1,7 @@
-"""Mosquitto 2: its plugin (``contrib/mosquitto``) asks us about each login, and a token's scopes become topics.
+"""Mosquitto 2: authenticate logins for the plugin (``contrib/mosquitto``), and turn scopes into topic permissions.
 
-A question comes over a Unix socket, and one answer closes it. `read_login`, `admit` and the rest are pure: question,
-claims and time in, answer out. `Gate` is the service around them: ``watchword broker-auth mosquitto``.
+The plugin asks over a Unix socket; each question has one answer. `read_login` and `admit` are pure functions. `Gate` is
+the service around them: ``watchword broker-auth mosquitto``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ REFUSED: Final = b"no\n"
 MAX_ANSWER: Final = 65_000
 """Bytes that the plugin reads of an answer."""
 PATIENCE: Final = 2.0
-"""Seconds in which a question has to come whole; the broker stands still while it waits for our answer."""
+"""Seconds in which a question must be complete; the broker is blocked while it waits for our answer."""
 _PASSWORD, _SASL, _WATCH = b"p", b"s", b"w"
 _log = logging.getLogger("watchword.sasl")
 
 
 class Admitted(Bearer, Verified, Protocol):
-    """What the verifier must tell; `watchword.resource.Claims` does."""
+    """The claims that the verifier must return, such as `watchword.resource.Claims`."""
 
 
 B = TypeVar("B", bound=Admitted)
@@ -54,11 +54,11 @@ def read_login(kind: bytes, unverified_client_id: bytes, unverified_credential: 
 
 
 def admit(login: Login, bearer: Bearer) -> bytes:
-    """A yes: topics from the scopes ``mqtt.pub:FILTER`` and ``mqtt.sub:FILTER``, until the token ends.
+    """Accept: allow the topics of the scopes ``mqtt.pub:FILTER`` and ``mqtt.sub:FILTER`` until the token expires.
 
     Raises:
-        NotAuthorized: nothing in the scopes is a topic, or the client took an id that is not its own: with another's
-            it would end that one's connection and take over its session (MQTT 5 section 3.1.4).
+        NotAuthorized: no scope names a topic, or the MQTT client id is not the application's own: with the id of
+            another client it would take over that client's session (MQTT 5 section 3.1.4).
     """
     if not is_own(login.unverified_client_id, bearer.client_id):
         raise NotAuthorized(f"the MQTT client id must be {bearer.client_id}, alone or with a slash and more behind it")
@@ -89,9 +89,9 @@ def is_own(mqtt_client_id: str, client_id: str) -> bool:
 
 
 def is_filter(text: str) -> bool:
-    """Whether it is a topic filter (MQTT 5 section 4.7): ``+`` stands for a level, ``#`` for all from there on.
+    """Whether it is a topic filter (MQTT 5 section 4.7): ``+`` matches one level, ``#`` all levels from there on.
 
-    A shared subscription is no right of its own: the plugin asks about the filter behind ``$share/GROUP/``.
+    A shared subscription needs no permission of its own: the plugin asks about the filter behind ``$share/GROUP/``.
     """
     levels = text.split("/")
     return (
@@ -104,12 +104,12 @@ def is_filter(text: str) -> bool:
 
 
 class Gate(Generic[B]):
-    """Answers the plugin of one broker or of several, and ends what was revoked.
+    """Answers the plugin of one broker or several, and ends logins whose token was revoked.
 
     Args:
         averify: `watchword.resource.Verifier.averify`, or anything whose refusals have ``error``.
-        check: raises such a refusal for a token that was good once and no longer is (``RevocationFeed.check``); None:
-            logins last until their token ends.
+        check: raises such a refusal for a token that has been revoked (``RevocationFeed.check``); None: logins last
+            until their token expires.
         now: Unix seconds.
     """
 
@@ -125,7 +125,7 @@ class Gate(Generic[B]):
         self._watchers: set[asyncio.StreamWriter] = set()
 
     async def answer(self, login: Login) -> bytes:
-        """Whatever fails is a no, and is said in our log alone: MQTT has no place for it."""
+        """The answer to one question. Every failure is a refusal; the reason is logged: MQTT cannot carry it."""
         try:
             verified = await self._judged(login)
             if isinstance(verified, Challenge):
@@ -169,21 +169,21 @@ class Gate(Generic[B]):
     async def end_the_revoked(
         self, *, every: float = 0.5, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        """Look at all live logins again and again, until cancelled; the plugin ends those that were revoked.
+        """Check all live logins for revocation periodically, until cancelled; the plugin ends revoked ones.
 
-        Costs about a microsecond a login each time. A login that another process of ours judged is not known here.
+        One check costs about a microsecond per login. Logins that another process accepted are not known here.
         """
         while True:
             await sleep(every)
             self.end_once()
 
     def end_once(self) -> None:
-        """One look."""
+        """Check all live logins once."""
         now = self._now()
         for client_id in [one for one, bearer in self._live.items() if now >= bearer.expires_at]:
             del self._live[client_id]
         if not self._watchers:
-            return  # nobody would hear of it, and it would be told to nobody later
+            return  # no plugin is connected: keep the revoked logins, so that the next one is told
         for client_id in [one for one, bearer in self._live.items() if self._is_revoked(bearer)]:
             del self._live[client_id]
             _log.info("the login of %s ends: its token was revoked", client_id)
@@ -191,7 +191,7 @@ class Gate(Generic[B]):
                 writer.write(f"{client_id}\n".encode())
 
     def _is_revoked(self, bearer: B) -> bool:
-        """What cannot be known now (503) ends nothing that holds: it expires."""
+        """Whether the token was revoked. When that is unknown (503) the login continues until the token expires."""
         if self._check is None:
             return False
         try:

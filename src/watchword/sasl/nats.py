@@ -22,7 +22,7 @@ ASK_EVERY = 5.0
 
 
 class Renewing:
-    """The token that nats-py puts into each CONNECT: it asks for it without waiting, so the last one is kept."""
+    """The token that nats-py puts into each CONNECT. nats-py cannot await it, so the last token is kept."""
 
     def __init__(self, source: AsyncTokenSource, known: str) -> None:
         self._source, self._known = source, known
@@ -40,9 +40,8 @@ class Renewing:
     ) -> None:
         """Connect again with each new token; runs until cancelled.
 
-        NATS judges a login once and ends it with its token, and nats-py 2.16 then gives up for good. So the
-        connection is changed before: nats-py keeps subscriptions and what waits to be sent. A source that fails
-        is asked again.
+        NATS ends a connection when its token expires, and nats-py 2.16 then does not reconnect. So this reconnects
+        before: nats-py keeps subscriptions and pending messages. After a failure of the source it tries again.
         """
         while True:
             await sleep(ask_every)
@@ -59,10 +58,10 @@ class Renewing:
 async def token_connection(
     servers: str | list[str], source: AsyncTokenSource, *, ask_every: float = ASK_EVERY, **options: Any
 ) -> AsyncIterator[Client]:
-    """A connection that is changed for a new one, subscriptions and all, whenever there is a new token.
+    """A connection that reconnects, keeping its subscriptions, whenever there is a new token.
 
-    ``options`` go to `nats.connect`. Raises what that raises, and what the source raises at first. At the end it is
-    drained: what was published is sent.
+    ``options`` go to `nats.connect`. Raises its exceptions, and those of the first call of the source. At the end the
+    connection is drained: published messages are sent.
     """
     renewing = Renewing(source, (await source()).value)
     connection = Client()

@@ -1,8 +1,8 @@
-"""NATS auth callout: the server asks us about each login, and a token's scopes become subjects (``watchword[nats]``).
+"""NATS auth callout: authenticate logins for the server, turn scopes into subject permissions (``watchword[nats]``).
 
 The server sends a request on ``$SYS.REQ.USER.AUTH``; the answer is signed by the account key that its configuration
-names and holds a user's JWT that says what the client may do and ends with the token. `Callout` is pure: request,
-claims and time in, answer out. `serve` is the service around it: ``watchword broker-auth nats``.
+names. The answer has a user JWT with the client's permissions, which expires with the token. `Callout` is pure; `serve`
+is the service around it: ``watchword broker-auth nats``.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def _server_key(unverified_name: str) -> PublicKey:
 
 
 class Callout:
-    """What is answered, signed by the key of the account that the server's configuration names as issuer.
+    """Makes the answers, signed by the key of the account that the server's configuration names as issuer.
 
     Args:
-        key: an account's nkey. ``account``: the account in which clients live.
+        key: an account's nkey. ``account``: the account of the clients.
     """
 
     def __init__(self, key: SigningKey, account: str) -> None:
@@ -120,7 +120,7 @@ class Callout:
         self._name = bytes(key.public_key).decode("ascii")
 
     def admit(self, login: Login, bearer: Bearer, *, now: float, token_id: str) -> bytes:
-        """A yes: subjects from the scopes ``nats.pub:SUBJECT`` and ``nats.sub:SUBJECT``, until the token ends."""
+        """Accept: allow the subjects of the scopes ``nats.pub:SUBJECT`` and ``nats.sub:SUBJECT`` until token expiry."""
         rights = read_rights(bearer.scopes, WORD)
         if wrong := [s for s in (*rights.publish, *rights.subscribe) if not is_subject(s)]:
             return self.refuse(login, f"the scope for {wrong[0]!a} names no NATS subject", now=now, token_id=token_id)
@@ -133,7 +133,7 @@ class Callout:
         return self._answer(login, {"jwt": self._sign(user).decode("ascii")}, now, token_id)
 
     def refuse(self, login: Login, why: str, *, now: float, token_id: str) -> bytes:
-        """A no. The server logs ``why``; its client learns of an authorization violation and no more."""
+        """Refuse. The server logs ``why``; the client sees only an authorization violation."""
         return self._answer(login, {"error": why}, now, token_id)
 
     def _answer(self, login: Login, outcome: dict[str, str], now: float, token_id: str) -> bytes:
@@ -148,7 +148,7 @@ class Callout:
 
 
 def is_subject(text: str) -> bool:
-    """Whether NATS takes it as a subject with wildcards: ``*`` stands for one part, ``>`` ends it."""
+    """Whether NATS takes it as a subject with wildcards: ``*`` matches one part, ``>`` all remaining parts."""
     parts = text.split(".")
     return all(
         part and part.isprintable() and " " not in part and (part == "*" or "*" not in part)
@@ -165,7 +165,7 @@ def _user(rights: Rights) -> dict[str, Any]:
 
 
 def _permission(subjects: tuple[str, ...]) -> dict[str, list[str]]:
-    """To NATS an empty list allows everything: nothing is written as a refusal of all."""
+    """The permission object. An empty list would allow everything in NATS, so no pattern becomes "deny all"."""
     return {"allow": list(subjects)} if subjects else {"deny": [">"]}
 
 
@@ -179,8 +179,8 @@ async def serve(
 ) -> None:
     """Answer over this connection until it is closed.
 
-    ``averify`` is `watchword.resource.Verifier.averify`, or anything whose refusals have ``error``: those are answered
-    with a no, any other exception as well, and that is logged as a fault.
+    ``averify`` is `watchword.resource.Verifier.averify`, or anything whose refusals have ``error``. Any other exception
+    is a refusal too, and is logged as a fault.
     """
 
     async def judge(login: Login) -> bytes:
@@ -211,6 +211,6 @@ def _note(login: Login, error: Exception) -> None:
 
 
 def _public(error: Exception) -> str:
-    """What may stand in the broker's log: the verifier's public words."""
+    """The reason for the broker's log: the public text of the verifier."""
     public = getattr(error, "public", None)
     return public if isinstance(public, str) and public else "the login could not be judged"

@@ -31,8 +31,8 @@ _log = logging.getLogger("watchword.sasl")
 def use_token(client: Client, source: TokenSource, username: str = "") -> None:
     """A valid token in the password of this and every later CONNECT, so that reconnecting works after an hour.
 
-    Sets ``client.on_pre_connect``; one that was there is called first. What ``source`` raises ends ``connect`` as
-    a ``ConnectionError``; while paho reconnects by itself, it tries again.
+    Sets ``client.on_pre_connect``; one that was there is called first. If ``source`` raises, ``connect``
+    raises ``ConnectionError``; paho's own reconnecting tries again.
     """
     before = client.on_pre_connect
 
@@ -45,7 +45,7 @@ def use_token(client: Client, source: TokenSource, username: str = "") -> None:
 
 
 def _token(source: TokenSource) -> str:
-    """paho's thread goes on after an OSError and ends with anything else: a device would never come back."""
+    """The token. Errors become OSError: paho's thread survives only that, and would otherwise never reconnect."""
     try:
         return source().value
     except Exception as error:
@@ -53,9 +53,9 @@ def _token(source: TokenSource) -> str:
 
 
 def enhanced(source: TokenSource, *, authzid: str = "", properties: Properties | None = None) -> Properties:
-    """What CONNECT carries: ``client.connect(host, port, properties=enhanced(auth.token))`` with ``protocol=MQTTv5``.
+    """Properties of CONNECT: ``client.connect(host, port, properties=enhanced(auth.token))``, ``protocol=MQTTv5``.
 
-    For a client that is connected once and for a short time; `EnhancedClient` also renews.
+    For a client that connects once and for a short time; `EnhancedClient` also renews.
     """
     carried = properties or Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     carried.AuthenticationMethod = MECHANISM
@@ -64,16 +64,16 @@ def enhanced(source: TokenSource, *, authzid: str = "", properties: Properties |
 
 
 class EnhancedClient(Client):
-    """A paho client that proves itself by AUTH packets, which paho 2 leaves out.
+    """A paho client that authenticates by AUTH packets, which paho 2 does not support.
 
     Each CONNECT carries a fresh token. While connected, the source is asked every ``ask_every`` seconds, and a new
-    token is sent by AUTH (re-authentication, section 4.12.1): subscriptions and messages go on. A source that fails
-    is asked again. All else is paho's own: callbacks, ``connect``, ``loop_start``.
+    token is sent by AUTH (re-authentication, section 4.12.1); subscriptions stay. After a failure of the source it
+    tries again. All else is as in paho: callbacks, ``connect``, ``loop_start``.
 
     Args:
-        source: where tokens come from, ``auth.token``; it is asked in paho's thread.
-        on_renewed: called when the broker has taken a newer token.
-        options: paho's own; ``client_id`` is what the broker's rules ask for.
+        source: ``auth.token``; it is called in paho's thread.
+        on_renewed: called when the broker has accepted a newer token.
+        options: paho's own; ``client_id`` must fit the broker's rules.
 
     It uses three members of paho that are not public: ``_packet_queue``, ``_packet_handle``, ``_in_packet``
     (docs/decisions/0067).
@@ -116,7 +116,7 @@ class EnhancedClient(Client):
         return super().reconnect()
 
     def loop_misc(self) -> MQTTErrorCode:
-        """Paho's, about once a second; and the source is asked when it is time."""
+        """As in paho, about once a second; also asks the source for a newer token when it is due."""
         done = super().loop_misc()
         if self._monotonic() >= self._ask_at and self.is_connected():
             self._ask_at = self._monotonic() + self._ask_every
@@ -124,7 +124,7 @@ class EnhancedClient(Client):
         return done
 
     def _begin(self, token: str) -> bytes:
-        """A new exchange, whose answer is the next AUTH that comes."""
+        """Begin a login; the next AUTH packet is its answer."""
         self._told, self._ask_at = token, self._monotonic() + self._ask_every
         self._exchange = OAuthBearerClient(token)
         return self._exchange.respond(b"")
@@ -155,7 +155,7 @@ class EnhancedClient(Client):
             return MQTTErrorCode.MQTT_ERR_PROTOCOL
 
     def _heard(self, unverified: bytes) -> MQTTErrorCode:
-        """Section 3.15: without a reason it is a success. A challenge is answered, and a refusal follows."""
+        """Handle an AUTH packet (section 3.15): one without a reason code means success; a challenge is answered."""
         if self._exchange is None:
             raise Malformed("nobody began an authentication")
         if not unverified or unverified[0] == 0:

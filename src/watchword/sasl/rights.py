@@ -1,4 +1,4 @@
-"""What a token's scopes let a client publish and subscribe to, at brokers that leave it to us (NATS, Mosquitto).
+"""Turn a token's scopes into the permissions to publish and to subscribe, for NATS and Mosquitto.
 
 >>> rights = read_rights({"nats.pub:devices.dev-1.>", "openid"}, "nats")
 >>> rights.publish, rights.subscribe
@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class Bearer(Protocol):
-    """Whom a good token names, and for how long; `watchword.resource.Claims` is one. Unix seconds."""
+    """The claims of a good token, such as `watchword.resource.Claims`. Times are Unix seconds."""
 
     @property
     def client_id(self) -> str: ...
@@ -27,7 +27,7 @@ class Bearer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Patterns in the broker's own words, sorted; an empty one means nothing at all, never everything."""
+    """Patterns in the broker's syntax, sorted. An empty tuple allows nothing, never everything."""
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
@@ -37,7 +37,7 @@ class Rights:
 
 
 def read_rights(scopes: Iterable[str], word: str) -> Rights:
-    """``WORD.pub:PATTERN`` and ``WORD.sub:PATTERN``; other scopes are somebody else's and are passed over."""
+    """``WORD.pub:PATTERN`` and ``WORD.sub:PATTERN``; other scopes are ignored."""
     held = sorted(scopes)
     return Rights(_after(held, f"{word}.pub:"), _after(held, f"{word}.sub:"))
 

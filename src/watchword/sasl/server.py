@@ -1,4 +1,4 @@
-"""The server's side of one exchange."""
+"""The server side of OAUTHBEARER: one login as a state machine without I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATUSES: Final = frozenset({"invalid_token", "insufficient_scope", "invalid_req
 
 
 class Verified(Protocol):
-    """What a verifier returns; `watchword.resource.Claims` is one."""
+    """The claims that a verifier returns, such as `watchword.resource.Claims`."""
 
     @property
     def subject(self) -> str: ...
@@ -26,21 +26,21 @@ V = TypeVar("V", bound=Verified)
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Send ``data`` to the client, and give its answer to the same exchange: it ends there."""
+    """Send ``data`` to the client and give its answer to `respond`, which then raises: the login has failed."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Generic[V]):
-    """The login holds: ``identity`` is whom the client acts as, ``verified`` what the verifier returned."""
+    """The login succeeded. ``identity`` is the identity that the client acts as, ``verified`` the verifier's claims."""
 
     identity: str
     verified: V
 
 
 def only_itself(verified: Verified, authzid: str) -> str:
-    """The default rule: a token acts as its own ``sub`` and as nobody else."""
+    """The default rule: a token may act only as its own ``sub``."""
     if authzid not in ("", verified.subject):
         raise NotAuthorized("the token may not act as the authzid that was asked for")
     return verified.subject
@@ -60,10 +60,11 @@ class OAuthBearerServer(Generic[V]):
             `watchword.resource` are) becomes an error challenge; any other is a fault and is passed on.
             For a scope: ``lambda token: verifier.verify(token, scope="mail:read")``.
         averify: the same for an event loop, used by `arespond`.
-        authorize: whom the token acts as, given the client's authzid, which may be empty; raises `NotAuthorized`.
-        scope, openid_configuration: what the challenge tells a client that has no good token.
+        authorize: returns the identity to act as, given the client's authzid, which may be empty. Raises
+            `NotAuthorized`.
+        scope, openid_configuration: sent in the challenge to a client that has no good token.
 
-    One object, one exchange: whatever happens, there is no second try and no success after a challenge.
+    Use each object for one login: there is no second try, and no success after a challenge.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class OAuthBearerServer(Generic[V]):
         self._refused = Refused(None)
 
     def respond(self, unverified_response: bytes) -> Challenge | Accepted[V]:
-        """Judge the client's message.
+        """Check the client's message.
 
         Raises:
             Malformed, NotAuthorized: the exchange failed at once.
-            Refused: it failed, after the client has answered our challenge, whatever it answered.
+            Refused: the login failed; raised after any answer of the client to our challenge.
             RuntimeError: there is no ``verify``.
         """
         if self._verify is None:
@@ -113,7 +114,7 @@ class OAuthBearerServer(Generic[V]):
         return self._accept(verified, said)
 
     def _open(self, unverified_response: bytes) -> ClientMessage:
-        """The state moves on before anything is judged: a failure can never be tried again."""
+        """Change the state before the message is checked, so that a failed login cannot be tried again."""
         state, self._state = self._state, _State.OVER
         if state is _State.REFUSED:
             raise self._refused if unverified_response == DUMMY else Malformed("only %x01 answers an error challenge")
@@ -122,7 +123,7 @@ class OAuthBearerServer(Generic[V]):
         return read_message(unverified_response)
 
     def _refuse(self, error: Exception) -> Challenge:
-        """A refusal of the verifier's as a challenge; anything else that it raised is passed on."""
+        """Turn a refusal of the verifier into a challenge; raise any other exception again."""
         status = getattr(error, "error", None)
         if not isinstance(status, str) or status not in STATUSES:
             raise error

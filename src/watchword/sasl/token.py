@@ -1,4 +1,4 @@
-"""Where tokens come from, as shapes: this package never imports the client's."""
+"""Protocols for token sources. `watchword.sasl` does not import `watchword.client`, whose tokens fit them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a token may travel without TLS: nowhere but inside this machine (RFC 7628 section 4, RFC 6750 section 5.3)."""
+"""Check that a connection stays on this machine: otherwise a token needs TLS (RFC 7628 section 4, RFC 6750 5.3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def is_local(connected: socket.socket) -> bool:
-    """Whether the peer is this machine: a Unix socket or loopback, which have no listeners but root.
+    """Whether the peer is this machine: a Unix socket or loopback, where only root can eavesdrop.
 
     Raises:
         OSError: the socket is not connected.

@@ -39,6 +39,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The base that issuers derive from; by default http://host:port."""
     master_key_file: str = "watchword.key"
     """The master key, mode 0600. Back it up apart from the database."""
+    admin_key_file: str = ""
+    """At the first start: the administrator's public key (PEM, JWK or JWK set) in place of a secret."""
+    admin_secret_file: str = ""
+    """At the first start: a new file for the administrator's secret, in place of a profile of this user."""
     tls_cert: str = ""
     """Certificate chain (PEM) for our own TLS listener."""
     tls_key: str = ""
@@ -166,6 +170,8 @@ class Settings(Struct, frozen=True, kw_only=True):
                 f"CoAP without DTLS or OSCORE is for loopback only, and {self.coap} is not: bind 127.0.0.1 behind a "
                 "DTLS proxy, or, on a network that is encrypted below, give --coap-insecure"
             )
+        if self.admin_key_file and self.admin_secret_file:
+            raise SettingsError("give WATCHWORD_ADMIN_KEY_FILE or WATCHWORD_ADMIN_SECRET_FILE, not both")
         if self.audit_retention_days < 0:
             raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")
         parts = urlsplit(self.base_url)

@@ -18,7 +18,7 @@ from tests.support.proofs import proof_of
 from tests.support.served import serving, watchword
 
 from watchword.client import ClientCredentials, DpopKey, TokenRefused
-from watchword.resource import Dpop, Verifier
+from watchword.resource import Dpop, Fetch, Verifier
 from watchword.resource.asgi import RequireToken
 
 
@@ -43,7 +43,11 @@ def test_from_the_key_to_the_api(tmp_path: Path) -> None:
         with pytest.raises(TokenRefused):
             ClientCredentials(issuer, *pair).token()
         verifier = Verifier(
-            issuer, audience=audience, dpop=Dpop(nonce_key=bytes(32)), require_bound=True, insecure_http=True
+            issuer,
+            audience=audience,
+            dpop=Dpop(nonce_key=bytes(32)),
+            require_bound=True,
+            fetch=Fetch(insecure_http=True),
         )
         auth = ClientCredentials(issuer, *pair, dpop=DpopKey.generate())
         asyncio.run(calls(RequireToken(hello, verifier, scope="a:read"), bound, audience, auth))
@@ -60,7 +64,7 @@ async def calls(api: RequireToken, bound: socket.socket, audience: str, auth: Cl
         async with httpx.AsyncClient() as thief:
             answer = await thief.get(f"{audience}/entries", headers={"Authorization": f"Bearer {stolen}"})
             assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
-            own.heard(audience, await nonce_of(thief, audience, stolen))
+            own.note_nonce(audience, await nonce_of(thief, audience, stolen))
             proof = own.proof("GET", f"{audience}/entries", time.time(), stolen)
             headers = {"Authorization": f"DPoP {stolen}", "DPoP": proof}
             answer = await thief.get(f"{audience}/entries", headers=headers)

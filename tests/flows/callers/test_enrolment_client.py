@@ -15,10 +15,15 @@ from tests.support.enrolling import applications, codes, group
 from tests.support.instance import ISSUER, Instance, instance
 
 from watchword.client import (
+    CertificateFor,
+    Claim,
+    ClientCertificate,
     ClientCredentials,
+    Clock,
     Device,
     EnrolmentPending,
     InvalidAnswer,
+    Network,
     PrivateKeyJwt,
     Secret,
     SecretMissing,
@@ -63,10 +68,17 @@ class Line(httpx.AsyncBaseTransport):
         return answer
 
 
-async def device(ww: Instance, **options: Any) -> Device:
+async def device(
+    ww: Instance,
+    *,
+    transport: httpx.AsyncBaseTransport | None = None,
+    now: Callable[[], float] | None = None,
+    asleep: Callable[[float], Awaitable[None]] | None = None,
+    **options: Any,
+) -> Device:
     """What a device gets."""
-    given: dict[str, Any] = {"transport": ww.door, "now": ww.clock, "asleep": no_time, **options}
-    return await aenrol(ISSUER, **given)
+    clock = Clock(now=now or ww.clock, asleep=asleep or no_time)
+    return await aenrol(ISSUER, network=Network(transport=transport or ww.door, clock=clock), **options)
 
 
 async def no_time(_seconds: float) -> None:
@@ -92,7 +104,11 @@ async def test_a_device_is_one_whatever_gets_lost(ww: Instance) -> None:
     assert made.client_secret is not None
     assert made.client_secret.reveal() not in repr(made)
     auth = ClientCredentials(
-        ISSUER, made.client_id, made.client_secret, resource="https://rs0.example/", transport=ww.door, now=ww.clock
+        ISSUER,
+        made.client_id,
+        made.client_secret,
+        resource="https://rs0.example/",
+        network=Network(transport=ww.door, clock=Clock(now=ww.clock)),
     )
     assert (await auth.atoken()).scope == "a:read"
     with pytest.raises(TokenUnavailable):
@@ -108,7 +124,11 @@ async def test_a_key_is_proved_by_the_servers_clock(ww: Instance) -> None:
     made = await device(ww, code=code, key=kept(), enrolment_id="one", now=lambda: ww.clock.now)
     assert (made.auth_method, made.client_secret) == ("private_key_jwt", None)
     auth = ClientCredentials(
-        ISSUER, made.client_id, PrivateKeyJwt(kept()), resource="https://rs0.example/", transport=ww.door, now=ww.clock
+        ISSUER,
+        made.client_id,
+        PrivateKeyJwt(kept()),
+        resource="https://rs0.example/",
+        network=Network(transport=ww.door, clock=Clock(now=ww.clock)),
     )
     assert (await auth.atoken()).scope == "a:read"
     again = await device(ww, code=code, key=kept(), enrolment_id="one")
@@ -137,7 +157,7 @@ async def test_a_certificate_is_for_the_devices_key(ww: Instance) -> None:
     from cryptography import x509
 
     (code,) = await codes(ww, await group(ww, auth_methods=["tls_client_auth"]))
-    made = await device(ww, code=code, key=kept(), wants_certificate=True)
+    made = await device(ww, code=code, key=CertificateFor(kept()))
     assert made.auth_method == "tls_client_auth"
     assert made.certificate is not None
     assert made.certificate_authority is not None
@@ -174,13 +194,13 @@ async def test_many_tasks_of_one_device(ww: Instance) -> None:
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"code": "a", "ticket": "b"}, {"group": "g"}, {"code": "a", "wants_certificate": True}, {"code": "a", "tries": 0},
-    {"code": "a", "endpoint": "http://id.example/enrol"},
+    {}, {"code": "a", "ticket": "b"}, {"code": "a", "claim": Claim("g", ClientCertificate("a", "b"))},
+    {"code": "a", "network": {"tries": 0}}, {"code": "a", "network": {"endpoint": "http://id.example/enrol"}},
 ])  # fmt: skip
 def test_options_that_do_not_fit(options: dict[str, Any]) -> None:
     """A code would go where others read it, or a mistake be found out by the first device in the field."""
     with pytest.raises(ValueError, match=r"."):
-        enrol("https://id.example/t/acme", **options)
+        enrol("https://id.example/t/acme", **{**options, "network": Network(**options.get("network", {}))})
 
 
 @pytest.mark.parametrize(("status", "body"), [
@@ -195,4 +215,8 @@ def test_an_answer_that_is_none(status: int, body: Any) -> None:
 
     endpoint = "https://id.example/t/acme/enrol"
     with pytest.raises(InvalidAnswer):
-        enrol("https://id.example/t/acme", code="a", endpoint=endpoint, transport=httpx.MockTransport(answer))
+        enrol(
+            "https://id.example/t/acme",
+            code="a",
+            network=Network(endpoint=endpoint, transport=httpx.MockTransport(answer)),
+        )

@@ -20,7 +20,7 @@ from tests.support.certificates import Held, authority, cn, issue
 from tests.support.served import free_port, serving_tls
 
 from watchword.client import ClientCertificate, ClientCredentials, SecretMissing
-from watchword.resource import TokenInvalid, Verifier
+from watchword.resource import Fetch, Issuer, TokenInvalid, Verifier
 
 
 @contextmanager
@@ -84,9 +84,10 @@ def test_a_caller_with_a_certificate(tmp_path: Path) -> None:
         trusting = ssl.create_default_context(cafile=trusted)
         keys = httpx.get(f"{issuer}/jwks", verify=trusting).json()
         judge = Verifier(
-            issuer, audience="https://rs1.example/", jwks_uri=f"{issuer}/jwks",
-            transport=httpx.MockTransport(lambda _: httpx.Response(200, json=keys)),
-        )  # fmt: skip
+            Issuer(issuer, jwks_uri=f"{issuer}/jwks"),
+            audience="https://rs1.example/",
+            fetch=Fetch(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=keys))),
+        )
         with api(folder, str(folder / "clients.pem"), judge) as url:
             with httpx.Client(auth=auth, verify=certificate.ssl_context()) as client:
                 assert client.get(url).status_code == 200

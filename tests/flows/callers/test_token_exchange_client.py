@@ -12,9 +12,9 @@ from tests.support.exchange import BACK
 from tests.support.instance import ISSUER, instance
 from tests.support.tokens import claims_in
 
-from watchword.client import ClientCredentials, DpopKey, TokenExchange, TokenRefused, Transactions
+from watchword.client import ClientCredentials, Clock, DpopKey, Network, TokenExchange, TokenRefused, Transactions
 from watchword.jose import decode_unverified
-from watchword.resource import TransactionInvalid, TransactionTokens
+from watchword.resource import Fetch, TransactionInvalid, TransactionTokens
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ async def w(tmp_path: Path) -> AsyncIterator[Domain]:
 def credentials(w: Domain, **more: Any) -> ClientCredentials:
     """The front's."""
     clock = w.ww.clock
-    return ClientCredentials(ISSUER, *w.front, now=lambda: clock.now, transport=w.ww.door, **more)
+    return ClientCredentials(
+        ISSUER, *w.front, network=Network(transport=w.ww.door, clock=Clock(now=lambda: clock.now)), **more
+    )
 
 
 async def test_on_behalf_of_a_caller(w: Domain) -> None:
@@ -68,12 +70,12 @@ async def test_transactions(w: Domain) -> None:
     text = await begun.abegin(await w.called(), request_details=DETAILS)
     assert decode_unverified(text).unverified_header["typ"] == "txntoken+jwt"
     clock = w.ww.clock
-    back = ClientCredentials(ISSUER, *w.back, now=lambda: clock.now, transport=w.ww.door)
+    back = ClientCredentials(ISSUER, *w.back, network=Network(transport=w.ww.door, clock=Clock(now=lambda: clock.now)))
     later = claims_in(await Transactions(back, DOMAIN, "a:read").areplace(text, request_context={"req_ip": "::1"}))
     first = claims_in(text)
     assert (later["txn"], later["tctx"], later["rctx"]) == (first["txn"], DETAILS, {"req_ip": "::1"})
     assert (later["scope"], later["req_wl"]) == ("a:read", w.back[0])
-    workload = TransactionTokens(ISSUER, trust_domain=DOMAIN, now=lambda: clock.now, transport=w.ww.door)
+    workload = TransactionTokens(ISSUER, trust_domain=DOMAIN, now=lambda: clock.now, fetch=Fetch(transport=w.ww.door))
     found = await workload.averify([text], "a:write")
     assert (found.subject, found.requester, dict(found.details)) == (w.caller[0], w.front[0], DETAILS)
     with pytest.raises(TransactionInvalid):

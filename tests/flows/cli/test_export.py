@@ -18,9 +18,9 @@ from tests.support.nodes import settings
 
 from watchword.jose.sealing import create_master_key
 from watchword.server.app import Application, import_instance
+from watchword.server.composition.foundation import World
 from watchword.server.registry.errors import Conflict
 from watchword.server.service.upkeep.export_file import DamagedExport, ExportWriter
-from watchword.server.services import World
 from watchword.server.storage import schema
 from watchword.server.storage.transfer import MOVES, STAYS
 
@@ -37,7 +37,7 @@ async def ww(tmp_path: Path) -> AsyncIterator[Instance]:
 async def exported(ww: Instance) -> bytes:
     """The file."""
     file = io.BytesIO()
-    assert await ww.services.export(file) >= 7
+    assert await ww.services.upkeep.export(file) >= 7
     return file.getvalue()
 
 
@@ -66,9 +66,11 @@ async def test_the_copy_behaves_the_same(
     assert view is not None
     for needle in (app["client_secret"], ww.admin[1], app["client_id"]):
         assert needle.encode() not in file
-    assert b"InstanceExported" in b"".join([row.payload async for row in ww.services.audit.rows(view.tenant.tenant_id)])
+    assert b"InstanceExported" in b"".join(
+        [row.payload async for row in ww.services.upkeep.audit.rows(view.tenant.tenant_id)]
+    )
     folder = new_folder(tmp_path)
-    url = request.getfixturevalue("postgres_dsn") if database == "postgres" else f"sqlite:///{folder / 'w.db'}"
+    url = request.getfixturevalue("migrated_postgres_dsn") if database == "postgres" else f"sqlite:///{folder / 'w.db'}"
     world = World(clock=ww.clock, monotonic=ww.clock, random_bytes=os.urandom)
     assert await import_instance(settings(folder, url), io.BytesIO(file), world=world) > 10
     tls = {"tls_cert": ww.services.settings.tls_cert, "tls_key": ww.services.settings.tls_key}
@@ -82,9 +84,9 @@ async def test_the_copy_behaves_the_same(
         assert await copy.introspect(ww.admin, dead) == {"active": False}
         taken = {"name": "again", "client_id": gone["client_id"], "secret": "x" * 20}
         assert (await copy.call("POST", "/applications", taken)).status_code == 409
-        events = [row.payload async for row in services.audit.rows(view.tenant.tenant_id)]
+        events = [row.payload async for row in services.upkeep.audit.rows(view.tenant.tenant_id)]
         assert b"InstanceImported" in b"".join(events)
-        assert (await services.audit.verify(view.tenant.tenant_id))[1] == []
+        assert (await services.upkeep.audit.verify(view.tenant.tenant_id))[1] == []
 
 
 def flipped(file: bytes, at: int) -> bytes:

@@ -231,6 +231,7 @@ def test_init_keeps_the_other_profiles(tmp_path: Path) -> None:
     (tmp_path / "profile.toml").write_text(
         'current = "prod"\n[profiles.prod]\nissuer = "https://id.example"\nclient_id = "i"\nclient_secret = "s"\n'
     )
+    (tmp_path / "profile.toml").chmod(0o600)
     assert watchword(tmp_path, "init").returncode == 0
     names = [one["name"] for one in json.loads(watchword(tmp_path, "profile", "list", "--json").stdout)]
     assert names == ["default", "prod"]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.support.served import serving, watchword
 
-from watchword.client import ClientCredentials
+from watchword.client import ClientCredentials, SharedSecret
 from watchword.jose import Algorithm, PrivateKey
 
 API = "https://ledger.example"
@@ -38,7 +38,7 @@ def test_from_the_command_to_the_token(tmp_path: Path) -> None:
         app = answer.json()
         assert (answer.status_code, app["client_name"]) == (201, "ci-x")
         pair = app["client_id"], app["client_secret"]
-        assert ClientCredentials(issuer, *pair, auth_method="client_secret_post").token().scope == "a:read"
+        assert ClientCredentials(issuer, pair[0], SharedSecret(pair[1], "client_secret_post")).token().scope == "a:read"
         assert "used up" in watchword(tmp_path, "registration", "list").stdout
         second = json.loads(watchword(tmp_path, "registration", "create", "two", "--json").stdout)
         assert watchword(tmp_path, "registration", "revoke", second["token_id"]).returncode == 0

@@ -353,7 +353,7 @@ async def test_a_used_proof(w: World) -> None:
     assert ends == int(w.ww.clock.now) + 10 + 60 + 10 + 1
     for seconds in (0, 61, 18, 1):
         w.ww.clock.now += seconds
-        await w.ww.services.housekeeping.purge()
+        await w.ww.services.upkeep.housekeeping.purge()
         assert "used before" in no(await w.send(ahead))
     assert await issued(w.ww) == 1
     w.ww.clock.now += 10_000
@@ -406,7 +406,7 @@ async def test_the_store_is_bounded(w: World) -> None:
         assert {answer.status_code for answer in answers} == {200}
         assert len(await w.marks()) == 30
         w.ww.clock.now = max(await w.marks()) + KEEP_MARKS + 1
-        await w.ww.services.housekeeping.purge()
+        await w.ww.services.upkeep.housekeeping.purge()
         assert await w.marks() == []
     assert all("jjj" not in line for line in json.dumps((await w.ww.call("GET", "/audit?limit=500")).json()).split(","))
 
@@ -459,7 +459,7 @@ async def test_a_clock_that_is_wrong(nonces: World) -> None:
     old = w.proof(nonce=nonce, now=w.ww.clock.now - 86_400)
     assert (await w.send(old)).status_code == 200
     w.ww.clock.now += 100
-    await w.ww.services.housekeeping.purge()
+    await w.ww.services.upkeep.housekeeping.purge()
     assert "used before" in no(await w.send(old))
     (ends,) = await w.marks()
     assert ends >= w.ww.clock.now + 100
@@ -502,7 +502,7 @@ async def test_refusals_are_added_up_by_rule(w: World) -> None:
     await w.send(proof)
     for one in (proof, w.proof(iat=1), w.proof("https://evil.example/"), "abc"):
         no(await w.send(one))
-    await w.ww.services.housekeeping.write_sums()
+    await w.ww.services.upkeep.housekeeping.write_sums()
     events = (await w.ww.call("GET", "/audit?limit=500")).json()["items"]
     kinds = {event["what"] for event in events if event["event"] == "RequestsRefused"}
     assert {f"invalid_dpop_proof ({rule})" for rule in ("jti", "iat", "htu")} | {"invalid_dpop_proof"} <= kinds

@@ -115,7 +115,7 @@ class Proofs(TwoWorkers):
         self.proofs.append(proof_of(self.key, URL, now + (made * 100 if nonced else made), nonce=nonce))
 
     def nonces(self) -> Any:
-        return self.ww.services.issue._proofs.nonces
+        return self.ww.services.tokens.issue._proofs.nonces
 
     @precondition(lambda self: self.assertions and self.proofs)
     @rule(data=st.data(), n=EITHER, scope=st.sampled_from(["", "", "", "not:granted"]))
@@ -159,7 +159,7 @@ class Proofs(TwoWorkers):
     def time_passes(self, seconds: int, n: int) -> None:
         """Forwards, and sometimes back; the chores run."""
         self.ww.clock.now += seconds
-        self.run(self.workers[n].services.housekeeping.purge())
+        self.run(self.workers[n].services.upkeep.housekeeping.purge())
 
     @invariant()
     def every_token_is_in_the_audit_log_once(self) -> None:

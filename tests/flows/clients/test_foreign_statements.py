@@ -177,7 +177,7 @@ async def test_statements_that_say_no(w: World, changed: dict[str, Any], rule: s
     cluster, app = await w.kubernetes()
     refused(await w.send(cluster.statement(w.ww, **changed), app))
     assert await issued(w.ww) == 0
-    await w.ww.services.housekeeping.write_sums()
+    await w.ww.services.upkeep.housekeeping.write_sums()
     events = (await w.ww.call("GET", "/audit?limit=500")).json()["items"]
     sums = [event["what"] for event in events if event["event"] == "RequestsRefused"]
     assert sums == [f"invalid_client ({rule})" if rule else "invalid_client"]

@@ -27,7 +27,7 @@ from tests.support.postgres import Postgres
 from tests.support.served import serving_tls
 
 from watchword.jose.certificates import Certificate, certificate_thumbprint
-from watchword.resource import Verifier
+from watchword.resource import Fetch, Issuer, Verifier
 
 RS1 = "https://rs1.example/"
 BAD = {"error": "invalid_client", "error_description": "client authentication failed"}
@@ -221,9 +221,11 @@ def resource(bank: Bank) -> Iterator[str]:
     """An API with a listener of its own, which takes bound tokens only; its URL."""
     keys = httpx.get(f"{bank.base}/t/default/jwks", verify=bank.context()).json()
     judge = Verifier(
-        f"{bank.base}/t/default", audience=RS1, require_bound=True, jwks_uri=f"{bank.base}/t/default/jwks",
-        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=keys)),
-    )  # fmt: skip
+        Issuer(f"{bank.base}/t/default", jwks_uri=f"{bank.base}/t/default/jwks"),
+        audience=RS1,
+        require_bound=True,
+        fetch=Fetch(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=keys))),
+    )
     with api(bank.folder, str(bank.folder / "clients.pem"), judge) as url:
         yield url
 

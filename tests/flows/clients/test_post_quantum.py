@@ -11,7 +11,7 @@ from tests.support.assertions import Caller
 from tests.support.instance import ISSUER, Instance, credentials_of, instance, node
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, Algorithm, PrivateKey, decode_unverified
-from watchword.resource import TokenInvalid, Verifier
+from watchword.resource import Fetch, Issuer, TokenInvalid, Verifier
 
 CLASSICAL, LATTICE = "https://rs1.example/", "https://rs2.example/"
 SIZES = {"ML-DSA-44": 2420, "ML-DSA-65": 3309, "ML-DSA-87": 4627}
@@ -37,7 +37,9 @@ async def token_of(ww: Instance, credentials: tuple[str, str]) -> str:
 
 
 def verifier(ww: Instance, audience: str, algorithms: Any) -> Verifier:
-    return Verifier(ISSUER, audience=audience, algorithms=algorithms, now=ww.clock, transport=ww.door)
+    return Verifier(
+        Issuer(ISSUER, algorithms=algorithms), audience=audience, now=ww.clock, fetch=Fetch(transport=ww.door)
+    )
 
 
 @pytest.mark.parametrize("algorithm", SIZES)

@@ -177,7 +177,7 @@ async def test_clocks_may_differ_a_little(w: World, changed: dict[str, float]) -
 async def test_the_audience_rule_is_named_to_the_operator(w: World) -> None:
     """PKJ-003: the most frequent mistake; whoever operates must see that it was this and not the key."""
     refused(await w.pkj.token(aud=f"{ISSUER}/token"))
-    await w.ww.services.housekeeping.write_sums()
+    await w.ww.services.upkeep.housekeeping.write_sums()
     events = (await w.ww.call("GET", "/audit?limit=500")).json()["items"]
     sums = [e for e in events if e["event"] == "RequestsRefused"]
     assert [(e["what"], e["count"]) for e in sums] == [("invalid_client (aud)", 1)]
@@ -229,7 +229,7 @@ async def test_two_methods_burn_nothing(w: World) -> None:
 
 
 async def test_one_method_for_each_application(w: World) -> None:
-    """DESIGN 5.5: a secret would work for a private_key_jwt application, or a key for one of secrets."""
+    """One authentication method per application: a secret would work for a private_key_jwt application, or a key for one of secrets."""
     data = {"grant_type": "client_credentials", "client_id": w.pkj.client_id, "client_secret": "x"}
     refused(await w.ww.http.post(f"{ISSUER}/token", data=data))
     basic = await w.ww.application("c_basic", w.api, "a:read")

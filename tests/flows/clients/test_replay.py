@@ -48,7 +48,7 @@ async def test_a_second_use_is_refused(ww: Instance, pkj: Caller) -> None:
     refused(await pkj.send(once))
     assert await issued(ww) == 1
     assert await marks(ww) == [int(ww.clock.now) + 60 + 10 + 1]
-    await ww.services.housekeeping.write_sums()
+    await ww.services.upkeep.housekeeping.write_sums()
     events = (await ww.call("GET", "/audit?limit=500")).json()["items"]
     assert [e["what"] for e in events if e["event"] == "RequestsRefused"] == ["invalid_client (jti)"]
 
@@ -115,11 +115,11 @@ async def test_the_clock_is_set_back(ww: Instance, pkj: Caller) -> None:
     once = pkj.assertion()
     assert (await pkj.send(once)).status_code == 200
     ww.clock.now += 10 * 60
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     ww.clock.now -= 10 * 60
     refused(await pkj.send(once))
     ww.clock.now -= 10 * 60
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     refused(await pkj.send(once))
     assert (await pkj.token()).status_code == 200
 
@@ -129,10 +129,10 @@ async def test_marks_end(ww: Instance, pkj: Caller) -> None:
     assert (await pkj.token()).status_code == 200
     (ends,) = await marks(ww)
     ww.clock.now = ends + KEEP_MARKS
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     assert await marks(ww) == [ends]
     ww.clock.now += 1
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     assert await marks(ww) == []
 
 
@@ -141,11 +141,11 @@ async def test_purge_beside_use(ww: Instance, pkj: Caller) -> None:
     used = []
     for _ in range(5):
         batch = [pkj.assertion() for _ in range(10)]
-        *answers, _ = await asyncio.gather(*(pkj.send(each) for each in batch), ww.services.housekeeping.purge())
+        *answers, _ = await asyncio.gather(*(pkj.send(each) for each in batch), ww.services.upkeep.housekeeping.purge())
         assert [answer.status_code for answer in answers] == [200] * 10
         used += batch
         ww.clock.now += 10
-    *answers, _ = await asyncio.gather(*(pkj.send(each) for each in used), ww.services.housekeeping.purge())
+    *answers, _ = await asyncio.gather(*(pkj.send(each) for each in used), ww.services.upkeep.housekeeping.purge())
     assert {answer.status_code for answer in answers} == {401}
 
 
@@ -248,7 +248,7 @@ class Replay(TwoWorkers):
     def time_passes(self, seconds: int, n: int) -> None:
         """Forwards, and sometimes back; the chores run."""
         self.ww.clock.now += seconds
-        self.run(self.workers[n].services.housekeeping.purge())
+        self.run(self.workers[n].services.upkeep.housekeeping.purge())
 
     @invariant()
     def every_token_is_in_the_audit_log_once(self) -> None:

@@ -18,7 +18,7 @@ from tests.support.enrolling import applications, ask, codes, enrol, group, keye
 from tests.support.instance import Instance, credentials_of, instance, node
 
 from watchword.jose import Algorithm, PrivateKey
-from watchword.server.registry.pending import COLLECTS, KEPT, MAX_WAITING, WAITS, PendingEnrolment
+from watchword.server.registry.fleet.pending import COLLECTS, KEPT, MAX_WAITING, WAITS, PendingEnrolment
 from watchword.server.registry.secret_text import TICKET_PREFIX, well_formed
 from watchword.server.storage import schema
 
@@ -102,7 +102,7 @@ async def test_who_was_turned_away_is_told_so(ww: Instance) -> None:
     assert (await decide(ww, two["pending_id"], "deny")).status_code == 200
     assert (await ask(ww, ticket=second["ticket"])).status_code == 403
     ww.clock.now += WAITS + KEPT + 1
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     assert (await ask(ww, ticket=first["ticket"])).status_code == 403
     assert len(await waiting(ww, state="denied")) == 2
     assert await applications(ww) == []
@@ -169,12 +169,12 @@ async def test_the_queue_is_bounded_and_ends(ww: Instance) -> None:
     assert await uses_left(ww) == [46]  # the same device begins anew
     assert (await decide(ww, first["pending_id"], "approve")).status_code == 200
     ww.clock.now += COLLECTS
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     assert (await enrol(ww, code, "early")).json()["error"] == "invalid_grant"  # the code has expired
     late = await ask(ww, ticket=again.json()["ticket"])
     assert late.status_code == 202  # and what was approved so long ago is looked at again
     ww.clock.now += WAITS + KEPT + 1
-    await ww.services.housekeeping.purge()
+    await ww.services.upkeep.housekeeping.purge()
     assert (await ask(ww, ticket=again.json()["ticket"])).json()["error"] == "invalid_grant"
 
 

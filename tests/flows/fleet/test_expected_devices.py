@@ -13,7 +13,7 @@ from tests.support.enrolling import applications, ask, codes, enrol, group, keye
 from tests.support.instance import Instance, instance, node
 
 from watchword.jose import Algorithm, PrivateKey
-from watchword.server.registry.enrolment import MAX_OPEN_CODES, EnrolmentCode
+from watchword.server.registry.fleet.enrolment import MAX_OPEN_CODES, EnrolmentCode
 from watchword.server.registry.model import Tenant
 
 

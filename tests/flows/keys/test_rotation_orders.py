@@ -183,7 +183,7 @@ class Rotation(TwoWorkers):
     def time_passes(self, seconds: int, n: int) -> None:
         """The chores run, on one worker."""
         self.ww.clock.now += seconds
-        self.run(self.workers[n].services.housekeeping.rotate_keys())
+        self.run(self.workers[n].services.upkeep.housekeeping.rotate_keys())
         self.run(self.changed())
         self.look()
 

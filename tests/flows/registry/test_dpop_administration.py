@@ -17,7 +17,7 @@ from tests.support.instance import ADMIN_API, BASE, ISSUER, Instance, credential
 from tests.support.proofs import proof_of
 from tests.support.served import serving, watchword
 
-from watchword.client import ClientCredentials, DpopKey
+from watchword.client import ClientCredentials, Clock, DpopKey, Network
 from watchword.jose import Algorithm, PrivateKey
 
 APIS = f"{BASE}/api/v1/apis"
@@ -200,9 +200,12 @@ async def test_our_own_client(tmp_path: Path) -> None:
     async with instance(tmp_path, dpop_nonce=True) as ww:
         w = await made(ww)
         auth = ClientCredentials(
-            ISSUER, *w.pair, resource=ADMIN_API, dpop=DpopKey.generate(),
-            now=lambda: ww.clock.now, transport=ww.door,
-        )  # fmt: skip
+            ISSUER,
+            *w.pair,
+            resource=ADMIN_API,
+            dpop=DpopKey.generate(),
+            network=Network(transport=ww.door, clock=Clock(now=lambda: ww.clock.now)),
+        )
         for _ in range(2):
             assert (await ww.http.get(APIS, auth=auth)).status_code == 200
 

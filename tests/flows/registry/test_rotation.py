@@ -119,7 +119,7 @@ async def test_the_next_key_is_published_before_it_signs(ww: Instance, app: dict
     assert {kid_of(before), kid_of(after)} <= await kids(ww)
     assert (await ww.introspect(ww.admin, before))["active"] is True
     ww.clock.now += 86_400 + 601
-    await ww.services.housekeeping.rotate_keys()
+    await ww.services.upkeep.housekeeping.rotate_keys()
     assert kid_of(before) not in await kids(ww)
 
 
@@ -128,10 +128,10 @@ async def test_rotation_happens_by_itself(ww: Instance, app: dict[str, Any]) -> 
     before = (await ww.token(credentials_of(app))).json()["access_token"]
     ww.clock.now += 30 * 86_400 + 1
     await ww.services.view.refresh()
-    await ww.services.housekeeping.rotate_keys()
+    await ww.services.upkeep.housekeeping.rotate_keys()
     after = (await ww.token(credentials_of(app))).json()["access_token"]
     assert kid_of(after) != kid_of(before)
-    await ww.services.housekeeping.rotate_keys()
+    await ww.services.upkeep.housekeeping.rotate_keys()
     assert kid_of((await ww.token(credentials_of(app))).json()["access_token"]) == kid_of(after)
 
 

@@ -49,7 +49,7 @@ async def crowd(count: int, path: str) -> AsyncIterator[tuple[Inside, httpx.Asyn
     """So many requests in flight, and a client for one more."""
     inside, shares = Inside(), Shares(0.5)
     shares.protocol.limit = shares.admin.limit = LIMIT
-    door = Door(inside, "", shares, {"acme", "quiet"}.__contains__, Clock(), lambda: 0.5)
+    door = Door(inside, "", shares, knows={"acme", "quiet"}.__contains__, monotonic=Clock(), chance=lambda: 0.5)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=door), base_url=BASE) as http:  # type: ignore[arg-type]
         waiting = [asyncio.create_task(http.post(path, content=b"x")) for _ in range(count)]
         await inside.arrived(count)
@@ -92,7 +92,7 @@ async def test_administrators_have_a_share_of_their_own() -> None:
 async def test_whoever_waited_too_long_is_told_before_he_is_read() -> None:
     """What lies in the kernel is read late by a busy server, and a refusal that costs a request makes it later."""
     shares = Shares(0.5)
-    door = Door(Inside(), "", shares, {"acme"}.__contains__, Clock(), lambda: 0.5)
+    door = Door(Inside(), "", shares, knows={"acme"}.__contains__, monotonic=Clock(), chance=lambda: 0.5)
     request = b"POST /t/acme/token?x HTTP/1.1\r\nhost: h\r\n\r\ngrant_type="
     answers = [door.too_late(0.6, False, request) for _ in range(200)]
     refused = [each for each in answers if each is not None]
@@ -109,7 +109,7 @@ async def test_whoever_waited_too_long_is_told_before_he_is_read() -> None:
 @pytest.mark.parametrize("request_", [b"GET /health/live HTTP/1.1\r\n", b"GET /metrics HTTP/1.1\r\n"])
 async def test_health_is_never_too_late(request_: bytes) -> None:
     """Whatever restarts a server that does not answer would restart it in the middle of the storm."""
-    door = Door(Inside(), "", Shares(0.5), {"acme"}.__contains__, Clock(), lambda: 0.5)
+    door = Door(Inside(), "", Shares(0.5), knows={"acme"}.__contains__, monotonic=Clock(), chance=lambda: 0.5)
     for late in (b"POST /t/acme/token HTTP/1.1\r\n", request_):
         told = [door.too_late(9.0, False, late) for _ in range(100)]
     assert told == [None] * 100
@@ -118,7 +118,7 @@ async def test_health_is_never_too_late(request_: bytes) -> None:
 @pytest.mark.parametrize("first_bytes", [b"", b"\r\n", b"P", b"POST", b"POST ", b"\x16\x03\x01" * 700, b" " * 2_000])
 async def test_first_bytes_that_are_no_request(first_bytes: bytes) -> None:
     """Half a line, or another protocol, would end the connection without a word."""
-    door = Door(Inside(), "", Shares(0.5), {"acme"}.__contains__, Clock(), lambda: 0.5)
+    door = Door(Inside(), "", Shares(0.5), knows={"acme"}.__contains__, monotonic=Clock(), chance=lambda: 0.5)
     assert [door.too_late(9.0, False, first_bytes) is None for _ in range(100)].count(False) == (100 - A_QUEUE) // 2
 
 

@@ -19,7 +19,7 @@ from tests.support.assertions import compose
 from tests.support.served import free_ports, serving, watchword
 
 from watchword.jose.cwt import cwt_text
-from watchword.resource import Verifier
+from watchword.resource import Fetch, Issuer, Verifier
 from watchword.server.config import SettingsError, load
 
 AUDIENCE = "urn:meters"
@@ -93,7 +93,9 @@ async def test_a_device_gets_a_token(served: Served) -> None:
     told = cbor2.loads(answer.payload)
     assert set(told) == {TOKEN, EXPIRES_IN, TYPE}
     assert (told[EXPIRES_IN], told[TYPE]) == (3600, 1)
-    verifier = Verifier(f"{served.base}/t/default", audience=AUDIENCE, cwt=True, insecure_http=True)
+    verifier = Verifier(
+        Issuer(f"{served.base}/t/default", cwt=True), audience=AUDIENCE, fetch=Fetch(insecure_http=True)
+    )
     assert verifier.verify(cwt_text(told[TOKEN]), "m:w").client_id == served.device[0]
 
 

@@ -21,8 +21,8 @@ from watchword.server.service.ports import StorageUnavailable
 def endpoint(running: Instance, *, protected: bool = True, **other: Any) -> TokenResource:
     """The resource over the instance's own verb, or over another one."""
     services = running.services
-    view, issue = other.get("view", services.view), other.get("issue", services.issue)
-    return TokenResource(view, issue, services.native, services.refusals, protected=protected)
+    view, issue = other.get("view", services.view), other.get("issue", services.tokens.issue)
+    return TokenResource(view, issue, services.tokens.native, services.tokens.refusals, protected=protected)
 
 
 def message(members: dict[Any, Any]) -> Message:
@@ -48,9 +48,9 @@ async def device(running: Instance) -> dict[Any, Any]:
 
 
 async def events(running: Instance) -> list[Any]:
-    await running.services.housekeeping.finish()
+    await running.services.upkeep.housekeeping.finish()
     tenant = (await running.services.view.tenant("default")).tenant.tenant_id  # type: ignore[union-attr]
-    return list(await running.services.audit.recent(tenant, 50))
+    return list(await running.services.upkeep.audit.recent(tenant, 50))
 
 
 async def test_the_same_event_and_the_same_refusal_as_over_http(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ async def test_a_crowd_waits_outside(tmp_path: Path) -> None:
             if len(inside) == MAX_AT_ONCE:
                 everybody.set()
             await gate.wait()
-            return await running.services.issue(slug, request, surface)
+            return await running.services.tokens.issue(slug, request, surface)
 
         resource = endpoint(running, issue=slow)
         waiting: list[Awaitable[Message]] = [

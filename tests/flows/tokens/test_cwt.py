@@ -14,7 +14,7 @@ import pytest
 from tests.support.instance import ISSUER, Instance, credentials_of, instance
 
 from watchword.jose.cwt import cwt_bytes, read_unverified_cwt
-from watchword.resource import Introspection, Issuer, TokenInvalid, Verifier
+from watchword.resource import Fetch, Introspection, Issuer, TokenInvalid, Verifier
 
 AUDIENCE = "urn:meters"
 
@@ -36,15 +36,16 @@ async def keys(running: Instance, name: str = "jwks") -> httpx.Response:
     return await running.http.get(f"{ISSUER}/{name}")
 
 
-async def verifier(running: Instance, **options: Any) -> Verifier:
+async def verifier(running: Instance, *, cwt: bool = True) -> Verifier:
     """An API's, that fetches from the instance in this process."""
     jwks = (await keys(running)).content
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=json.loads(jwks)))
-    given = {"cwt": True, **options}
     return Verifier(
-        ISSUER, audience=AUDIENCE, jwks_uri=f"{ISSUER}/jwks", transport=transport, now=running.clock,
-        insecure_http=True, **given,
-    )  # fmt: skip
+        Issuer(ISSUER, jwks_uri=f"{ISSUER}/jwks", cwt=cwt),
+        audience=AUDIENCE,
+        now=running.clock,
+        fetch=Fetch(transport=transport, insecure_http=True),
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
@@ -136,7 +137,10 @@ async def test_a_status_list_stands_in_a_cwt(tmp_path: Path) -> None:
 def test_cwt_and_introspection_are_not_mixed() -> None:
     """A token without dots would be shown to an issuer that it is not of."""
     with pytest.raises(ValueError, match="not both"):
-        Verifier([Issuer("https://a.example", cwt=True), Issuer("https://b.example", introspection=Introspection("c", "s"))], audience="x")  # fmt: skip
+        Verifier(
+            [Issuer("https://a.example", cwt=True), Issuer("https://b.example", introspection=Introspection("c", "s"))],
+            audience="x",
+        )
 
 
 def test_the_light_packages_need_no_cbor2() -> None:

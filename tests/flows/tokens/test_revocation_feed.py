@@ -14,11 +14,11 @@ import pytest
 from tests.support.instance import ISSUER, Instance, credentials_of, instance
 from tests.support.listening import Cursors, free_socket, listening
 
-from watchword.resource import RevocationsUnknown, TokenInvalid, Verifier
+from watchword.resource import Issuer, RevocationsUnknown, TokenInvalid, Verifier
 from watchword.resource.feed import RevocationFeed
 from watchword.server.app import Application
+from watchword.server.composition.foundation import World
 from watchword.server.registry.revocation import Revocation
-from watchword.server.services import World
 
 RS1, RS2 = "https://rs1.example/", "https://rs2.example/"
 
@@ -58,7 +58,7 @@ class Airline:
         )  # fmt: skip
 
     def verifier(self, feed: RevocationFeed) -> Verifier:
-        return Verifier(self.issuer, audience=RS1, revocations=feed, now=self.ww.clock)
+        return Verifier(Issuer(self.issuer, revocations=feed), audience=RS1, now=self.ww.clock)
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ async def test_pages_and_cursors(airline: Airline) -> None:
     airline.ww.clock.now += 60
     assert (await airline.ask(airline.guard1)).json()["revocations"] == []
     airline.ww.clock.now += 61
-    await airline.ww.services.housekeeping.purge()
+    await airline.ww.services.upkeep.housekeeping.purge()
     assert await airline.ww.services.storage.revocations.newest_revocation() == 0
 
 

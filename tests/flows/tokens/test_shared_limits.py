@@ -45,7 +45,7 @@ async def served(ww: Instance, application: dict[str, Any], count: int) -> int:
     """How many of so many, one after another, get a token; then the others know of all."""
     told = Counter([(await ww.token(credentials_of(application))).status_code for _ in range(count)])
     assert set(told) <= {200, 429}
-    await ww.services.limits.settle()
+    await ww.services.tokens.limits.settle()
     return told[200]
 
 
@@ -120,7 +120,7 @@ async def test_rlm_005_without_the_shared_count_the_local_one_holds(pair: Pair) 
     async with a.services.storage.engine.begin() as connection:
         await connection.execute(sa.text("ALTER TABLE mislaid RENAME TO debt"))
     for ww in pair:
-        await ww.services.limits.settle()
+        await ww.services.tokens.limits.settle()
     a.clock.now += BURST / RATE
     assert await served(b, device, 20) <= SHARE, "what was spent meanwhile was not told"
     assert await served(b, device, 20) == 0

@@ -13,7 +13,15 @@ import pytest
 from tests.support.instance import BASE, ISSUER, Instance, credentials_of, instance
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, KeySet, PrivateKey, Signer, verify_signature
-from watchword.resource import Introspection, IntrospectionUnavailable, Issuer, KeysUnavailable, TokenInvalid, Verifier
+from watchword.resource import (
+    Fetch,
+    Introspection,
+    IntrospectionUnavailable,
+    Issuer,
+    KeysUnavailable,
+    TokenInvalid,
+    Verifier,
+)
 
 RS1, RS2 = "https://rs1.example/", "https://rs2.example/"
 SIGNED = "application/token-introspection+jwt"
@@ -63,9 +71,11 @@ class Airline:
     def verifier(self, clock: Any = None, transport: Any = None, **introspection: Any) -> Verifier:
         asked = Introspection(*self.guard, every_token=True, remember=0, signed=True, **introspection)
         return Verifier(
-            ISSUER, audience=RS1, introspection=asked, now=clock or self.ww.clock,
-            transport=transport or self.ww.door,
-        )  # fmt: skip
+            Issuer(ISSUER, introspection=asked),
+            audience=RS1,
+            now=clock or self.ww.clock,
+            fetch=Fetch(transport=transport or self.ww.door),
+        )
 
 
 @pytest.fixture
@@ -161,7 +171,9 @@ async def test_a_signed_answer_is_no_token(airline: Airline) -> None:
     text = (await airline.ask(await airline.token())).text
     assert (await airline.ask(text, "application/json")).json() == INACTIVE
     with pytest.raises(TokenInvalid):
-        await Verifier(ISSUER, audience=airline.guard[0], transport=airline.ww.door, typ={"JWT"}).averify(text)
+        await Verifier(
+            Issuer(ISSUER, typ={"JWT"}), audience=airline.guard[0], fetch=Fetch(transport=airline.ww.door)
+        ).averify(text)
 
 
 async def test_the_library_insists_on_a_signature(airline: Airline) -> None:
@@ -279,7 +291,7 @@ async def test_the_library_goes_by_signed_metadata_alone(airline: Airline) -> No
 
     def verifier(change: Any, trusted: KeySet = keys) -> Verifier:
         issuer = Issuer(ISSUER, metadata_keys=trusted)
-        return Verifier(issuer, audience=RS1, now=airline.ww.clock, transport=Rewritten(inner, change))
+        return Verifier(issuer, audience=RS1, now=airline.ww.clock, fetch=Fetch(transport=Rewritten(inner, change)))
 
     moved = verifier(lambda told: {**told, "jwks_uri": "https://evil.example/jwks"})
     assert (await moved.averify(token)).client_id == airline.caller[0]

@@ -14,7 +14,7 @@ from tests.support.instance import ISSUER, Instance, credentials_of, instance, n
 
 from watchword.jose import Algorithm, KeySet, decode_unverified, verify_signature
 from watchword.jose.encoding import json_object, unb64url
-from watchword.resource import StatusLists, TokenInvalid, Verifier
+from watchword.resource import Fetch, Issuer, StatusLists, TokenInvalid, Verifier
 from watchword.server.protocol.status_list import KEPT, SIZE, USE
 from watchword.server.storage import schema
 
@@ -180,13 +180,13 @@ async def test_lists_end_and_their_rows_with_them(airline: Airline) -> None:
     assert place_of(await airline.token())["uri"] != uri
     airline.ww.clock.now += KEPT - USE - 1
     await airline.ww.services.view.refresh()
-    await airline.ww.services.housekeeping.purge()
+    await airline.ww.services.upkeep.housekeeping.purge()
     assert await airline.status(token) == 1
     airline.ww.clock.now += 1
     await airline.ww.services.view.refresh()
     assert (await airline.ww.http.get(uri)).status_code == 404
     airline.ww.clock.now += 1
-    await airline.ww.services.housekeeping.purge()
+    await airline.ww.services.upkeep.housekeeping.purge()
     assert await airline.rows() == 0
 
 
@@ -289,7 +289,10 @@ async def test_nothing_is_written_for_a_token_that_nobody_revokes(airline: Airli
 async def test_the_library_looks_it_up(airline: Airline) -> None:
     """Both sides could be right by their own tests and not by each other's."""
     verifier = Verifier(
-        ISSUER, audience=RS1, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.door
+        Issuer(ISSUER, status_lists=StatusLists()),
+        audience=RS1,
+        now=airline.ww.clock,
+        fetch=Fetch(transport=airline.ww.door),
     )
     good, bad = await airline.token(), await airline.token()
     for token in (good, bad):
@@ -302,5 +305,8 @@ async def test_the_library_looks_it_up(airline: Airline) -> None:
         await verifier.averify(bad)
     with pytest.raises(TokenInvalid, match="status list"):
         await Verifier(
-            ISSUER, audience=RS2, status_lists=StatusLists(), now=airline.ww.clock, transport=airline.ww.door
+            Issuer(ISSUER, status_lists=StatusLists()),
+            audience=RS2,
+            now=airline.ww.clock,
+            fetch=Fetch(transport=airline.ww.door),
         ).averify(await airline.token(RS2))

@@ -226,7 +226,7 @@ POSTED = [
 
 @pytest.mark.parametrize(("make", "status", "error"), [pytest.param(*c[1:], id=c[0]) for c in POSTED])
 async def test_credentials_in_the_body(w: World, make: Any, status: int, error: str) -> None:
-    """The same as for the header; and no challenge, because the header was not used (DESIGN 5.4)."""
+    """The same as for the header; and no challenge, because the header was not used (RFC 6749 section 5.2)."""
     answer = await w.send(make(w))
     check(answer, status, error)
     assert "www-authenticate" not in answer.headers

@@ -17,7 +17,7 @@ import pytest
 import requests
 from tests.support.counting_issuer import CountingIssuer, counting_issuer
 
-from watchword.client import ClientCredentials, TokenRefused
+from watchword.client import ClientCredentials, Network, TokenRefused
 
 
 def by_httpx(auth: ClientCredentials, url: str, **options: Any) -> int:
@@ -226,7 +226,10 @@ def test_many_tokens_are_small() -> None:
 
     def make() -> None:
         auth = ClientCredentials(
-            "https://id.example", "an-id", "a-secret", token_endpoint="https://id.example/token", transport=transport
+            "https://id.example",
+            "an-id",
+            "a-secret",
+            network=Network(endpoint="https://id.example/token", transport=transport),
         )
         auth.token()
         held.append(auth)

@@ -17,8 +17,11 @@ import pytest
 from watchword.client import (
     AccessToken,
     ClientCredentials,
+    Clock,
     InvalidAnswer,
+    Network,
     Secret,
+    SharedSecret,
     TokenError,
     TokenRefused,
     TokenUnavailable,
@@ -60,7 +63,11 @@ class World:
     """An issuer, a clock and a record of the pauses, around one `ClientCredentials`."""
 
     def __init__(
-        self, answer: Callable[[int], httpx.Response] | None = None, chance: float = 0.0, **options: Any
+        self,
+        answer: Callable[[int], httpx.Response] | None = None,
+        chance: float = 0.0,
+        tries: int | None = None,
+        secret: str | SharedSecret = SECRET,
     ) -> None:
         self.time = 1_000_000.0
         self.slept: list[float] = []
@@ -68,12 +75,12 @@ class World:
         self.auth = ClientCredentials(
             ISSUER,
             "an-id",
-            SECRET,
-            now=lambda: self.time,
-            sleep=self.slept.append,
-            rng=lambda: chance,
-            transport=self.issuer.transport,
-            **options,
+            secret,
+            network=Network(
+                tries=tries,
+                transport=self.issuer.transport,
+                clock=Clock(now=lambda: self.time, sleep=self.slept.append, rng=lambda: chance),
+            ),
         )
 
 
@@ -314,7 +321,7 @@ def test_stale_token_survives_a_failed_renewal() -> None:
 def test_basic_encodes_before_base64() -> None:
     """RFC 6749 section 2.3.1: an id with a colon would be cut in the wrong place."""
     issuer = Issuer()
-    ClientCredentials(ISSUER, "a:b c", "p%:é", transport=issuer.transport, scope="x").token()
+    ClientCredentials(ISSUER, "a:b c", "p%:é", scope="x", network=Network(transport=issuer.transport)).token()
     sent = base64.b64decode(issuer.asked[0].headers["authorization"].removeprefix("Basic "))
     assert sent == b"a%3Ab+c:p%25%3A%C3%A9"
     assert issuer.asked[0].content == b"grant_type=client_credentials&scope=x"
@@ -322,7 +329,7 @@ def test_basic_encodes_before_base64() -> None:
 
 def test_post_puts_the_secret_into_the_form_only() -> None:
     """Two methods in one request are refused by servers that follow RFC 6749 section 2.3."""
-    world = World(auth_method="client_secret_post")
+    world = World(secret=SharedSecret(SECRET, "client_secret_post"))
     world.auth.token()
     assert "authorization" not in world.issuer.asked[0].headers
     assert b"client_secret=wwsec_s3cret" in world.issuer.asked[0].content
@@ -334,7 +341,7 @@ def test_metadata_of_another_issuer_is_refused() -> None:
         lambda r: httpx.Response(200, json={"issuer": "https://evil", "token_endpoint": "https://evil/token"})
     )
     with pytest.raises(InvalidAnswer, match="another issuer"):
-        ClientCredentials(ISSUER, "an-id", SECRET, transport=other).token()
+        ClientCredentials(ISSUER, "an-id", SECRET, network=Network(transport=other)).token()
 
 
 def test_secrets_do_not_show() -> None:

@@ -13,7 +13,7 @@ import pytest
 from filelock import BaseFileLock, FileLock
 from tests.support.counting_issuer import counting_issuer
 
-from watchword.client import ClientCredentials, DiskCache, Secret
+from watchword.client import ClientCredentials, Clock, DiskCache, Network, Secret
 
 KEY = Secret("ab" * 32)
 
@@ -105,7 +105,9 @@ def test_a_stopped_holder_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         lock.acquire()
     waited: list[float] = []
     with counting_issuer() as issuer:
-        auth = ClientCredentials(issuer.url, "an-id", "a-secret", cache=DiskCache(folder), sleep=waited.append)
+        auth = ClientCredentials(
+            issuer.url, "an-id", "a-secret", cache=DiskCache(folder), network=Network(clock=Clock(sleep=waited.append))
+        )
         assert auth.token().value == "token-1"
     assert sum(waited) == pytest.approx(30, abs=0.1)
     for lock in held:
@@ -146,7 +148,11 @@ def test_the_old_token_of_the_disk_survives_an_outage(tmp_path: Path) -> None:
         def job() -> str:
             cache = DiskCache(tmp_path / "cache")
             auth = ClientCredentials(
-                issuer.url, "an-id", "a-secret", cache=cache, now=lambda: clock[0], rng=lambda: 0.0
+                issuer.url,
+                "an-id",
+                "a-secret",
+                cache=cache,
+                network=Network(clock=Clock(now=lambda: clock[0], rng=lambda: 0.0)),
             )
             return auth.token().value
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from tests.support.counting_issuer import CountingIssuer, Reply, counting_issuer, token
 
-from watchword.client import ClientCredentials, DiskCache, TokenRefused, TokenUnavailable
+from watchword.client import ClientCredentials, Clock, DiskCache, Network, TokenRefused, TokenUnavailable
 
 PROCESS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from watchword.client import ClientCredentials, DiskCache
-auth = ClientCredentials(sys.argv[1], "an-id", "a-secret", cache=DiskCache(sys.argv[2]), tries=1)
+from watchword.client import ClientCredentials, DiskCache, Network
+auth = ClientCredentials(sys.argv[1], "an-id", "a-secret", cache=DiskCache(sys.argv[2]), network=Network(tries=1))
 sys.stdin.readline()  # all begin at once
 with ThreadPoolExecutor(8) as pool:
     found = list(pool.map(lambda _n: auth.token().value, range(8)))
@@ -36,7 +36,7 @@ def test_threads_and_tasks_together(expired: bool) -> None:
     """A program with threads beside its event loop would send a request for each kind, or one for each waiter."""
     clock = [1_000_000.0]
     with counting_issuer() as issuer:
-        auth = credentials(issuer, now=lambda: clock[0])
+        auth = credentials(issuer, network=Network(clock=Clock(now=lambda: clock[0])))
         if expired:
             auth.token()
             clock[0] += 1000
@@ -68,7 +68,7 @@ def test_a_flight_that_has_just_landed(_: int) -> None:
         return clock[0]
 
     with counting_issuer() as issuer:
-        auth = credentials(issuer, now=now)
+        auth = credentials(issuer, network=Network(clock=Clock(now=now)))
         auth.token()
         clock[0] += 1000
         between[0] = True
@@ -179,7 +179,7 @@ def test_fork_after_use(_: int) -> None:
     """A child that shared its parent's socket would read the other's answer; one that shared a lock would hang."""
     clock = [1_000_000.0]
     with counting_issuer() as issuer:
-        auth = credentials(issuer, now=lambda: clock[0])
+        auth = credentials(issuer, network=Network(clock=Clock(now=lambda: clock[0])))
         auth.token()
         descriptors = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
         clock[0] += 1000
@@ -214,13 +214,17 @@ def test_an_outage_is_shared_by_processes(tmp_path: Path) -> None:
     with counting_issuer(lambda _n: Reply(503)) as issuer:
         cache = DiskCache(tmp_path / "cache")
         waits: list[float] = []
-        auth = credentials(issuer, cache=cache, tries=1, now=lambda: 1_000_000.0, sleep=waits.append)
+        auth = credentials(
+            issuer, cache=cache, network=Network(tries=1, clock=Clock(now=lambda: 1_000_000.0, sleep=waits.append))
+        )
         with pytest.raises(TokenUnavailable):
             auth.token()
-        other = credentials(issuer, cache=cache, tries=1, now=lambda: 1_000_000.0)  # began in the same instant
+        other = credentials(
+            issuer, cache=cache, network=Network(tries=1, clock=Clock(now=lambda: 1_000_000.0))
+        )  # began in the same instant
         with pytest.raises(TokenUnavailable, match="503"):
             other.token()
-        later = credentials(issuer, cache=cache, tries=1, now=lambda: 1_000_001.0)
+        later = credentials(issuer, cache=cache, network=Network(tries=1, clock=Clock(now=lambda: 1_000_001.0)))
         with pytest.raises(TokenUnavailable):
             later.token()
         assert len(issuer.asked) == 2

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
-from watchword.client import ClientCredentials, PrivateKeyJwt, Secret, SecretMissing
+from watchword.client import ClientCredentials, Clock, Network, PrivateKeyJwt, Secret, SecretMissing
 from watchword.jose import JoseError, KeySet, PrivateKey, decode_unverified, verify_signature
 
 ISSUER = "https://id.example/t/acme"
@@ -42,7 +42,9 @@ def asked(text: str, endpoint: str = f"{ISSUER}/token", **options: Any) -> dict[
         return httpx.Response(200, json={"access_token": "a", "token_type": "Bearer", "expires_in": 300})
 
     proof = PrivateKeyJwt(lambda: Secret(text), **options)
-    ClientCredentials(ISSUER, "app", proof, now=lambda: NOW, transport=httpx.MockTransport(answer)).token()
+    ClientCredentials(
+        ISSUER, "app", proof, network=Network(transport=httpx.MockTransport(answer), clock=Clock(now=lambda: NOW))
+    ).token()
     return {name: values[0] for name, values in parse_qs(forms[0].decode()).items()}
 
 

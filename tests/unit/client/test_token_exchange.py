@@ -16,9 +16,11 @@ from tests.unit.client.test_credentials import ENDPOINT, ISSUER, SECRET, Issuer,
 
 from watchword.client import (
     ClientCredentials,
+    Clock,
     DiskCache,
     DpopKey,
     InvalidAnswer,
+    Network,
     SubjectEnded,
     TokenExchange,
     TokenRefused,
@@ -44,9 +46,16 @@ class World:
         self.time, self.discovered = 1_000_000.0, 0
         self.issuer = Issuer(answer)
         self.credentials = ClientCredentials(
-            ISSUER, "an-id", SECRET, resource="https://own.example", scope="own:scope",
-            now=lambda: self.time, rng=lambda: 0.0, transport=httpx.MockTransport(self._answer), **options,
-        )  # fmt: skip
+            ISSUER,
+            "an-id",
+            SECRET,
+            resource="https://own.example",
+            scope="own:scope",
+            network=Network(
+                transport=httpx.MockTransport(self._answer), clock=Clock(now=lambda: self.time, rng=lambda: 0.0)
+            ),
+            **options,
+        )
         self.exchange = TokenExchange(self.credentials, audience=BACK, scope="a:read", remembered=3)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:

@@ -20,10 +20,13 @@ from tests.support.counting_issuer import Reply, counting_issuer, token
 
 from watchword.client import (
     ClientCredentials,
+    Clock,
     InvalidAnswer,
     IssuerNotAllowed,
+    Network,
     Proven,
     SecretMissing,
+    SharedSecret,
     TokenError,
     TokenRefused,
     TokenUnavailable,
@@ -108,7 +111,7 @@ HOSTILE = {
 def test_hostile_servers(talk: Callable[..., None], error: type[TokenError]) -> None:
     """A server that drips a byte a second would hold its callers for ever: httpx counts from the last byte."""
     with speaking(talk) as endpoint:
-        auth = ClientCredentials(ISSUER, "an-id", "a-secret", token_endpoint=endpoint, timeout=0.3, tries=1)
+        auth = ClientCredentials(ISSUER, "an-id", "a-secret", network=Network(endpoint=endpoint, timeout=0.3, tries=1))
         with pytest.raises(error):
             auth.token()
         with pytest.raises(error):
@@ -156,9 +159,9 @@ def test_a_clock_that_is_behind(_: int) -> None:
         ISSUER,
         "an-id",
         proof,
-        token_endpoint=f"{ISSUER}/token",
-        now=lambda: now[0],
-        transport=strict_about_time(1_000_600.0, proof),
+        network=Network(
+            endpoint=f"{ISSUER}/token", transport=strict_about_time(1_000_600.0, proof), clock=Clock(now=lambda: now[0])
+        ),
     )
     got = auth.token()
     assert proof.made == [1_000_000.0, 1_000_600.0]
@@ -186,9 +189,9 @@ def test_a_clock_is_corrected_once(_: int) -> None:
         ISSUER,
         "an-id",
         proof,
-        token_endpoint=f"{ISSUER}/token",
-        now=lambda: 1_000_000.0,
-        transport=httpx.MockTransport(answer),
+        network=Network(
+            endpoint=f"{ISSUER}/token", transport=httpx.MockTransport(answer), clock=Clock(now=lambda: 1_000_000.0)
+        ),
     )
     with pytest.raises(TokenRefused, match="clock is 600 s behind"):
         auth.token()
@@ -214,7 +217,12 @@ def test_the_message_names_the_clock(now: float, words: str | None) -> None:
         )
 
     auth = ClientCredentials(
-        ISSUER, "an-id", "s", token_endpoint=f"{ISSUER}/token", now=lambda: now, transport=httpx.MockTransport(answer)
+        ISSUER,
+        "an-id",
+        "s",
+        network=Network(
+            endpoint=f"{ISSUER}/token", transport=httpx.MockTransport(answer), clock=Clock(now=lambda: now)
+        ),
     )
     with pytest.raises(TokenRefused) as caught:
         auth.token()
@@ -227,7 +235,7 @@ def test_the_message_names_the_clock(now: float, words: str | None) -> None:
 def test_a_proof_is_never_sent_twice(_: int) -> None:
     """A server that remembers the jti would refuse the retry as a replay."""
     with counting_issuer(lambda n: Reply(503) if n < 3 else token(n)) as issuer:
-        auth = ClientCredentials(issuer.url, "an-id", Dated(), sleep=lambda _s: None)
+        auth = ClientCredentials(issuer.url, "an-id", Dated(), network=Network(clock=Clock(sleep=lambda _s: None)))
         assert auth.token().value == "token-3"
         assert len({body for _headers, body in issuer.asked}) == 3
 
@@ -245,7 +253,9 @@ def test_a_reset_is_retried(_: int) -> None:
 
     pauses: list[float] = []
     with speaking(talk) as endpoint:
-        auth = ClientCredentials(ISSUER, "an-id", "s", token_endpoint=endpoint, sleep=pauses.append, rng=lambda: 0.9)
+        auth = ClientCredentials(
+            ISSUER, "an-id", "s", network=Network(endpoint=endpoint, clock=Clock(sleep=pauses.append, rng=lambda: 0.9))
+        )
         assert auth.token().value == "token-2"
     assert pauses == [pytest.approx(0.275)]  # half a second, less 45 % by chance
 
@@ -281,10 +291,10 @@ def test_userinfo_is_refused_everywhere(place: str) -> None:
     metadata = httpx.MockTransport(lambda _r: httpx.Response(200, json={"issuer": ISSUER, "token_endpoint": bad}))
     if place == "token_endpoint":
         with pytest.raises(ValueError, match="userinfo"):
-            ClientCredentials(ISSUER, "an-id", "s", token_endpoint=bad)
+            ClientCredentials(ISSUER, "an-id", "s", network=Network(endpoint=bad))
     elif place == "metadata":
         with pytest.raises(InvalidAnswer, match="userinfo"):
-            ClientCredentials(ISSUER, "an-id", "s", transport=metadata).token()
+            ClientCredentials(ISSUER, "an-id", "s", network=Network(transport=metadata)).token()
     else:
         with pytest.raises(ValueError, match="userinfo"):
             ClientCredentials(ISSUER, "an-id", "s").check_target(bad)
@@ -301,7 +311,9 @@ def test_a_mounted_secret_that_changes(tmp_path: Path) -> None:
     (tmp_path / "..data").symlink_to("old")
     (tmp_path / "secret").symlink_to("..data/secret")
     with counting_issuer() as issuer:
-        auth = ClientCredentials(issuer.url, "an-id", from_file(tmp_path / "secret"), auth_method="client_secret_post")
+        auth = ClientCredentials(
+            issuer.url, "an-id", SharedSecret(from_file(tmp_path / "secret"), "client_secret_post")
+        )
         auth.drop(auth.token())
         (tmp_path / "..fresh").symlink_to("new")
         (tmp_path / "..fresh").rename(tmp_path / "..data")  # as the kubelet does
@@ -360,7 +372,7 @@ def test_a_file_without_a_secret(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         place.write_bytes(content)
     with pytest.raises(SecretMissing) as caught:
-        ClientCredentials(ISSUER, "an-id", from_file(place), token_endpoint=f"{ISSUER}/token").token()
+        ClientCredentials(ISSUER, "an-id", from_file(place), network=Network(endpoint=f"{ISSUER}/token")).token()
     assert str(place) in str(caught.value)
 
 
@@ -375,7 +387,7 @@ def test_nothing_secret_is_logged_or_raised(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.DEBUG)
     clock = [1_000_000.0]
     with counting_issuer(lambda n: token(n) if n == 1 else Reply(400, b'{"error":"invalid_scope"}')) as issuer:
-        auth = ClientCredentials(issuer.url, "an-id", "a-secret", now=lambda: clock[0])
+        auth = ClientCredentials(issuer.url, "an-id", "a-secret", network=Network(clock=Clock(now=lambda: clock[0])))
         auth.token()
         clock[0] += 290
         auth.token()
@@ -423,9 +435,9 @@ def api(
 )
 def test_an_api_leads_to_its_issuer(challenge: str | None) -> None:
     """RFC 9728: every caller would have to be told by hand which issuer an API trusts."""
-    found = discover(API, [ISSUER], transport=api(GOOD, challenge))
+    found = discover(API, [ISSUER], network=Network(transport=api(GOOD, challenge)))
     assert (found.issuer, found.resource, found.scopes) == (ISSUER, "https://payments.example/v1", ("a",))
-    assert asyncio.run(adiscover(API, [ISSUER], transport=api(GOOD, challenge))) == found
+    assert asyncio.run(adiscover(API, [ISSUER], network=Network(transport=api(GOOD, challenge)))) == found
 
 
 @pytest.mark.parametrize(
@@ -444,7 +456,7 @@ def test_an_api_leads_to_its_issuer(challenge: str | None) -> None:
 def test_an_api_cannot_choose_who_gets_the_secret(change: dict[str, Any], error: type[TokenError]) -> None:
     """A hostile API would name its own issuer, and be sent the secret."""
     with pytest.raises(error):
-        discover(API, [ISSUER], transport=api({**GOOD, **change}))
+        discover(API, [ISSUER], network=Network(transport=api({**GOOD, **change})))
 
 
 @pytest.mark.parametrize(
@@ -459,7 +471,7 @@ def test_an_api_cannot_choose_who_gets_the_secret(change: dict[str, Any], error:
 def test_an_api_cannot_send_us_elsewhere(place: str) -> None:
     """A hostile API would make its callers fetch from their internal networks."""
     with pytest.raises(InvalidAnswer):
-        discover(API, [ISSUER], transport=api(GOOD, f'Bearer resource_metadata="{place}"'))
+        discover(API, [ISSUER], network=Network(transport=api(GOOD, f'Bearer resource_metadata="{place}"')))
 
 
 def test_a_dead_api_is_unavailable() -> None:

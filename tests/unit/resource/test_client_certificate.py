@@ -12,7 +12,7 @@ from tests.unit.resource.test_verifier import API, ISSUER, NOW, claims, public, 
 from tests.unit.resource.test_verifier import KEY as SIGNER
 
 from watchword.jose.certificates import certificate_thumbprint
-from watchword.resource import TokenInvalid, TrustedProxy, Verifier
+from watchword.resource import Fetch, TokenInvalid, TrustedProxy, Verifier
 from watchword.resource.asgi import RequireToken
 from watchword.resource.flask import RequireToken as FlaskRequireToken
 
@@ -25,7 +25,7 @@ def verifier() -> Verifier:
         metadata = {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/jwks"}
         return httpx.Response(200, json=metadata if ".well-known" in request.url.path else public(SIGNER))
 
-    return Verifier(ISSUER, audience=API, now=lambda: NOW, transport=httpx.MockTransport(answer))
+    return Verifier(ISSUER, audience=API, now=lambda: NOW, fetch=Fetch(transport=httpx.MockTransport(answer)))
 
 
 async def test_the_binding() -> None:

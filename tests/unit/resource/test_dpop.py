@@ -17,7 +17,9 @@ from watchword.resource import (
     AccessRefused,
     Answer,
     Dpop,
+    Fetch,
     Introspection,
+    Issuer,
     NonceNeeded,
     ProofInvalid,
     ProofsInMemory,
@@ -399,9 +401,11 @@ def test_where_callers_reach_the_api() -> None:
 def test_an_audience_that_is_no_address() -> None:
     """Nobody set anything up for DPoP: the token would be taken as it is."""
     verifier = Verifier(
-        ISSUER, audience="payments", now=lambda: NOW, jwks_uri=f"{ISSUER}/jwks",
-        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=public(KEY))),
-    )  # fmt: skip
+        Issuer(ISSUER, jwks_uri=f"{ISSUER}/jwks"),
+        audience="payments",
+        now=lambda: NOW,
+        fetch=Fetch(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=public(KEY)))),
+    )
     token = signed(claims(aud="payments", cnf={"jkt": HOLDER.public.thumbprint()}))
     with pytest.raises(TokenInvalid, match="base_url"):
         verifier.verify(token, proof=ShownProof([proof(token=token)], "GET", "/charges"))
@@ -444,9 +448,11 @@ def test_an_opaque_token(answer: dict[str, Any], opens: bool) -> None:
         return httpx.Response(200, json=public(KEY))
 
     verifier = Verifier(
-        ISSUER, audience=API, now=lambda: NOW, transport=httpx.MockTransport(network),
-        introspection=Introspection("rs", "secret"),
-    )  # fmt: skip
+        Issuer(ISSUER, introspection=Introspection("rs", "secret")),
+        audience=API,
+        now=lambda: NOW,
+        fetch=Fetch(transport=httpx.MockTransport(network)),
+    )
     shown = ShownProof([proof(token="opaque")], "GET", "/charges")
     if opens:
         assert verifier.verify("opaque", proof=shown).dpop_key

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.resource.test_verifier import API, ISSUER, NOW, claims, signed
 from tests.unit.resource.test_verifier import World as Issuing
 
-from watchword.resource import RevocationsUnknown, TokenInvalid, Verifier
+from watchword.resource import Fetch, Issuer, RevocationsUnknown, TokenInvalid, Verifier
 from watchword.resource.feed import RevocationFeed
 
 EMPTY = {"revocations": [], "cursor": "1", "more": False}
@@ -25,9 +25,11 @@ class World:
             transport=httpx.MockTransport(self), **options,
         )  # fmt: skip
         self.verifier = Verifier(
-            ISSUER, audience=API, now=lambda: self.time, transport=httpx.MockTransport(Issuing()),
-            revocations=self.feed,
-        )  # fmt: skip
+            Issuer(ISSUER, revocations=self.feed),
+            audience=API,
+            now=lambda: self.time,
+            fetch=Fetch(transport=httpx.MockTransport(Issuing())),
+        )
         self.cursors: list[str]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -126,4 +128,4 @@ def test_settings_that_make_no_sense() -> None:
         World(max_stale=0.5)
     for issuer, audience in ((ISSUER, "https://other"), (ISSUER + "2", API)):
         with pytest.raises(ValueError, match="same audience"):
-            Verifier(issuer, audience=audience, revocations=World().feed)
+            Verifier(Issuer(issuer, revocations=World().feed), audience=audience)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from tests.unit.resource.test_verifier import API, ISSUER, KEY, NOW, OTHER, claims, public, signed
 
-from watchword.resource import Introspection, IntrospectionUnavailable, Issuer, TokenInvalid, Verifier
+from watchword.resource import Fetch, Introspection, IntrospectionUnavailable, Issuer, TokenInvalid, Verifier
 
 ACTIVE = {"active": True, **claims(), "token_type": "Bearer"}
 SECOND = "https://id.example/t/second"
@@ -40,11 +40,11 @@ class World:
             return httpx.Response(self.status, json=self.answer)
         return httpx.Response(200, json=public(OTHER if issuer == SECOND else KEY))
 
-    def verifier(self, issuer: Any = ISSUER, **options: Any) -> Verifier:
+    def verifier(self, issuer: Any = ISSUER, introspection: Introspection | None = None) -> Verifier:
         """With introspection of the one issuer, unless the test brings its own."""
         if issuer == ISSUER:
-            options = {"introspection": Introspection("me:1", "se cret"), **options}
-        return Verifier(issuer, audience=API, now=lambda: self.time, transport=self.transport, **options)
+            issuer = Issuer(issuer, introspection=introspection or Introspection("me:1", "se cret"))
+        return Verifier(issuer, audience=API, now=lambda: self.time, fetch=Fetch(transport=self.transport))
 
 
 async def test_an_opaque_token() -> None:
@@ -196,18 +196,25 @@ def test_opaque_tokens_of_one_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("issuers", "options"),
+    "issuers",
     [
-        ([], {}),
-        ([ISSUER, ISSUER], {}),
-        (["http://id.example"], {}),
-        (["https://user@id.example"], {}),
-        ([ISSUER, SECOND], {"jwks_uri": "https://id.example/jwks"}),
-        ([Issuer(ISSUER)], {"introspection": Introspection("me", "s")}),
-        ([Issuer(i, introspection=Introspection("me", "s")) for i in (ISSUER, SECOND)], {}),
+        [],
+        [ISSUER, ISSUER],
+        ["http://id.example"],
+        ["https://user@id.example"],
+        [Issuer(i, introspection=Introspection("me", "s")) for i in (ISSUER, SECOND)],
     ],
 )
-def test_settings_that_make_no_sense(issuers: Any, options: dict[str, Any]) -> None:
+def test_settings_that_make_no_sense(issuers: Any) -> None:
     """A setting that silently applied to another issuer, or to none, would be found by an attacker."""
     with pytest.raises(ValueError, match=r"\w"):
-        Verifier(issuers, audience=API, **options)
+        Verifier(issuers, audience=API)
+
+
+@pytest.mark.parametrize(
+    "name", ["jwks_uri", "introspection", "revocations", "status_lists", "algorithms", "typ", "cwt"]
+)
+def test_settings_of_an_issuer(name: str) -> None:
+    """Beside several issuers nobody could say which of them such a setting is of: only an `Issuer` takes it."""
+    with pytest.raises(TypeError, match=name):
+        Verifier([ISSUER, SECOND], audience=API, **{name: None})

@@ -13,6 +13,7 @@ from tests.unit.resource.test_verifier import signed as signed_access
 
 from watchword.jose import Algorithm, PrivateKey, Signer
 from watchword.resource import (
+    Fetch,
     KeysUnavailable,
     TokenInvalid,
     Transaction,
@@ -46,7 +47,7 @@ class World:
         self.time, self.fetches, self.keys = NOW, 0, [KEY]
         transport = httpx.MockTransport(self)
         self.tokens = TransactionTokens(
-            ISSUER, trust_domain=DOMAIN, now=lambda: self.time, transport=transport, **options
+            ISSUER, trust_domain=DOMAIN, now=lambda: self.time, fetch=Fetch(transport=transport), **options
         )
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -191,6 +192,6 @@ def test_it_ends() -> None:
 
 def test_no_access_token() -> None:
     """An API of the trust domain's name would be opened by what every workload of the chain has seen."""
-    verifier = Verifier(ISSUER, audience=DOMAIN, now=lambda: NOW, transport=httpx.MockTransport(World()))
+    verifier = Verifier(ISSUER, audience=DOMAIN, now=lambda: NOW, fetch=Fetch(transport=httpx.MockTransport(World())))
     with pytest.raises(TokenInvalid, match="typ"):
         verifier.verify(signed(client_id="gateway"))

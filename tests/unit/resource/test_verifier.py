@@ -29,8 +29,10 @@ from watchword.jose import (
 from watchword.resource import (
     AccessRefused,
     Claims,
+    Fetch,
     Forbidden,
     InsufficientScope,
+    Issuer,
     KeysUnavailable,
     TokenInvalid,
     Verifier,
@@ -103,12 +105,12 @@ def relabelled(key: PrivateKey, algorithm: str) -> str:
 class World:
     """A verifier, its clock, and the issuer's documents; counts the fetches of the key set."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, issuer: str | Issuer = ISSUER, **options: Any) -> None:
         self.time = NOW
         self.fetches = 0
         self.jwks: Callable[[], httpx.Response] = lambda: httpx.Response(200, json=public(KEY, RSA, PSS, P384))
         self.verifier = Verifier(
-            ISSUER, audience=API, now=lambda: self.time, transport=httpx.MockTransport(self), **options
+            issuer, audience=API, now=lambda: self.time, fetch=Fetch(transport=httpx.MockTransport(self)), **options
         )
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -402,7 +404,7 @@ def test_jwt_004_the_api_lists_the_algorithms() -> None:
     token = signed(key=RSA)
     assert World().verifier.verify(token).client_id == "app"
     with pytest.raises(TokenInvalid, match="algorithm"):
-        World(algorithms={Algorithm.ES256}).verifier.verify(token)
+        World(Issuer(ISSUER, algorithms={Algorithm.ES256})).verifier.verify(token)
 
 
 WEAK = {

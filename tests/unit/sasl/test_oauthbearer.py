@@ -13,7 +13,7 @@ import pytest
 from tests.adapters import contract
 from tests.adapters.contract import AUDIENCE, CLIENT, SCOPE, Issuer
 
-from watchword.resource import Claims, Verifier
+from watchword.resource import Claims, Fetch, Verifier
 from watchword.sasl import (
     MAX_MESSAGE,
     Accepted,
@@ -290,7 +290,7 @@ def test_sas_017_wrong_scope(issuer: Issuer, verifier: Verifier) -> None:
 
 def test_sas_017_keys_are_away() -> None:
     """SAS-017: clients would drop good tokens while the issuer's keys cannot be had."""
-    lonely = Verifier("http://127.0.0.1:9/t/x", audience=AUDIENCE, timeout=1)
+    lonely = Verifier("http://127.0.0.1:9/t/x", audience=AUDIENCE, fetch=Fetch(timeout=1))
     message = OAuthBearerClient("a.b.c").respond(b"")
     told = challenge(OAuthBearerServer(lonely.verify), message)
     assert told == {"status": "temporarily_unavailable"}

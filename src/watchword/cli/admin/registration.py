@@ -12,7 +12,7 @@ import typer
 from .. import say
 from ..api_client import AdminClient
 from .api_names import grants_of, group_id_of
-from .registry import Json
+from .applications import Json
 
 registration = typer.Typer(
     no_args_is_help=True, help="Let applications register themselves (RFC 7591): initial access tokens and policies."

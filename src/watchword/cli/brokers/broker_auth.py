@@ -139,6 +139,7 @@ async def _verifier(
     stack: AsyncExitStack, api: str, issuer: str | None, revocations: bool
 ) -> tuple[Verifier, RevocationFeed | None]:
     """With the feed, nothing is judged before its first answer: old revocations count from the start."""
+    from watchword.resource import Issuer as TokenIssuer
     from watchword.resource import RevocationsUnknown, Verifier
     from watchword.resource.feed import RevocationFeed
 
@@ -153,4 +154,4 @@ async def _verifier(
     except RevocationsUnknown as error:
         say.fail(f"no revocations: {error}", f"is {known.client_id} an introspector of {api}?", say.TRY_LATER)
     await stack.enter_async_context(feed)
-    return Verifier(feed.issuer, audience=api, revocations=feed), feed
+    return Verifier(TokenIssuer(feed.issuer, revocations=feed), audience=api), feed

@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-import httpx
 import typer
 
 from watchword.jose import JoseError, KeySet, PublicKey
+from watchword.resource.fetched.fetch import FetchFailed, fetch
 
 from .. import profile, say
 
@@ -59,9 +59,9 @@ def key_export(
 
 def _fetch(issuer: str) -> list[PublicKey]:
     try:
-        answer = httpx.get(f"{issuer}/jwks", timeout=10).raise_for_status()
-        keys = KeySet.parse(answer.content)
-    except (httpx.HTTPError, httpx.InvalidURL, JoseError) as error:
+        document = fetch(f"{issuer}/jwks", 10, None)
+        keys = KeySet.parse(document.body)
+    except (FetchFailed, JoseError) as error:
         say.fail(f"the keys of {issuer} cannot be had: {error}", "is WATCHWORD_ISSUER right, and the server running?")
     return sorted(keys.values(), key=lambda key: (key.algorithm.value, key.kid))
 

@@ -12,8 +12,8 @@ import typer
 
 from .. import say
 from ..admin.api_names import grants_of
+from ..admin.applications import state
 from ..admin.client_keys import read_jwks
-from ..admin.registry import state
 from ..api_client import AdminClient
 from .bundle import HEADER, incomplete, opened
 from .device_change import disable, enable, quarantine, release, rotate

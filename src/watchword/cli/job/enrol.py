@@ -13,9 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from watchword.client import ClientCertificate, Device, EnrolmentPending, TokenError, TokenUnavailable, from_file
+from watchword.client import (
+    CertificateFor,
+    Claim,
+    ClientCertificate,
+    Device,
+    EnrolmentPending,
+    TokenError,
+    TokenUnavailable,
+    from_file,
+)
 from watchword.client import enrol as enrolled
 from watchword.client import renew_certificate as renewed
+from watchword.client.sources import SecretSource
 
 from .. import say
 from ..fleet.enrolment import seconds
@@ -59,9 +69,8 @@ def enrol(
     known: dict[str, Any] = {"ticket": kept["ticket"]} if kept.get("ticket") and given else {"code": given}
     try:
         device = enrolled(
-            where, group=group, claim=claim, key=from_file(key) if key is not None else None,
-            wants_certificate=cert is not None, serial=serial, enrolment_id=kept["enrolment_id"],
-            wait=seconds(wait, "--wait") if wait else 0.0, **known,
+            where, claim=claim, key=_source(key, certified=cert is not None), serial=serial,
+            enrolment_id=kept["enrolment_id"], wait=seconds(wait, "--wait") if wait else 0.0, **known,
         )  # fmt: skip
     except EnrolmentPending as pending:
         _keep(file, {**kept, "ticket": pending.ticket or ""})
@@ -73,10 +82,18 @@ def enrol(
     _tell(device, file, json)
 
 
-def _claim(group: str | None, certificate: Path | None, key: Path | None) -> ClientCertificate | None:
+def _claim(group: str | None, certificate: Path | None, key: Path | None) -> Claim | None:
     if (group is None) != (certificate is None):
         say.misuse("a group takes the manufacturer's certificate", "say --group and --claim-cert, or neither")
-    return ClientCertificate(certificate, key or certificate) if certificate is not None else None
+    if group is None or certificate is None:
+        return None
+    return Claim(group, ClientCertificate(certificate, key or certificate))
+
+
+def _source(key: Path | None, *, certified: bool) -> SecretSource | CertificateFor | None:
+    if key is None:
+        return None
+    return CertificateFor(from_file(key)) if certified else from_file(key)
 
 
 def _code(code: str | None, file: Path | None) -> str | None:

@@ -103,13 +103,13 @@ def _wanted(issuer: str | None, audience: str | None, unverified_claims: dict[st
 
 
 def _judge(unverified_token: str, wanted: dict[str, str], scope: str | None, typ: str) -> Refusal | None:
-    from watchword.resource import AccessRefused, Verifier
+    from watchword.resource import AccessRefused, Issuer, Verifier
 
     for name, claim in (("issuer", "iss"), ("audience", "aud")):
         if not wanted[name]:
             return Refusal(claim, f"{claim} is missing or not a text", f"say what to expect with --{name}")
     try:
-        verifier = Verifier(wanted["issuer"], audience=wanted["audience"], typ={typ}, cwt=True)
+        verifier = Verifier(Issuer(wanted["issuer"], typ={typ}, cwt=True), audience=wanted["audience"])
     except ValueError as error:
         return Refusal("iss", f"{wanted['issuer']!r} cannot be an issuer: {error}", "name the issuer with --issuer")
     try:

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from .. import say
+from .first_administrator import CannotKeep
 from .serve import _settings
 
 audit = typer.Typer(no_args_is_help=True, help="The audit log: tail, export, verify, prune.")
@@ -18,9 +19,9 @@ Tenant = Annotated[str, typer.Option(help="Whose log")]
 Database = Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")]
 
 
-def _with_services(database: str | None, work: Any) -> Any:
+def with_services(database: str | None, work: Any) -> Any:
+    from watchword.server.composition.services import open_services
     from watchword.server.registry.errors import RegistryError
-    from watchword.server.services import open_services
 
     settings = _settings({"database_url": database})
 
@@ -33,7 +34,7 @@ def _with_services(database: str | None, work: Any) -> Any:
 
     try:
         return asyncio.run(go())
-    except typer.Exit:
+    except (typer.Exit, CannotKeep):
         raise
     except RegistryError as error:
         say.fail(error.public)
@@ -46,9 +47,9 @@ def _with_log(database: str | None, slug: str, work: Any) -> Any:
         found = await services.view.tenant(slug)
         if found is None:
             say.fail(f"there is no tenant {slug}")
-        return await work(services.audit, found.tenant.tenant_id)
+        return await work(services.upkeep.audit, found.tenant.tenant_id)
 
-    return _with_services(database, find)
+    return with_services(database, find)
 
 
 @audit.command()
@@ -114,11 +115,11 @@ def prune(
 
     async def work(services: Any) -> int:
         with say.counting("rows removed") as progress:
-            removed: int = await services.prune_audit(cut, progress)
-        await services.housekeeping.finish()
+            removed: int = await services.upkeep.prune_audit(cut, progress)
+        await services.upkeep.housekeeping.finish()
         return removed
 
-    removed = _with_services(database, work)
+    removed = with_services(database, work)
     if json:
         say.data({"rows": removed, "before": cut})
     say.done(f"{removed} rows older than {before} removed")

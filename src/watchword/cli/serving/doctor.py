@@ -102,7 +102,7 @@ async def _profiles(services: Any, settings: Any) -> list[tuple[str, str, bool]]
 
 
 def _database(settings: object) -> list[tuple[str, str, bool]]:
-    from watchword.server.services import open_services
+    from watchword.server.composition.services import open_services
 
     async def look() -> list[tuple[str, str, bool]]:
         services = await open_services(settings)  # type: ignore[arg-type]

@@ -36,16 +36,16 @@ def export(
     unfinished = file.with_name(file.name + ".part")
 
     async def go() -> int:
-        from watchword.server.services import open_services
+        from watchword.server.composition.services import open_services
 
         services = await open_services(settings)
         try:
             handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as out, say.counting("records written") as progress:
-                count: int = await services.export(out, progress)
+                count: int = await services.upkeep.export(out, progress)
                 out.flush()
                 os.fsync(out.fileno())
-            await services.housekeeping.finish()
+            await services.upkeep.housekeeping.finish()
             return count
         finally:
             await services.storage.close()

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from .. import profile, say
+from .. import say
+from .first_administrator import CannotKeep, keeper, read_public_key
 
 
 def _settings(flags: dict[str, Any]) -> Any:
@@ -24,37 +25,54 @@ def _settings(flags: dict[str, Any]) -> Any:
         raise typer.Exit(2) from None
 
 
-def _initialise(settings: Any) -> Any:
+def _initialise(settings: Any, as_json: bool) -> bool:
+    """Make what is missing; True when that was all of it, and the administrator's credentials are told then."""
     from watchword.jose.sealing import SealBroken
     from watchword.server.app import initialise
+    from watchword.server.registry.errors import RegistryError
     from watchword.server.service.ports import StorageUnavailable
     from watchword.server.storage.open import StartRefused
 
+    issuer = f"{settings.base_url}/t/default"
+    seen = as_json or say.out.is_terminal
+    place = keeper(settings, issuer, seen)
+    jwks = read_public_key(settings.admin_key_file) if settings.admin_key_file else None
     try:
-        return asyncio.run(initialise(settings))
+        first = asyncio.run(initialise(settings, keep=place.hold, jwks=jwks))
+    except CannotKeep as error:
+        say.fail(
+            f"cannot keep the administrator's secret, so nothing was created: {error}",
+            "set WATCHWORD_ADMIN_SECRET_FILE to a new file, or WATCHWORD_ADMIN_KEY_FILE to your public key",
+        )
+    except RegistryError as error:
+        place.drop()
+        say.fail(f"{settings.admin_key_file or 'the first administrator'}: {error.public}")
     except (StartRefused, SealBroken, PermissionError, ValueError) as error:
+        place.drop()
         say.fail(str(error))
     except (StorageUnavailable, OSError) as error:
+        place.drop()
         say.fail(f"the database is away: {error}", "check WATCHWORD_DATABASE_URL")
-
-
-def _show_admin(settings: Any, first: Any, as_json: bool) -> None:
-    made = profile.Profile(f"{settings.base_url}/t/default", first.client_id, first.client_secret)
-    written = profile.write(made)
-    if as_json:
-        say.data(
-            {
-                "issuer": made.issuer,
-                "client_id": made.client_id,
-                "client_secret": made.client_secret,
-                "profile": str(written),
-            }
-        )
-        return
-    say.done("database, master key, tenant [bold]default[/bold], signing keys and the first administrator are made")
-    say.out.print(f"issuer         {made.issuer}\nclient_id      {made.client_id}\nclient_secret  {made.client_secret}")
-    say.err.print(f"  The secret is shown this once; it is also in {written} (mode 0600).")
+    if first is None:
+        place.drop()
+        return False
+    tell(issuer, first, place.settle(), as_json, seen)
     say.err.print(f"  Back up {settings.master_key_file} apart from the database: without it the keys are lost.")
+    return True
+
+
+def tell(issuer: str, made: Any, kept: str, as_json: bool, seen: bool) -> None:
+    """The new administrator's credentials; the secret only to a terminal or as JSON, for other output goes to logs."""
+    shown = {"issuer": issuer, "client_id": made.client_id}
+    if made.client_secret and seen:
+        shown["client_secret"] = made.client_secret
+    if as_json:
+        say.data({**shown, "kept": kept})
+        return
+    say.done("a new administrator exists")
+    for name, value in shown.items():
+        say.out.print(f"{name:14} {value}", markup=False)
+    say.err.print(f"  {kept}", markup=False)
 
 
 def init(
@@ -64,13 +82,10 @@ def init(
 ) -> None:
     """Create database, master key, tenant, signing keys and the first admin application."""
     settings = _settings({"database_url": database, "public_url": public_url})
-    first = _initialise(settings)
-    if first is None:
+    if not _initialise(settings, json):
         if json:
             say.data({"created": False})
         say.done("already initialised; nothing was changed")
-        return
-    _show_admin(settings, first, json)
 
 
 def serve(
@@ -113,9 +128,7 @@ def serve(
     settings = _settings(flags)
     if settings.coap and find_spec("aiocoap") is None:
         say.fail("--coap needs aiocoap, which is not installed", "pip install 'watchword[server,coap]'")
-    first = _initialise(settings)
-    if first is not None:
-        _show_admin(settings, first, False)
+    _initialise(settings, False)
     if settings.dev_tls:
         settings = _with_development_ca(settings)
     say.done(f"serving {settings.base_url}/t/default with {settings.workers} worker(s)")

@@ -1,1 +1,1 @@
-"""One HTTP library each: httpx, requests, aiohttp, urllib3, gRPC. Imported only when asked for."""
+"""Adapters, one for each HTTP library. An adapter, and with it its library, is imported only when it is used."""

@@ -1,14 +1,12 @@
-"""The same tokens for aiohttp's client, as a middleware. Imported only when asked for."""
+"""Authenticate requests of aiohttp's client, as a middleware. Imported only when it is used."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-if TYPE_CHECKING:
-    from watchword.client.doors import Doors
+from watchword.client.adapters.port import SignsRequests
 
 
 class AiohttpMiddleware:
@@ -18,7 +16,7 @@ class AiohttpMiddleware:
     aiohttp calls a middleware for every hop of a redirect, so the token goes to the named origins only.
     """
 
-    def __init__(self, credentials: Doors, apis: tuple[str, ...]) -> None:
+    def __init__(self, credentials: SignsRequests, apis: tuple[str, ...]) -> None:
         if not apis:
             raise ValueError("name the URL of at least one API: for_aiohttp('https://payments.example')")
         for url in apis:
@@ -34,13 +32,13 @@ class AiohttpMiddleware:
         url = str(request.url)
         request.headers.update(self._credentials.signed(token, request.method, url))
         response = await handler(request)
-        if not self._credentials.heard(token, url, response.status, response.headers) or not _repeatable(request):
+        if not self._credentials.note_answer(token, url, response.status, response.headers) or not _repeatable(request):
             return response
         response.release()
         token = await self._credentials.atoken()
         request.headers.update(self._credentials.signed(token, request.method, url))
         response = await handler(request)
-        self._credentials.heard(token, url, response.status, response.headers)
+        self._credentials.note_answer(token, url, response.status, response.headers)
         return response
 
 

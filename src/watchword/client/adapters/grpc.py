@@ -1,21 +1,19 @@
-"""The same tokens as gRPC call credentials. Imported only when asked for."""
+"""Authenticate gRPC calls, as call credentials. Imported only when it is used."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
+from watchword.client.adapters.port import SignsRequests
 from watchword.client.errors import TokenError
-
-if TYPE_CHECKING:
-    from watchword.client.doors import Doors
 
 
 class TokenPlugin(grpc.AuthMetadataPlugin):  # type: ignore[misc]
     """Puts the token into each call's metadata; gRPC itself refuses to do so over an insecure channel."""
 
-    def __init__(self, credentials: Doors) -> None:
+    def __init__(self, credentials: SignsRequests) -> None:
         self._credentials = credentials
 
     def __call__(self, context: Any, callback: Any) -> None:
@@ -29,6 +27,6 @@ class TokenPlugin(grpc.AuthMetadataPlugin):  # type: ignore[misc]
             callback(tuple((name.lower(), value) for name, value in headers.items()), None)
 
 
-def call_credentials(credentials: Doors) -> grpc.CallCredentials:
+def call_credentials(credentials: SignsRequests) -> grpc.CallCredentials:
     """For ``grpc.composite_channel_credentials(grpc.ssl_channel_credentials(), ...)``."""
     return grpc.metadata_call_credentials(TokenPlugin(credentials), name="watchword")

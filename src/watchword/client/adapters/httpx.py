@@ -1,4 +1,4 @@
-"""How `ClientCredentials` is an ``httpx.Auth`` without importing httpx, and an ``httpx2.Auth`` as well.
+"""Make `ClientCredentials` an ``httpx.Auth`` and an ``httpx2.Auth`` without importing either library.
 
 Both libraries ask ``isinstance(auth, Auth)`` and both classes are plain ones. ``isinstance`` also looks at
 ``__class__``, so that attribute names a class with the bases of whichever of the two is imported: no

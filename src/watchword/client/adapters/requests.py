@@ -1,15 +1,14 @@
-"""The same tokens for the requests library. Imported only when asked for."""
+"""Authenticate requests of the requests library, also with a client certificate. Imported only when it is used."""
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-if TYPE_CHECKING:
-    from watchword.client.doors import Doors
+from watchword.client.adapters.port import SignsRequests
 
 
 class CertificateAdapter(HTTPAdapter):
@@ -24,7 +23,7 @@ class CertificateAdapter(HTTPAdapter):
         super().init_poolmanager(*args, ssl_context=self._context, **options)
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: object) -> None:
-        """Servers are judged by the context, whose authorities requests would replace by its own."""
+        """The context verifies servers: requests would replace its CA certificates by its own bundle."""
         super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
         conn.ca_certs = conn.ca_cert_dir = None
 
@@ -32,7 +31,7 @@ class CertificateAdapter(HTTPAdapter):
 class RequestsAuth(AuthBase):
     """``requests.get(url, auth=RequestsAuth(credentials))``; a 401 is retried once with a new token, or nonce."""
 
-    def __init__(self, credentials: Doors) -> None:
+    def __init__(self, credentials: SignsRequests) -> None:
         self._credentials = credentials
 
     def __call__(self, request: Any) -> Any:
@@ -46,7 +45,7 @@ class RequestsAuth(AuthBase):
             asked = response.request
             if asked.headers.get("Authorization") != sent or asked.headers.get("DPoP") != proof:
                 return response  # not ours: a redirect took the header off, or this was the second try
-            again = self._credentials.heard(token, asked.url, response.status_code, response.headers)
+            again = self._credentials.note_answer(token, asked.url, response.status_code, response.headers)
             if not again or not isinstance(asked.body, bytes | str | None):
                 return response
             _ = response.content
@@ -57,7 +56,7 @@ class RequestsAuth(AuthBase):
             second = response.connection.send(repeated, **options)
             second.history.append(response)
             second.request = repeated
-            self._credentials.heard(newer, asked.url, second.status_code, second.headers)
+            self._credentials.note_answer(newer, asked.url, second.status_code, second.headers)
             return second
 
         request.register_hook("response", once_more)

@@ -1,4 +1,4 @@
-"""The same tokens for urllib3. Imported only when asked for."""
+"""Authenticate requests of urllib3. Imported only when it is used."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
+from watchword.client.adapters.port import SignsRequests
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from watchword.client.doors import Doors
     from watchword.client.token import AccessToken
 
 
 class AuthorizedPool:
     """A pool manager that signs what it sends: ``auth.for_urllib3().request("GET", url)``.
 
-    It stands around a `urllib3.PoolManager`, which takes the header off when a redirect leaves the host.
+    It wraps a `urllib3.PoolManager`, which takes the header off when a redirect leaves the host.
     A 401 is retried once with a new token, or nonce. With a DPoP key, redirects are not followed well: the proof is
     of the first address.
     """
 
-    def __init__(self, credentials: Doors, pool: urllib3.PoolManager | None = None) -> None:
+    def __init__(self, credentials: SignsRequests, pool: urllib3.PoolManager | None = None) -> None:
         self._credentials = credentials
         self.pool = pool if pool is not None else urllib3.PoolManager()
 
@@ -32,13 +33,13 @@ class AuthorizedPool:
         self._credentials.check_target(url)
         token = self._credentials.token()
         response = self._send(method, url, headers, token, options)
-        again = self._credentials.heard(token, url, response.status, response.headers)
+        again = self._credentials.note_answer(token, url, response.status, response.headers)
         if not again or not isinstance(options.get("body"), bytes | str | None):
             return response  # a file or generator cannot be sent twice
         response.drain_conn()
         token = self._credentials.token()
         response = self._send(method, url, headers, token, options)
-        self._credentials.heard(token, url, response.status, response.headers)
+        self._credentials.note_answer(token, url, response.status, response.headers)
         return response
 
     def _send(

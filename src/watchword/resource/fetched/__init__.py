@@ -1,1 +1,1 @@
-"""What an API fetches from the issuer: metadata, keys, status lists, answers about opaque tokens."""
+"""Fetch metadata, keys, status lists and introspection answers from the issuer."""

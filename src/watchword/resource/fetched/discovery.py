@@ -1,15 +1,14 @@
-"""The issuer's endpoints, from its metadata alone: a token never decides where anything is fetched from."""
+"""Discover the issuer's endpoints from its metadata (RFC 8414). A token never decides which URL is fetched."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, JoseError, verify_signature
 from watchword.jose.encoding import json_object
 from watchword.resource.fetched.fetch import Document, FetchFailed
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.jose import KeySet
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 def endpoint_of(
     document: Document, issuer: str, member: str, insecure_http: bool, trusted: KeySet | None = None
 ) -> str:
-    """An address in metadata that is the issuer's own (RFC 8414 section 3.3). Raises `FetchFailed`.
+    """The URL ``member`` of the issuer's metadata (RFC 8414 section 3.3). Raises `FetchFailed`.
 
-    With ``trusted`` keys only what one of them signed counts (section 2.1), whoever answered for the issuer.
+    With ``trusted`` keys only metadata that is signed by one of them is used (section 2.1).
     """
     try:
         metadata = json_object(document.body)
@@ -44,7 +43,7 @@ def _signed(metadata: dict[str, Any], issuer: str, trusted: KeySet) -> dict[str,
     if not isinstance(unverified_jwt, str):
         raise FetchFailed("the metadata is not signed, and signed metadata is insisted on")
     try:
-        # No typ is registered for it; what tells it from a token is `issuer`, which is looked at next.
+        # No typ is registered for signed metadata. The member `issuer`, checked next, distinguishes it from a token.
         claims = verify_signature(unverified_jwt, trusted, algorithms=ACCESS_TOKEN_ALGORITHMS, typ=None).claims
     except JoseError as error:
         raise FetchFailed(f"the signed metadata is refused: {error.rule}") from None
@@ -54,24 +53,6 @@ def _signed(metadata: dict[str, Any], issuer: str, trusted: KeySet) -> dict[str,
 
 
 def metadata_url(issuer: str) -> str:
-    """RFC 8414 section 3.1: the well-known part stands between the host and the issuer's path."""
+    """RFC 8414 section 3.1: the well-known part is inserted between the host and the issuer's path."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
-
-
-def checked_url(url: str, insecure_http: bool) -> str:
-    """``url`` itself. Raises ValueError for userinfo, a fragment, or plain http to another machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc or not host or parts.fragment:
-        raise ValueError("a URL here has a host, no userinfo and no fragment")
-    if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or _is_loopback(host))):
-        return url
-    raise ValueError("the URL must be https (plain http: loopback only)")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

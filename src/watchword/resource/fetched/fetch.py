@@ -1,4 +1,4 @@
-"""Small JSON documents from the issuer, capped in size and time. httpx is imported on first use."""
+"""Fetch small JSON documents from the issuer, with a limit on size and time. httpx is imported on first use."""
 
 from __future__ import annotations
 
@@ -8,20 +8,49 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from watchword.resource.fetched.url import may_use_proxy
+
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
 
+DAY: Final = 86_400.0
 BIGGEST_DOCUMENT: Final = 262_144
 """Bytes of body that are read before a document is given up."""
 _HEADERS: Final = {"accept": "application/json, application/jwk-set+json", "accept-encoding": "identity"}
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """How documents of the issuer are fetched: ``Verifier(..., fetch=Fetch(timeout=2.0))``.
+
+    Args:
+        timeout: seconds for one document.
+        cool_down: seconds between two fetches of the keys that tokens with an unknown key id cause.
+        outage: seconds for which the last keys are used while no newer ones can be fetched.
+        insecure_http: allows plain http to other machines, where everybody can change the keys; never in production.
+        transport: an httpx transport in place of the network.
+    """
+
+    timeout: float = 5.0
+    cool_down: float = 30.0
+    outage: float = DAY
+    insecure_http: bool = False
+    transport: Transport | None = None
+
+
+USUAL: Final = Fetch()
+"""A `Fetch` with nothing changed."""
+
+
 class FetchFailed(Exception):
-    """No usable document; the text says why, for people. ``status`` is 0 when there was no answer."""
+    """No usable document; the text is for people. ``status`` is 0 when there was no answer."""
 
     def __init__(self, why: str, status: int = 0) -> None:
         super().__init__(why)
@@ -54,7 +83,7 @@ def fetch(url: str, seconds: float, transport: Transport | None, accept: str = "
     """
     import httpx
 
-    client = _client(transport, seconds)
+    client = _client(transport, seconds, url)
     try:
         return _read(client, client.build_request("GET", url, headers=_headers(accept)), seconds, accept)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -68,7 +97,7 @@ async def afetch(url: str, seconds: float, transport: Transport | None, accept: 
     """`fetch`, for an event loop."""
     import httpx
 
-    client = _async_client(transport, seconds)
+    client = _async_client(transport, seconds, url)
     try:
         return await _aread(client, client.build_request("GET", url, headers=_headers(accept)), seconds, accept)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -81,7 +110,7 @@ async def afetch(url: str, seconds: float, transport: Transport | None, accept: 
 class Channel:
     """POSTs to one issuer over connections that stay open: of this process, and of one event loop at a time.
 
-    A connection that the server closed meanwhile is replaced once: the questions asked here change nothing.
+    If the server has closed the connection, the request is sent again once: these requests change nothing.
     """
 
     def __init__(self, transport: Transport | None) -> None:
@@ -94,7 +123,7 @@ class Channel:
         import httpx
 
         if self._mine is None or self._mine[0] != os.getpid():
-            self._mine = os.getpid(), _client(self._transport, seconds)
+            self._mine = os.getpid(), _client(self._transport, seconds, question.url)
         client = self._mine[1]
         try:
             try:
@@ -110,7 +139,7 @@ class Channel:
 
         loop = asyncio.get_running_loop()
         if self._loops is None or self._loops[0]() is not loop:
-            self._loops = weakref.ref(loop), _async_client(self._transport, seconds)
+            self._loops = weakref.ref(loop), _async_client(self._transport, seconds, question.url)
         client = self._loops[1]
         try:
             try:
@@ -121,20 +150,32 @@ class Channel:
             raise FetchFailed(f"no answer ({type(error).__name__})") from None
 
 
-def _client(transport: Transport | None, seconds: float) -> httpx.Client:
+def _client(transport: Transport | None, seconds: float, url: str) -> httpx.Client:
     import httpx
 
     if transport is not None and not isinstance(transport, httpx.BaseTransport):
         raise TypeError("the injected transport is asynchronous only")
-    return httpx.Client(transport=transport, timeout=seconds, follow_redirects=False)
+    return httpx.Client(
+        transport=transport, timeout=seconds, follow_redirects=False, verify=_tls(), trust_env=may_use_proxy(url)
+    )
 
 
-def _async_client(transport: Transport | None, seconds: float) -> httpx.AsyncClient:
+def _async_client(transport: Transport | None, seconds: float, url: str) -> httpx.AsyncClient:
     import httpx
 
     if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
         raise TypeError("the injected transport is synchronous only")
-    return httpx.AsyncClient(transport=transport, timeout=seconds, follow_redirects=False)
+    return httpx.AsyncClient(
+        transport=transport, timeout=seconds, follow_redirects=False, verify=_tls(), trust_env=may_use_proxy(url)
+    )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for the process, with SSL_CERT_FILE: httpx leaves that variable out when it may not use proxies."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _post(client: httpx.Client | httpx.AsyncClient, question: Question, seconds: float) -> httpx.Request:

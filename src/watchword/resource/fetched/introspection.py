@@ -1,4 +1,4 @@
-"""Opaque tokens: the issuer is asked what one is worth (RFC 7662, 9701), and its answer is believed for moments."""
+"""Token introspection (RFC 7662, RFC 9701): ask the issuer about a token, and cache the answer for a few seconds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from urllib.parse import quote_plus
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, UnknownKey
 from watchword.jose.encoding import json_object
 from watchword.resource.errors import IntrospectionUnavailable, TokenInvalid
-from watchword.resource.fetched.discovery import checked_url, endpoint_of, metadata_url
-from watchword.resource.fetched.fetch import Channel, Document, FetchFailed, Question, afetch, fetch
+from watchword.resource.fetched.discovery import endpoint_of, metadata_url
+from watchword.resource.fetched.fetch import Channel, Document, Fetch, FetchFailed, Question, afetch, fetch
 from watchword.resource.fetched.signed_introspection import MEDIA_TYPE, read_signed
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
-    from watchword.resource.fetched.fetch import Transport
     from watchword.resource.fetched.keys import KeySource
 
 AFTER_FAILURE: Final = 1.0
-"""Seconds for which nobody else waits for an endpoint that has just failed."""
+"""Seconds after a failure in which the endpoint is not asked again."""
 REMEMBERED: Final = 10_000
 """Inactive tokens that are remembered."""
 _log = logging.getLogger("watchword.resource")
@@ -31,7 +31,7 @@ _log = logging.getLogger("watchword.resource")
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The issuer's keys are wanted: others than these, in which one was missing."""
+    """A step that asks for the issuer's keys; ``than`` is a set in which a key was missing."""
 
     than: KeySet | None = None
 
@@ -40,18 +40,17 @@ _Steps = Generator[str | Question | _Keys, Document | KeySet | None, dict[str, A
 
 
 class Introspection:
-    """That and how tokens are introspected.
+    """Introspect tokens at their issuer: ``Verifier(Issuer(url, introspection=Introspection(...)), ...)``.
 
     Args:
         client_id, client_secret: this API's own credentials at the issuer; the application must be among
             the API's introspectors.
-        endpoint: None finds it in the issuer's metadata.
-        remember: seconds for which an answer, also ``inactive``, is not asked for again: how long a revoked
-            token may live on here. Never beyond ``exp``.
-        every_token: ask about JWTs, too, after they were verified here; else only about opaque tokens.
-        signed: ask for signed answers (RFC 9701), and take no others: by the issuer's own keys, for this client,
-            of the last minute.
-        algorithms: of the signed answers.
+        endpoint: the URL; None discovers it from the issuer's metadata.
+        remember: seconds for which an answer is cached, also an inactive one: for this long a revoked token may
+            still be accepted. Never beyond ``exp``.
+        every_token: introspect JWTs too, after they were verified here; otherwise only opaque tokens.
+        signed: demand signed answers (RFC 9701): signed by the issuer, for this client, within the last minute.
+        algorithms: that signed answers may have.
     """
 
     __slots__ = ("_authorization", "algorithms", "client_id", "endpoint", "every_token", "remember", "signed")
@@ -91,23 +90,20 @@ class Introspector:
         keys: KeySource,
         *,
         now: Callable[[], float],
-        timeout: float,
-        insecure_http: bool,
-        transport: Transport | None,
+        fetch: Fetch,
         metadata_keys: KeySet | None = None,
     ) -> None:
         self._issuer, self._settings, self._keys = issuer, settings, keys
-        self._now, self._timeout, self._insecure_http = now, timeout, insecure_http
-        self._metadata_keys = metadata_keys
-        self._given = None if settings.endpoint is None else checked_url(settings.endpoint, insecure_http)
+        self._now, self._fetch, self._metadata_keys = now, fetch, metadata_keys
+        self._given = None if settings.endpoint is None else checked_url(settings.endpoint, fetch.insecure_http)
         self._endpoint = self._given
-        self._transport, self._channel = transport, Channel(transport)
+        self._channel = Channel(fetch.transport)
         self._inactive: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
         self._not_before = float("-inf")
 
     def ask(self, unverified_token: str) -> dict[str, Any]:
-        """What the issuer says of an active token; nothing in it is judged but ``active``."""
+        """The issuer's answer about an active token; only ``active`` is checked here."""
         steps = self._steps(unverified_token)
         try:
             step = next(steps)
@@ -134,18 +130,18 @@ class Introspector:
         if isinstance(step, _Keys):
             return self._keys.current() if step.than is None else self._keys.after_unknown(step.than)
         if isinstance(step, str):
-            return fetch(step, self._timeout, self._transport)
-        return self._channel.ask(step, self._timeout)
+            return fetch(step, self._fetch.timeout, self._fetch.transport)
+        return self._channel.ask(step, self._fetch.timeout)
 
     async def _asend(self, step: str | Question | _Keys) -> Document | KeySet | None:
         if isinstance(step, _Keys):
             return await (self._keys.acurrent() if step.than is None else self._keys.aafter_unknown(step.than))
         if isinstance(step, str):
-            return await afetch(step, self._timeout, self._transport)
-        return await self._channel.aask(step, self._timeout)
+            return await afetch(step, self._fetch.timeout, self._fetch.transport)
+        return await self._channel.aask(step, self._fetch.timeout)
 
     def _steps(self, unverified_token: str) -> _Steps:
-        """What to send, without I/O."""
+        """Without I/O: yields requests, is sent the answers."""
         if self._now() < self._inactive.get(unverified_token, float("-inf")):
             raise TokenInvalid("the issuer said a moment ago that the token is not active")
         if self._now() < self._not_before:
@@ -155,7 +151,7 @@ class Introspector:
             document = yield metadata_url(self._issuer)
             assert isinstance(document, Document)
             endpoint = endpoint_of(
-                document, self._issuer, "introspection_endpoint", self._insecure_http, self._metadata_keys
+                document, self._issuer, "introspection_endpoint", self._fetch.insecure_http, self._metadata_keys
             )
             self._endpoint = endpoint
         answer = yield self._settings.question(endpoint, unverified_token)
@@ -167,7 +163,7 @@ class Introspector:
         return self._active(claims, unverified_token)
 
     def _signed(self, answer: Document) -> _Steps:
-        """By the keys that are known; by newer ones when the key is missing among these."""
+        """Verify with the cached keys; with newer ones if the key is not among them."""
         keys = yield _Keys()
         assert isinstance(keys, KeySet)
         try:

@@ -1,4 +1,4 @@
-"""The issuer's public keys: found through its metadata, cached, refreshed, kept through an outage."""
+"""Fetch the issuer's public keys: discovered through its metadata, cached, refreshed, kept during an outage."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import logging
 import re
 from collections.abc import Callable, Generator
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from watchword.jose import JoseError, KeySet
 from watchword.resource.errors import KeysUnavailable
-from watchword.resource.fetched.discovery import checked_url, endpoint_of, metadata_url
-from watchword.resource.fetched.fetch import Document, FetchFailed, afetch, fetch
+from watchword.resource.fetched.discovery import endpoint_of, metadata_url
+from watchword.resource.fetched.fetch import Document, Fetch, FetchFailed, afetch, fetch
 from watchword.resource.fetched.locks import Locks
-
-if TYPE_CHECKING:
-    from watchword.resource.fetched.fetch import Transport
+from watchword.resource.fetched.url import checked_url
 
 _log = logging.getLogger("watchword.resource")
 
@@ -36,13 +34,13 @@ class KeySource:
 
     Args:
         jwks_uri: where the keys are; None asks the issuer's metadata (RFC 8414).
-        cool_down: seconds between two fetches that an unknown key id causes.
-        outage: seconds that an old set is used while no new one can be had.
-        metadata_keys: who must have signed the metadata; None takes what the issuer's address answers.
-        now: Unix seconds. ``changed``: called after another set has taken the place of the old one.
+        metadata_keys: the metadata must be signed by one of these keys; None accepts unsigned metadata.
+        now: Unix seconds.
+        fetch: time limits and network.
+        changed: called after a new set has replaced the old one.
 
-    One fetch at a time across threads, and across the tasks of a loop; while it runs, others go on with
-    the old set. No hostile answer ever replaces a set.
+    One fetch at a time across threads, and across the tasks of a loop; during a fetch the other callers use the old
+    set. No hostile answer ever replaces a set.
     """
 
     def __init__(
@@ -51,20 +49,14 @@ class KeySource:
         jwks_uri: str | None,
         *,
         now: Callable[[], float],
-        timeout: float,
-        cool_down: float,
-        outage: float,
-        insecure_http: bool,
-        transport: Transport | None,
+        fetch: Fetch,
         changed: Callable[[], None] = lambda: None,
         metadata_keys: KeySet | None = None,
     ) -> None:
-        self._issuer = checked_url(issuer, insecure_http)
-        self._given_uri = None if jwks_uri is None else checked_url(jwks_uri, insecure_http)
+        self._issuer = checked_url(issuer, fetch.insecure_http)
+        self._given_uri = None if jwks_uri is None else checked_url(jwks_uri, fetch.insecure_http)
         self._known_uri = self._given_uri
-        self._insecure_http, self._metadata_keys = insecure_http, metadata_keys
-        self._now, self._timeout, self._transport = now, timeout, transport
-        self._cool_down, self._outage, self._changed = cool_down, outage, changed
+        self._now, self._fetch, self._metadata_keys, self._changed = now, fetch, metadata_keys, changed
         self._keys: KeySet | None = None
         self._raw = b""
         self._fetched_at = self._fresh_until = self._not_before = self._unknown_after = float("-inf")
@@ -94,12 +86,12 @@ class KeySource:
         return self._usable_or_raise()
 
     def after_unknown(self, seen: KeySet) -> KeySet | None:
-        """A set other than ``seen``, in which a key id was missing; None when there is none to be had."""
+        """A set other than ``seen``, in which a key id was missing; None if there is no other."""
         if self._keys is seen and self._now() >= self._unknown_after:
             with self._locks.thread():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     self._refresh()
-                    self._unknown_after = self._now() + self._cool_down
+                    self._unknown_after = self._now() + self._fetch.cool_down
         return None if self._keys is seen else self._usable()
 
     async def aafter_unknown(self, seen: KeySet) -> KeySet | None:
@@ -108,7 +100,7 @@ class KeySource:
             async with self._locks.loop():
                 if self._keys is seen and self._now() >= self._unknown_after:
                     await self._arefresh()
-                    self._unknown_after = self._now() + self._cool_down
+                    self._unknown_after = self._now() + self._fetch.cool_down
         return None if self._keys is seen else self._usable()
 
     def is_current(self, keys: KeySet) -> bool:
@@ -116,12 +108,12 @@ class KeySource:
         return self._keys is keys
 
     def trusted_until(self, now: float) -> float:
-        """Until when a token that the present set verified need not be judged again.
+        """Until when (Unix seconds) a token that the current set verified may be cached.
 
-        Without this a token that is shown often would outlive the withdrawal of its key.
+        Without this limit a token that is sent often would still be accepted after its key was withdrawn.
         """
         soon = self._fresh_until if now < self._fresh_until else now + AFTER_FAILURE
-        return min(soon, self._fetched_at + self._outage)
+        return min(soon, self._fetched_at + self._fetch.outage)
 
     # -- fetching -------------------------------------------------------------------------------
 
@@ -130,7 +122,7 @@ class KeySource:
         try:
             url = next(steps)
             while True:
-                url = steps.send(fetch(url, self._timeout, self._transport))
+                url = steps.send(fetch(url, self._fetch.timeout, self._fetch.transport))
         except StopIteration as done:
             self._keep(*done.value)
         except FetchFailed as error:
@@ -141,7 +133,7 @@ class KeySource:
         try:
             url = next(steps)
             while True:
-                url = steps.send(await afetch(url, self._timeout, self._transport))
+                url = steps.send(await afetch(url, self._fetch.timeout, self._fetch.transport))
         except StopIteration as done:
             self._keep(*done.value)
         except FetchFailed as error:
@@ -152,7 +144,7 @@ class KeySource:
         uri = self._known_uri
         if uri is None:
             document = yield metadata_url(self._issuer)
-            uri = endpoint_of(document, self._issuer, "jwks_uri", self._insecure_http, self._metadata_keys)
+            uri = endpoint_of(document, self._issuer, "jwks_uri", self._fetch.insecure_http, self._metadata_keys)
         return uri, (yield uri)
 
     def _keep(self, uri: str, document: Document) -> None:
@@ -184,7 +176,7 @@ class KeySource:
         return now >= self._not_before and (self._keys is None or now >= self._fresh_until)
 
     def _usable(self) -> KeySet | None:
-        return self._keys if self._now() < self._fetched_at + self._outage else None
+        return self._keys if self._now() < self._fetched_at + self._fetch.outage else None
 
     def _usable_or_raise(self) -> KeySet:
         keys = self._usable()

@@ -1,4 +1,4 @@
-"""One fetch at a time: across threads, across the tasks of a loop, and after a fork."""
+"""Locks that allow one fetch at a time across threads, across the tasks of an event loop, and after a fork."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Locks:
         self._new()
 
     def thread(self) -> threading.Lock:
-        """This process's lock: one that a parent held when it forked would never be released here."""
+        """The lock of this process: after a fork, the parent's lock might never be released in the child."""
         if self._pid != os.getpid():
             self._new()
         return self._lock

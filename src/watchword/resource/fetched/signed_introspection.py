@@ -1,4 +1,4 @@
-"""Signed answers about tokens (RFC 9701): who gave one, to whom, and when, can be shown afterwards."""
+"""Verify signed introspection answers (RFC 9701)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Status lists: whether a JWT was revoked, from a small list that the issuer signed (draft-ietf-oauth-status-list-21).
+"""Token status lists (draft-ietf-oauth-status-list-21): look up whether a JWT was revoked in a list the issuer signed.
 
-A list speaks for a million tokens, is fetched once in a while, and serves through short outages. What it does not say:
-that an application was disabled, or its tokens cut off; that is in the feed of revocations, and introspection knows it.
+One list covers a million tokens, is fetched every few minutes and is used during short outages. It does not tell that
+an application was disabled or that all its tokens were revoked: the feed of revocations and introspection do.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from watchword.jose import Algorithm, ClaimRefused, JoseError, KeySet, UnknownKe
 from watchword.jose.compact import numeric_date
 from watchword.jose.encoding import unb64url
 from watchword.resource.errors import StatusUnknown, TokenInvalid
-from watchword.resource.fetched.discovery import checked_url
-from watchword.resource.fetched.fetch import BIGGEST_DOCUMENT, Document, FetchFailed, afetch, fetch
+from watchword.resource.fetched.fetch import BIGGEST_DOCUMENT, Document, Fetch, FetchFailed, afetch, fetch
 from watchword.resource.fetched.locks import Locks
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.resource.claims import Claims
-    from watchword.resource.fetched.fetch import Transport
     from watchword.resource.fetched.keys import KeySource
 
 MEDIA_TYPE: Final = "application/statuslist+jwt"
 BIGGEST_LIST: Final = 4 * 1024 * 1024
-"""Bytes of statuses, decompressed. A few kilobytes can claim to be gigabytes."""
+"""Bytes of statuses, decompressed. A few kilobytes can decompress to gigabytes."""
 MOST_LISTS: Final = 200
-"""Lists that are kept; the one that was asked for longest ago goes first."""
+"""Lists that are kept; the one that was fetched longest ago is removed first."""
 DEFAULT_TTL: Final = 300.0
 LONGEST_TTL: Final = 3_600.0
 SHORTEST_TTL: Final = 1.0
@@ -44,14 +43,14 @@ _log = logging.getLogger("watchword.resource")
 
 @dataclass(frozen=True, slots=True)
 class StatusLists:
-    """That and how status lists are looked at; give it to `Verifier` or `Issuer` as ``status_lists``.
+    """Look up each JWT in its status list: ``Verifier(Issuer(url, status_lists=StatusLists()), ...)``.
 
     Args:
-        required: refuse tokens that refer to no list: nobody could say that they were revoked.
-        max_stale: seconds beyond its ``ttl`` for which a list still counts when no newer one can be had; never
-            beyond its ``exp``. The most that a revoked token can live on here is ``ttl`` and this.
+        required: refuse tokens that name no list: their revocation could not be seen.
+        max_stale: seconds beyond its ``ttl`` for which a list is used when no newer one can be fetched; never beyond
+            its ``exp``. A revoked token is accepted for ``ttl`` plus this at most.
 
-    A list is fetched from the issuer's own host only, and believed when a key of the issuer signed it.
+    A list is fetched from the issuer's own host only, and must be signed by a key of the issuer.
     """
 
     required: bool = True
@@ -84,7 +83,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The issuer's keys are wanted: others than these, in which one was missing."""
+    """A step that asks for the issuer's keys; ``than`` is a set in which a key was missing."""
 
     than: KeySet | None = None
 
@@ -95,7 +94,7 @@ _Steps = Generator[str | _Keys, Document | KeySet | None, StatusList]
 class StatusSource:
     """The lists of one issuer. Raises `TokenInvalid` and `StatusUnknown`.
 
-    One fetch at a time; while it runs, others go on with the list that they have, if it is usable.
+    One fetch at a time. During a fetch, other callers use the last list if it is usable.
     """
 
     def __init__(
@@ -106,18 +105,16 @@ class StatusSource:
         algorithms: Collection[Algorithm],
         *,
         now: Callable[[], float],
-        timeout: float,
-        insecure_http: bool,
-        transport: Transport | None,
+        fetch: Fetch,
     ) -> None:
         self._settings, self._issuer, self._keys, self._algorithms = settings, issuer, keys, frozenset(algorithms)
-        self._now, self._timeout, self._insecure_http, self._transport = now, timeout, insecure_http, transport
+        self._now, self._network = now, fetch
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._failed: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._locks = Locks()
 
     def check(self, claims: Claims) -> None:
-        """Whether the token is not revoked as far as its list says."""
+        """Raises `TokenInvalid` if the token's list says that the token was revoked."""
         place = self._reference(claims)
         if place is None:
             return
@@ -145,7 +142,7 @@ class StatusSource:
         self._judge(uri, idx, claims)
 
     def _reference(self, claims: Claims) -> tuple[str, int] | None:
-        """Section 6.2, from claims that the issuer signed. None: there is none, and none is needed."""
+        """URL and index of the token's status (section 6.2). None: the token has none, and none is required."""
         status = claims.raw.get("status")
         place = status.get("status_list") if isinstance(status, dict) else None
         if place is None:
@@ -158,7 +155,7 @@ class StatusSource:
         if uri in self._held:  # its address was looked at before it was fetched
             return uri, idx
         try:
-            checked_url(uri, self._insecure_http)
+            checked_url(uri, self._network.insecure_http)
         except ValueError as error:
             raise TokenInvalid(f"the address of the token's status list: {error}") from None
         if _origin(uri) != _origin(self._issuer):
@@ -188,7 +185,7 @@ class StatusSource:
                     keys = self._keys.current() if step.than is None else self._keys.after_unknown(step.than)
                     step = steps.send(keys)
                 else:
-                    step = steps.send(fetch(step, self._timeout, self._transport, MEDIA_TYPE))
+                    step = steps.send(fetch(step, self._network.timeout, self._network.transport, MEDIA_TYPE))
         except StopIteration as done:
             self._keep(uri, done.value, asked_at)
         except FetchFailed as error:
@@ -204,14 +201,14 @@ class StatusSource:
                     keys = await (source.acurrent() if step.than is None else source.aafter_unknown(step.than))
                     step = steps.send(keys)
                 else:
-                    step = steps.send(await afetch(step, self._timeout, self._transport, MEDIA_TYPE))
+                    step = steps.send(await afetch(step, self._network.timeout, self._network.transport, MEDIA_TYPE))
         except StopIteration as done:
             self._keep(uri, done.value, asked_at)
         except FetchFailed as error:
             self._fail(uri, str(error))
 
     def _steps(self, uri: str) -> _Steps:
-        """What to fetch, without I/O: by the keys that are known, or newer ones when the list's is not among them."""
+        """Without I/O: fetch the list and verify it with the cached keys, or with newer ones if its key is missing."""
         document = yield uri
         assert isinstance(document, Document)
         keys = yield _Keys()
@@ -235,7 +232,7 @@ class StatusSource:
     # -- state ----------------------------------------------------------------------------------
 
     def _keep(self, uri: str, found: StatusList, asked_at: float) -> None:
-        """What the answer says was true when it was asked for, and perhaps not for longer."""
+        """Store the list. Its age counts from the request: later revocations are not in it."""
         fresh_until = min(asked_at + found.ttl, found.expires_at)
         usable_until = min(fresh_until + self._settings.max_stale, found.expires_at)
         self._held[uri] = _Held(found, fresh_until, usable_until)

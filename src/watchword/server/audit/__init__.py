@@ -1,1 +1,1 @@
-"""What happened: a closed list of events, chained by hash."""
+"""The audit log: a closed list of events, and the hash chains that make changes to them visible."""

@@ -1,4 +1,4 @@
-"""The chain of one writing process: each row's hash covers the row before it.
+"""Hash chains of the audit log: each row's hash covers the row before it, and every writing process has its own chain.
 
 A row holds the events of one commit. A writer never waits for another: every process (and, inside
 it, every writing connection) has a chain of its own, and signed checkpoints bind the chains
@@ -33,7 +33,7 @@ class Row(Struct, frozen=True):
 
 
 class Break(Struct, frozen=True, kw_only=True):
-    """Where a chain does not hold, and how."""
+    """A place where a chain is broken, and why."""
 
     chain: str
     seq: int
@@ -54,13 +54,13 @@ class Chain:
         self.seq, self.head = 0, GENESIS
 
     def next_row(self, events: Sequence[Event], at: float) -> Row:
-        """The row that would come next."""
+        """The next row of the chain; not committed yet."""
         payload = _encoder.encode(events)
         digest = row_hash(self.head, self.tenant_id, self.name, self.seq + 1, at, payload)
         return Row(self.tenant_id, self.name, self.seq + 1, at, len(events), payload, digest)
 
     def advance(self, row: Row) -> None:
-        """The row is committed."""
+        """Make this row the head, once it is committed."""
         self.seq, self.head = row.seq, row.hash
 
 

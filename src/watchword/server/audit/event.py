@@ -1,4 +1,4 @@
-"""What every audit event has."""
+"""The base class of all audit events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="event", tag=True, omit_defaults=True):
-    """What all events say."""
+    """The fields of every event."""
 
     at: float
     actor: str = "system"

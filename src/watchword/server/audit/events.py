@@ -1,4 +1,4 @@
-"""The closed list of audit events: facts in the past tense.
+"""All audit events, named in the past tense; `fleet_events.py` has those of devices.
 
 Every event has `at` (seconds since the epoch, UTC), `actor` (the client id that caused it, `system`
 for Watchword itself) and `request_id` (joins client error, API log and this event). None of them
@@ -35,20 +35,20 @@ class TokenIssued(Event, frozen=True, kw_only=True):
     expires_at: int
     secret_id: str = ""
     key_id: str = ""
-    """The application's own key, when it proved itself with one."""
+    """The key with which the application authenticated, when it used one."""
     bound_to: str = ""
-    """The thumbprint of the key (RFC 9449) or certificate (RFC 8705) without which the token is worth nothing."""
+    """The thumbprint of the key (RFC 9449) or certificate (RFC 8705) that the token is bound to."""
     identity_id: str = ""
-    """The identity rule that held, when another issuer's statement proved the application."""
+    """The identity rule that matched, when the application authenticated with another issuer's token."""
     foreign_subject: str = ""
-    """Whom that statement was about."""
+    """The subject of that token."""
     surface: str = "oauth"
     subject: str = ""
-    """For whom `actor` acts, when the token came of another one (RFC 8693)."""
+    """The subject on whose behalf `actor` acts, when the token was exchanged (RFC 8693)."""
     subject_token: str = ""
-    """The id of that one."""
+    """The id of the token that was exchanged."""
     txn: str = ""
-    """Which transaction it is of: then it is a transaction token, and no access token."""
+    """The transaction's id, when this is a transaction token and no access token."""
 
 
 class TokenRevoked(Event, frozen=True, kw_only=True):
@@ -58,13 +58,13 @@ class TokenRevoked(Event, frozen=True, kw_only=True):
 
 
 class TokensCutOff(Event, frozen=True, kw_only=True):
-    """Every token issued before now is inactive: of one application, or of the whole tenant."""
+    """All tokens issued before now were made inactive: those of one application, or of the whole tenant."""
 
     client_id: str | None = None
 
 
 class RequestsRefused(Event, frozen=True, kw_only=True):
-    """Refusals, added up: what, from where, how many, first and last."""
+    """Rejected requests, summed up: which rule, from where, how many, first and last."""
 
     what: str
     source: str
@@ -74,7 +74,7 @@ class RequestsRefused(Event, frozen=True, kw_only=True):
 
 
 class TenantCreated(Event, frozen=True, kw_only=True):
-    """A tenant exists."""
+    """A tenant was created."""
 
     slug: str
 
@@ -87,7 +87,7 @@ class TenantUpdated(Event, frozen=True, kw_only=True):
 
 
 class TenantDeleted(Event, frozen=True, kw_only=True):
-    """A tenant is gone; its slug and ids are never used again."""
+    """A tenant was deleted; its slug and ids are never reused."""
 
     slug: str
 
@@ -100,34 +100,42 @@ class ApplicationCreated(Event, frozen=True, kw_only=True):
     imported: bool = False
 
 
+class AdministratorRecovered(Event, frozen=True, kw_only=True):
+    """A new administrator was made on the server's host, by somebody with the database and the master key."""
+
+    client_id: str
+    user: str
+    """The operating system's user, as that host names it."""
+
+
 class ApplicationUpdated(Event, frozen=True, kw_only=True):
-    """An application changed; `fields` names what."""
+    """An application changed; `fields` names the changed fields."""
 
     client_id: str
     fields: tuple[str, ...]
 
 
 class ApplicationDeleted(Event, frozen=True, kw_only=True):
-    """An application is gone; its client id is never used again."""
+    """An application was deleted; its client id is never reused."""
 
     client_id: str
 
 
 class ApplicationQuarantined(Event, frozen=True, kw_only=True):
-    """An application may do nothing until it is released; its tokens are inactive."""
+    """An application was quarantined: it gets no tokens, and its tokens are inactive, until it is released."""
 
     client_id: str
     reason: str = ""
 
 
 class ApplicationReleased(Event, frozen=True, kw_only=True):
-    """An application is out of quarantine."""
+    """An application was released from quarantine."""
 
     client_id: str
 
 
 class SecretCreated(Event, frozen=True, kw_only=True):
-    """A secret was handed out, once."""
+    """A secret was created and shown once."""
 
     client_id: str
     secret_id: str
@@ -135,7 +143,7 @@ class SecretCreated(Event, frozen=True, kw_only=True):
 
 
 class SecretRotated(Event, frozen=True, kw_only=True):
-    """A new secret was handed out and the older ones end at `others_expire_at`."""
+    """A new secret was created and shown once; the older ones expire at `others_expire_at`."""
 
     client_id: str
     secret_id: str
@@ -144,21 +152,21 @@ class SecretRotated(Event, frozen=True, kw_only=True):
 
 
 class SecretRevoked(Event, frozen=True, kw_only=True):
-    """A secret stopped working."""
+    """A secret was revoked."""
 
     client_id: str
     secret_id: str
 
 
 class SecretUpgraded(Event, frozen=True, kw_only=True):
-    """An imported password hash was replaced by ours at its first use."""
+    """An imported password hash was replaced by an HMAC at its first use."""
 
     client_id: str
     secret_id: str
 
 
 class ClientKeyAdded(Event, frozen=True, kw_only=True):
-    """An application may prove itself with one more public key."""
+    """A public key was added to an application."""
 
     client_id: str
     kid: str
@@ -166,35 +174,35 @@ class ClientKeyAdded(Event, frozen=True, kw_only=True):
 
 
 class ClientKeyRemoved(Event, frozen=True, kw_only=True):
-    """A public key of an application proves nothing any more."""
+    """A public key was removed from an application."""
 
     client_id: str
     kid: str
 
 
 class IssuerTrusted(Event, frozen=True, kw_only=True):
-    """Statements of another issuer may prove applications of this tenant."""
+    """The tenant trusts another issuer: applications can authenticate with its tokens."""
 
     issuer_id: str
     issuer: str
 
 
 class TrustedIssuerUpdated(Event, frozen=True, kw_only=True):
-    """What is believed of another issuer changed; `fields` names what."""
+    """A trusted issuer's settings changed; `fields` names them."""
 
     issuer_id: str
     fields: tuple[str, ...]
 
 
 class IssuerDistrusted(Event, frozen=True, kw_only=True):
-    """Statements of that issuer prove nothing any more."""
+    """The tenant stopped trusting an issuer."""
 
     issuer_id: str
     issuer: str
 
 
 class IdentityRuleAdded(Event, frozen=True, kw_only=True):
-    """Statements of a trusted issuer prove this application."""
+    """An identity rule was added: the application can authenticate with a trusted issuer's tokens that match it."""
 
     client_id: str
     rule_id: str
@@ -202,7 +210,7 @@ class IdentityRuleAdded(Event, frozen=True, kw_only=True):
 
 
 class IdentityRuleRemoved(Event, frozen=True, kw_only=True):
-    """A rule proves nothing any more."""
+    """An identity rule was removed from an application."""
 
     client_id: str
     rule_id: str
@@ -216,96 +224,96 @@ class ApiCreated(Event, frozen=True, kw_only=True):
 
 
 class ApiUpdated(Event, frozen=True, kw_only=True):
-    """An API changed; `fields` names what."""
+    """An API changed; `fields` names the changed fields."""
 
     api_id: str
     fields: tuple[str, ...]
 
 
 class ApiDeleted(Event, frozen=True, kw_only=True):
-    """An API is gone, and with it every grant at it."""
+    """An API was deleted, with all grants for it."""
 
     api_id: str
 
 
 class RoleCreated(Event, frozen=True, kw_only=True):
-    """A role exists."""
+    """A role was created."""
 
     role_id: str
     name: str
 
 
 class RoleUpdated(Event, frozen=True, kw_only=True):
-    """A role changed; `fields` names what."""
+    """A role changed; `fields` names the changed fields."""
 
     role_id: str
     fields: tuple[str, ...]
 
 
 class RoleDeleted(Event, frozen=True, kw_only=True):
-    """A role is gone, and with it every assignment of it."""
+    """A role was deleted, with all assignments of it."""
 
     role_id: str
 
 
 class KeyPublished(Event, frozen=True, kw_only=True):
-    """A signing key stands in the JWK set; it does not sign yet."""
+    """A signing key was added to the JWK set; it does not sign yet."""
 
     kid: str
     algorithm: str
 
 
 class KeyActivated(Event, frozen=True, kw_only=True):
-    """A signing key signs from now on."""
+    """A signing key became the active one."""
 
     kid: str
     algorithm: str
 
 
 class KeyRetired(Event, frozen=True, kw_only=True):
-    """A signing key no longer signs and stays published until its last token has expired."""
+    """A signing key stopped signing; it stays in the JWK set until its last token has expired."""
 
     kid: str
     gone_at: int
 
 
 class KeyWithdrawn(Event, frozen=True, kw_only=True):
-    """A signing key left the JWK set; an emergency one takes its tokens along."""
+    """A signing key was removed from the JWK set; in an emergency its tokens become invalid."""
 
     kid: str
     emergency: bool = False
 
 
 class TrustAnchorAdded(Event, frozen=True, kw_only=True):
-    """An authority vouches for certificates of this tenant's applications."""
+    """A CA was added to the tenant's trust anchors for client certificates."""
 
     thumbprint: str
     subject: str
 
 
 class TrustAnchorRemoved(Event, frozen=True, kw_only=True):
-    """Certificates of this authority prove nothing any more."""
+    """A CA was removed from the tenant's trust anchors for client certificates."""
 
     thumbprint: str
 
 
 class AuditPruned(Event, frozen=True, kw_only=True):
-    """Events older than `before` were removed on purpose."""
+    """Events older than `before` were pruned."""
 
     before: float
     rows: int
 
 
 class InstanceExported(Event, frozen=True, kw_only=True):
-    """All of the registry was written to a file, this tenant with it."""
+    """The instance was exported to a file, including this tenant."""
 
 
 class InstanceImported(Event, frozen=True, kw_only=True):
-    """This tenant came from another instance's export."""
+    """This tenant was imported from another instance's export."""
 
 
 class InitialTokenCreated(Event, frozen=True, kw_only=True):
-    """Applications may register themselves with a new initial access token."""
+    """An initial access token for dynamic registration was created (RFC 7591)."""
 
     token_id: str
     name: str
@@ -314,13 +322,13 @@ class InitialTokenCreated(Event, frozen=True, kw_only=True):
 
 
 class InitialTokenRevoked(Event, frozen=True, kw_only=True):
-    """Nobody registers with this initial access token any more."""
+    """An initial access token was revoked."""
 
     token_id: str
 
 
 class ApplicationRegistered(Event, frozen=True, kw_only=True):
-    """An application registered itself (RFC 7591); `ApplicationCreated` stands beside this."""
+    """An application registered itself (RFC 7591); there is an `ApplicationCreated` event as well."""
 
     client_id: str
     token_id: str
@@ -330,7 +338,7 @@ class ApplicationRegistered(Event, frozen=True, kw_only=True):
 AnyEvent = (
     TokenIssued | TokenRevoked | TokensCutOff | RequestsRefused
     | TenantCreated | TenantUpdated | TenantDeleted
-    | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
+    | AdministratorRecovered | ApplicationCreated | ApplicationUpdated | ApplicationDeleted
     | ApplicationQuarantined | ApplicationReleased
     | EnrolmentGroupCreated | EnrolmentGroupUpdated | EnrolmentGroupDeleted
     | EnrolmentCodesCreated | EnrolmentCodesWithdrawn | DeviceEnrolled

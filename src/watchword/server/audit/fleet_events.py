@@ -1,4 +1,4 @@
-"""The audit events of devices that enrol: a part of the closed list in `events.py`."""
+"""The audit events of device enrolment; a part of the closed list in `events.py`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from .event import Event
 
 
 class EnrolmentGroupCreated(Event, frozen=True, kw_only=True):
-    """Devices may enrol through a new group."""
+    """An enrolment group was created."""
 
     group_id: str
     name: str
 
 
 class EnrolmentGroupUpdated(Event, frozen=True, kw_only=True):
-    """What devices become that enrol through a group changed; `fields` names what."""
+    """An enrolment group's policy changed; `fields` names the changed fields."""
 
     group_id: str
     fields: tuple[str, ...]
 
 
 class EnrolmentCodesCreated(Event, frozen=True, kw_only=True):
-    """`count` codes were handed out, each for `uses` devices."""
+    """`count` enrolment codes were created, each for `uses` devices."""
 
     group_id: str
     count: int
@@ -29,21 +29,21 @@ class EnrolmentCodesCreated(Event, frozen=True, kw_only=True):
 
 
 class EnrolmentCodesWithdrawn(Event, frozen=True, kw_only=True):
-    """Nobody enrols with any of these codes any more."""
+    """Enrolment codes were withdrawn."""
 
     group_id: str
     count: int
 
 
 class DevicesExpected(Event, frozen=True, kw_only=True):
-    """`count` devices more may come into a group: their serial numbers or keys are listed."""
+    """`count` devices were added to a group's list of expected devices."""
 
     group_id: str
     count: int
 
 
 class ExpectedDevicesRemoved(Event, frozen=True, kw_only=True):
-    """`count` devices are not expected any more; `entry` is which, empty for all of the group."""
+    """`count` devices were removed from a group's list; `entry` is the device, empty for all of the group."""
 
     group_id: str
     count: int
@@ -51,7 +51,7 @@ class ExpectedDevicesRemoved(Event, frozen=True, kw_only=True):
 
 
 class DeviceEnrolled(Event, frozen=True, kw_only=True):
-    """A device enrolled itself; `ApplicationCreated` stands beside this."""
+    """A device enrolled; there is an `ApplicationCreated` event as well."""
 
     client_id: str
     group_id: str
@@ -60,7 +60,7 @@ class DeviceEnrolled(Event, frozen=True, kw_only=True):
 
 
 class EnrolmentRequested(Event, frozen=True, kw_only=True):
-    """A device waits for approval."""
+    """A device asked to enrol and waits for approval."""
 
     pending_id: str
     group_id: str
@@ -69,28 +69,28 @@ class EnrolmentRequested(Event, frozen=True, kw_only=True):
 
 
 class EnrolmentApproved(Event, frozen=True, kw_only=True):
-    """The device becomes an application when it asks again."""
+    """An administrator approved a device; it becomes an application when it asks again."""
 
     pending_id: str
     group_id: str
 
 
 class EnrolmentDenied(Event, frozen=True, kw_only=True):
-    """The device is turned away for good."""
+    """An administrator denied a device; this is final."""
 
     pending_id: str
     group_id: str
 
 
 class DeviceAuthorityAdded(Event, frozen=True, kw_only=True):
-    """A new authority of the tenant signs the certificates of its devices."""
+    """The tenant's device CA was created or replaced; it signs the certificates of devices."""
 
     authority_id: str
     expires_at: int
 
 
 class DeviceAuthorityRemoved(Event, frozen=True, kw_only=True):
-    """Certificates of this authority prove nothing any more."""
+    """A device CA was removed; its certificates are no longer accepted."""
 
     authority_id: str
 
@@ -105,6 +105,6 @@ class DeviceCertificateIssued(Event, frozen=True, kw_only=True):
 
 
 class EnrolmentGroupDeleted(Event, frozen=True, kw_only=True):
-    """Nobody enrols through this group any more."""
+    """An enrolment group was deleted."""
 
     group_id: str

@@ -1,8 +1,8 @@
-"""Walk a tenant's chains and say where they do not hold, against what checkpoints signed.
+"""Verify a tenant's hash chains against the signed checkpoints, and report every break.
 
 A history may begin at an anchor: the signed statement, made when old rows were removed on purpose,
-of the last row that was given up and its hash. What stands behind an anchor follows from it; what
-it covers may be gone. Without a valid anchor a missing beginning is a break like any other.
+of the last row that was pruned and its hash. The rows after an anchor are verified from its hash; the rows
+that it covers may be missing. Without a valid anchor a missing beginning is a break like any other.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Place = tuple[int, str]
 
 
 class Signed(Struct, frozen=True):
-    """What the valid checkpoints say of one tenant, by chain."""
+    """What the validly signed checkpoints and anchors say of one tenant, by chain."""
 
     heads: dict[str, dict[int, str]]
     """seq -> hash of each row that was a chain's head at a checkpoint."""
     anchors: dict[str, Place]
-    """The last row that was removed on purpose."""
+    """The last row that was pruned."""
 
 
 class Verification:
-    """Feed it the rows by (chain, seq), then `finish`."""
+    """Call `read` with each row in order of (chain, seq), then `finish`."""
 
     def __init__(self, signed: Signed) -> None:
         self._signed = signed
@@ -38,7 +38,7 @@ class Verification:
         self.breaks: list[Break] = []
 
     def read(self, row: Row) -> None:
-        """The next row."""
+        """Verify the next row."""
         self.count += 1
         if row.chain != self._chain:
             self._chain = row.chain
@@ -55,7 +55,7 @@ class Verification:
         self._last[row.chain] = row.seq
 
     def finish(self) -> list[Break]:
-        """All breaks, with the rows that were signed and are neither here nor removed on purpose."""
+        """All breaks, including signed rows that are missing and were not pruned."""
         for chain, heads in self._signed.heads.items():
             newest = max(heads)
             if newest > max(self._last.get(chain, 0), self._signed.anchors.get(chain, (0, ""))[0]):
@@ -64,7 +64,7 @@ class Verification:
         return self.breaks
 
     def _beginning(self, row: Row) -> Place:
-        """What comes before a chain's first row: nothing, the anchor, or a row that is on its way out."""
+        """The place before a chain's first row: none, the anchor, or a row that is being pruned."""
         anchor = self._signed.anchors.get(row.chain)
         if anchor is None:
             return (0, GENESIS)
@@ -81,5 +81,5 @@ class Verification:
 
 
 def newest_anchors(anchors: dict[str, Place], statement: Mapping[str, Place]) -> dict[str, Place]:
-    """Both together; an anchor never moves back."""
+    """The newer of both anchors for each chain."""
     return {**anchors, **{name: place for name, place in statement.items() if place[0] > anchors.get(name, (0, ""))[0]}}

@@ -27,10 +27,12 @@ from ...jose.cose_signing import encode_cbor
 from ...jose.cwt import cwt_bytes, looks_like_cwt
 from ..protocol.ace import CONTENT_FORMAT, MAX_REQUEST, answer_members, error_members, read_ace
 from ..protocol.errors import InvalidClient, InvalidRequest, OAuthError, SlowDown, TooLarge, Unavailable
-from ..protocol.request import TokenRequest, token_request
+from ..protocol.request import TokenRequest
+from ..protocol.token_form import token_request
 from ..service.ports import StorageUnavailable
-from ..service.tokens.issue_token import IssueToken, Surface
+from ..service.tokens.issue_token import IssueToken
 from ..service.tokens.refusals import Refusals
+from ..service.tokens.surface import Surface
 from ..service.view import View
 
 MAX_AT_ONCE = 64
@@ -102,7 +104,7 @@ class TokenResource(Resource):  # type: ignore[misc]
                 "this channel is not encrypted: use client_secret_jwt or private_key_jwt, and rotate this secret",
                 rule="secret_in_the_clear",
             )
-        return token_request(form, None)
+        return token_request(form, None, grants=self._surface.grants)
 
     def _refused(self, slug: str, request: Message, error: OAuthError, client_id: str) -> Message:
         told, _ = self._refusals.note(slug, error, _peer(request), client_id, "")

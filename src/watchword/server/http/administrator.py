@@ -1,4 +1,4 @@
-"""Who administers: a token for Watchword's own API, shown as what it is (RFC 6750, RFC 9449, RFC 8705)."""
+"""Authenticate callers of the admin API by an access token for it (RFC 6750, RFC 9449, RFC 8705)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DPOP: Final = f'DPoP algs="{" ".join(one.value for one in PROOF_ALGORITHMS)}"'
 
 
 class _Judged(Struct, frozen=True):
-    """A token that is good, but for the use of its proof."""
+    """A token that is valid; its DPoP proof is not yet marked as used."""
 
     tenant: TenantView
     claims: dict[str, Any]
@@ -38,19 +38,19 @@ class _Judged(Struct, frozen=True):
 
 
 class Administrators:
-    """Raises `Problem`, and `StorageUnavailable` when nobody can tell."""
+    """Raises `Problem`, or `StorageUnavailable` when the database is away."""
 
     def __init__(
-        self, view: View, tokens: TokenReader, prove: ProvePossession, clock: Callable[[], float],
+        self, *, view: View, tokens: TokenReader, prove: ProvePossession, clock: Callable[[], float],
         issuer_of: Callable[[str], str], addresses: Addresses,
     ) -> None:  # fmt: skip
         self._view, self._tokens, self._prove, self._clock = view, tokens, prove, clock
         self._issuer_of, self._addresses = issuer_of, addresses
 
     async def caller(self, headers: Headers, route: Route, scope: Scope) -> Caller:
-        """By a token for the admin API, of the tenant that issued it, with the route's scope.
+        """The caller, by a token for the admin API with the route's scope; it acts in the tenant that issued it.
 
-        A proof is used up last: whoever sends another's with a wrong token takes nothing from its owner.
+        The DPoP proof is marked as used last: a stolen proof that comes with a wrong token stays usable for its owner.
         """
         for _ in range(_ATTEMPTS):
             as_of = self._view.seq

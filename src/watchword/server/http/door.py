@@ -1,8 +1,8 @@
-"""The door: who gets in while there is more to do than can be done in time (decision 0053).
+"""Admission control: under overload, refuse requests that could not be answered in time (decision 0053).
 
-It stands before everything, so that a refusal costs no more than reading the request's head: a time-out would cost the
-caller its patience and us the work. Health and metrics pass always; the administrators' requests have a share of their
-own, so that devices cannot keep out who could help them.
+`Door` is the outermost application, so that a refusal costs no more than reading the request's head: a time-out would
+cost the caller its patience and us the work. Health and metrics always pass. Administrators' requests have a limit of
+their own, so that a fleet of devices cannot lock administrators out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADERS = [JSON, (b"content-length", b"%d" % len(_BODY)), *NO_STORE, (b"connect
 
 
 class Shares:
-    """What a worker has to give: to applications and APIs, and to administrators."""
+    """The two limits of a worker: for applications and APIs, and for administrators."""
 
     def __init__(self, within: float) -> None:
         self.protocol = Admission(within, idle=bodies_awaited)
@@ -62,6 +62,7 @@ class Door:
         inside: Asgi,
         base_path: str,
         shares: Shares,
+        *,
         knows: Callable[[str], bool],
         monotonic: Callable[[], float],
         chance: Callable[[], float],
@@ -71,7 +72,7 @@ class Door:
         self._begin = len(base_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request: in, or a complete refusal before its body is read."""
+        """Admit a request, or refuse it completely before its body is read."""
         if scope["type"] != "http":
             return await self._inside(scope, receive, send)
         share, group = self._place(scope["raw_path"])

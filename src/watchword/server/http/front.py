@@ -1,12 +1,13 @@
-"""The front door: one exact path, one handler. No router, no alias, no trailing slash, no path parameter.
+"""Route each request by its exact path to one endpoint: no aliases, no trailing slashes, no path parameters.
 
-The protocol endpoints are looked up here, before any framework; what is not theirs goes to the
-admin application.
+The protocol endpoints are looked up first, in dictionaries; other paths go to the mounted applications by prefix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+
+from msgspec import Struct
 
 from ..protocol.errors import OAuthError, Unavailable
 from ..protocol.status_list import PATH as STATUS_LISTS
@@ -29,45 +30,44 @@ _REGISTRATION = "register/"
 _OIDC_METADATA = "/.well-known/openid-configuration"
 
 
+class Endpoints(Struct, frozen=True, kw_only=True):
+    """The endpoints that every tenant has below its issuer."""
+
+    token: TokenEndpoint
+    questions: TokenQuestions
+    documents: PublicDocuments
+    forward_auth: ForwardAuthEndpoint
+    registration: RegistrationEndpoint
+    enrolment: EnrolmentEndpoint
+    status_list: StatusListEndpoint
+
+
 class Front:
-    """The ASGI application that uvicorn serves."""
+    """The ASGI application behind admission control. `mounted`: other applications, by the prefix of their paths."""
 
     def __init__(
         self,
+        *,
         view: View,
         base_path: str,
         issuer_of: Callable[[str], str],
-        token: TokenEndpoint,
-        questions: TokenQuestions,
-        documents: PublicDocuments,
-        forward_auth: ForwardAuthEndpoint,
-        registration: RegistrationEndpoint,
-        enrolment: EnrolmentEndpoint,
-        status_list: StatusListEndpoint,
+        endpoints: Endpoints,
         mounted: Mapping[str, Asgi],
         lifespan: Callable[[Receive, Send], Awaitable[None]],
     ) -> None:
-        self._view, self._base, self._lifespan = view, base_path, lifespan
+        self._view, self._base, self._lifespan, self._mounted = view, base_path, lifespan, mounted
         self._prefix = f"{base_path}/t/"
-        self._posts: dict[str, Post] = {
-            "token": token, "introspect": questions.introspect, "revoke": questions.revoke,
-            "revocations": questions.revocations, "register": registration.register,
-            "enrol": enrolment, "enrol/renew": enrolment.renew,
-        }  # fmt: skip
+        documents = endpoints.documents
 
         async def metadata(tenant: TenantView, scope: Scope, send: Send) -> None:
             await documents.metadata(tenant, issuer_of(tenant.tenant.slug), scope, send)
 
-        self._gets: dict[str, Get] = {
-            "jwks": documents.jwks, "cose-keys": documents.cose_keys, "device-ca": documents.device_ca,
-            "forward-auth": forward_auth,
-            _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
-        }  # fmt: skip
-        self._metadata, self._registration, self._status_list = metadata, registration, status_list
-        self._mounted = mounted
+        self._posts, self._gets = _posts(endpoints), _gets(endpoints, metadata)
+        self._metadata, self._registration = metadata, endpoints.registration
+        self._status_list = endpoints.status_list
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One complete answer without internals in it; what nobody foresaw the listener answers with a 500."""
+        """Answer once and completely, without internals. The listener answers unexpected errors with a 500."""
         if scope["type"] == "lifespan":
             return await self._lifespan(receive, send)
         if scope["type"] != "http":
@@ -131,3 +131,21 @@ class Front:
         if scope["method"] not in ("GET", "HEAD"):
             return await method_not_allowed(send, b"GET, HEAD")
         await get(tenant, scope, send)
+
+
+def _posts(endpoints: Endpoints) -> dict[str, Post]:
+    questions, enrolment = endpoints.questions, endpoints.enrolment
+    return {
+        "token": endpoints.token, "introspect": questions.introspect, "revoke": questions.revoke,
+        "revocations": questions.revocations, "register": endpoints.registration.register,
+        "enrol": enrolment, "enrol/renew": enrolment.renew,
+    }  # fmt: skip
+
+
+def _gets(endpoints: Endpoints, metadata: Get) -> dict[str, Get]:
+    documents = endpoints.documents
+    return {
+        "jwks": documents.jwks, "cose-keys": documents.cose_keys, "device-ca": documents.device_ca,
+        "forward-auth": endpoints.forward_auth,
+        _OAUTH_METADATA[1:]: metadata, _OIDC_METADATA[1:]: metadata,
+    }  # fmt: skip

@@ -20,7 +20,7 @@ _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
 class Operations:
-    """Live means that the loop turns; ready means that the database was heard within two seconds."""
+    """Live: the event loop runs. Ready: the change feed was read within the last two seconds."""
 
     def __init__(self, view: View, refusals: Refusals, shares: Shares) -> None:
         self._view, self._refusals, self._shares = view, refusals, shares

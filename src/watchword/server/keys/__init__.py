@@ -1,1 +1,1 @@
-"""What we sign with: states, the rotation rule, the JWK set."""
+"""Signing keys: their states, and the rule for rotating them."""

@@ -1,4 +1,4 @@
-"""A signing key of a tenant and the states that it goes through."""
+"""The record of a tenant's signing key, with its state."""
 
 from __future__ import annotations
 

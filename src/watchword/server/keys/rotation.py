@@ -1,8 +1,8 @@
-"""The rotation rule, as a pure function: keys, time and policy in; steps out.
+"""Decide which rotation steps are due, as a pure function of keys, time and policy.
 
 A key is published as `next` before it signs, for at least as long as verifiers may cache the JWK
 set; it stays published as `retiring` until the last token that it can have signed has expired. A
-`next` key always stands ready, so that an emergency never waits.
+There is always a `next` key, so that an emergency rotation never waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
     @property
     def look_again(self) -> float:
-        """Whatever is done to keys now, none of them becomes due sooner than this many seconds from now."""
+        """Seconds within which no key becomes due, whatever is done to the keys now."""
         return float(min(self.period, self.keep_retired))
 
 
@@ -54,7 +54,7 @@ def plan(
     now: float,
     policy: Policy,
 ) -> list[Step]:
-    """What is due at `now`. A second run after the steps were done plans nothing."""
+    """The steps that are due at `now`. A second run after the steps were done plans nothing."""
     steps: list[Step] = []
     for algorithm in algorithms:
         active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
@@ -74,7 +74,7 @@ def plan(
 
 
 def due(keys: Sequence[SigningKey], algorithms: Iterable[SigningAlgorithm], policy: Policy) -> float:
-    """When `plan` has something to do next, if nobody changes these keys before."""
+    """When `plan` has steps next, unless these keys are changed before."""
     times = [float(key.gone_at) for key in keys if key.state == "retiring" and key.gone_at is not None]
     for algorithm in algorithms:
         active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
@@ -86,18 +86,18 @@ def due(keys: Sequence[SigningKey], algorithms: Iterable[SigningAlgorithm], poli
 
 
 def ready(following: SigningKey, now: float, policy: Policy) -> bool:
-    """Whether every verifier that obeys our Cache-Control has seen the key by now."""
+    """Whether every verifier that honours our Cache-Control has fetched the key by now."""
     return now >= following.published_at + policy.publish_ahead
 
 
 def turn(keys: Sequence[SigningKey], algorithm: SigningAlgorithm) -> list[Step]:
-    """The steps of a rotation asked for by hand; empty when there is no key to turn to."""
+    """The steps of a manual rotation; empty when there is no next key."""
     active, following = _of(keys, algorithm, "active"), _of(keys, algorithm, "next")
     return _turn(active, following) if active and following else []
 
 
 def emergency(keys: Sequence[SigningKey], kid: str) -> list[Step]:
-    """The steps that take a compromised key out: a new one signs before the old one leaves."""
+    """The steps that withdraw a compromised key: a new key signs before the old key is removed."""
     lost = next((key for key in keys if key.kid == kid and key.state != "gone"), None)
     if lost is None:
         return []

@@ -1,4 +1,4 @@
-"""One GET to an address that somebody else chose (DESIGN 5.10, rfc8725bis section 3.10).
+"""Fetch a document from an address that an application or administrator chose (rfc8725bis section 3.10, decision 0022).
 
 https only, resolved once, every answer of the resolver public, connected to the address that was checked, TLS for the
 name that was asked, no redirect, no proxy, no content coding, size and time capped. Every failure is one and the same

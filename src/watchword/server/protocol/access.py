@@ -1,10 +1,10 @@
-"""Checks that no grant can forget, and the answer that every grant gives."""
+"""Checks that every grant shares, and `Access`, the answer that every grant gives."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -16,53 +16,65 @@ MAX_SCOPES = 1000
 
 
 class Exchanged(Struct, frozen=True):
-    """Where a token of an exchange comes from (RFC 8693)."""
+    """What a token has of the token that it was made from (RFC 8693)."""
 
     actor: str
-    """The client id of who acts now."""
+    """The client id of the application that acts now."""
     act: dict[str, Any]
-    """Section 4.1: who acts, and for whom that one acted."""
+    """Section 4.1: the application that acts, and inside it the one that acted before."""
     subject_tokens: tuple[str, ...]
-    """The ids of the tokens before it; when one of them is revoked, it is not active either."""
+    """The ids of the tokens before this one. If one of them is revoked, this token is inactive as well."""
     expires_at: int
-    """No later than the token that it comes of."""
-    depends_on: frozenset[str]
-    """The ids of all applications and tokens without which there would be no such token."""
+    """When the subject token expires; the new token lives no longer."""
 
 
-class Transaction(Struct, frozen=True):
-    """What a transaction token says beside the rest (draft-ietf-oauth-transaction-tokens-10 section 9.2)."""
+class KindClaims(Protocol):
+    """The claims of a token that is no access token: the members that are recorded and answered, beside the rest."""
 
-    txn: str
-    """Which transaction it is of; empty: it begins one."""
-    tctx: dict[str, Any] | None
-    rctx: dict[str, Any] | None
+    @property
+    def scope(self) -> str: ...
+
+    @property
+    def exp(self) -> int: ...
+
+    @property
+    def txn(self) -> str:
+        """The transaction (RFC 8417 section 2.2)."""
+
+
+class Kind(Struct, frozen=True):
+    """A kind of token that is no access token: a JWT with a type and claims of its own, bound to no key."""
+
+    type: str
+    """`typ` in its header."""
+    claims: Callable[[Any, str, int, str], KindClaims]
+    """Pure: (access, issuer, now in seconds, token id) -> the claims, a `Struct`."""
 
 
 class Access(Struct, frozen=True):
-    """What was granted: the only thing that claims are made of."""
+    """What a grant gave: the only source of a token's claims."""
 
     subject: str
     audience: tuple[str, ...]
     scopes: tuple[str, ...]
     settings: TokenSettings
     bound: bool = False
-    """Whether there may be no token without a confirmation."""
+    """Whether the token has to be bound to a key."""
     confirmation: dict[str, str] | None = None
-    """What the holder has to prove (RFC 7800 section 3.1)."""
+    """`cnf`: the key that the holder has to prove possession of (RFC 7800 section 3.1)."""
     may_act: str = ""
-    """Who alone may exchange the token (RFC 8693 section 4.4)."""
+    """The client id of the only application that may exchange the token (RFC 8693 section 4.4); empty: any."""
     details: tuple[dict[str, Any], ...] = ()
     """`authorization_details` (RFC 9396)."""
     exchanged: Exchanged | None = None
-    """What a token that comes of another one has of that one."""
-    transaction: Transaction | None = None
-    """It is no access token, but a transaction token."""
-
-    @property
-    def client_id(self) -> str:
-        """Who asked: the subject itself, or who acts for it."""
-        return self.subject if self.exchanged is None else self.exchanged.actor
+    """For a token that was made from another token."""
+    depends_on: frozenset[str] = frozenset()
+    """The ids of further applications and tokens that the decision depends on. If one of them changes before the token
+    is committed, the request is judged again."""
+    issued_type: str = ""
+    """`issued_token_type` of the answer (RFC 8693 section 2.2.1); empty: the answer has none."""
+    kind: Kind | None = None
+    """None for an access token."""
 
 
 def check_may_act(tenant: Tenant, application: Application) -> None:

@@ -1,7 +1,7 @@
-"""application/ace+cbor at the token endpoint (RFC 9200 section 5.8): bytes -> form, and answers -> bytes.
+"""Read token requests in application/ace+cbor, and write their answers (RFC 9200 section 5.8).
 
-The form is the one that every surface has, so that what is refused, and with which words, is written once. Names that
-have a number there are given by it and not as a text; those of other RFCs (`client_assertion`, `resource`) as a text.
+The parameters become the same form as those of the HTTP endpoint, so that the checks are written once. Parameters with
+a number in RFC 9200 come by number only; those of other RFCs (`client_assertion`, `resource`) come as text.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ MAX_REQUEST = 4_096
 ACCESS_TOKEN, EXPIRES_IN, REQ_CNF, AUDIENCE, SCOPE, CLIENT_ID, CLIENT_SECRET = 1, 2, 4, 5, 9, 24, 25
 ERROR, ERROR_DESCRIPTION, GRANT_TYPE, TOKEN_TYPE, ACE_PROFILE = 30, 31, 33, 34, 38
 BEARER = 1
-"""Of token_type (section 8.7). To leave it out would mean PoP."""
+"""A token_type (section 8.7). Without it the type would be PoP."""
 _NAMES = {
     AUDIENCE: "audience", SCOPE: "scope", CLIENT_ID: "client_id", CLIENT_SECRET: "client_secret",
     GRANT_TYPE: "grant_type",
 }  # fmt: skip
 _NUMBERED = frozenset({*_NAMES.values(), "req_cnf", "ace_profile"})
 _BY_NAME = frozenset({"client_assertion", "client_assertion_type", "resource", "authorization_details", *_NUMBERED})
-"""What has no number and is looked at all the same."""
+"""Parameters without a number that are read as well."""
 _GRANT_TYPES = {0: "password", 1: "authorization_code", 2: CLIENT_CREDENTIALS, 3: "refresh_token"}
 _ERRORS = {
     "invalid_request": 1, "invalid_client": 2, "invalid_grant": 3, "unauthorized_client": 4,
     "unsupported_grant_type": 5, "invalid_scope": 6, "unsupported_pop_key": 7, "incompatible_ace_profiles": 8,
 }  # fmt: skip
-"""RFC 9200 section 5.8.3. What has no number there, such as invalid_target, is an invalid_request with a reason."""
+"""RFC 9200 section 5.8.3. Errors without a number, such as invalid_target, become invalid_request with a reason."""
 
 
 class UnsupportedPopKey(OAuthError):
@@ -75,7 +75,7 @@ def read_ace(unverified_raw: bytes) -> Form:
 
 
 def _check_profile(members: Mapping[int | str, Any]) -> None:
-    """A token is never given for a protection of the channel that nobody here provides."""
+    """Reject requests for a profile that protects the channel in a way that is not supported."""
     if REQ_CNF in members:
         raise UnsupportedPopKey("tokens are not bound to keys over CoAP here: leave req_cnf out")
     if ACE_PROFILE in members:
@@ -83,7 +83,7 @@ def _check_profile(members: Mapping[int | str, Any]) -> None:
 
 
 def _text(name: str, value: object) -> str:
-    """Texts; scope and client_secret may be byte strings as well (sections 5.8.1 and 8.10), and grant_type a number."""
+    """A value as text; scope and client_secret may be bytes (sections 5.8.1 and 8.10), and grant_type a number."""
     if name == "grant_type" and isinstance(value, int) and not isinstance(value, bool):
         return _GRANT_TYPES.get(value, str(value))
     if isinstance(value, bytes):
@@ -94,7 +94,7 @@ def _text(name: str, value: object) -> str:
 
 
 def answer_members(access_token: bytes, expires_in: int, scope: str, *, asked: str) -> dict[int, object]:
-    """RFC 9200 section 5.8.2: `scope` only when it is not what was asked."""
+    """RFC 9200 section 5.8.2: `scope` only when it differs from the request."""
     made: dict[int, object] = {ACCESS_TOKEN: access_token, EXPIRES_IN: expires_in, TOKEN_TYPE: BEARER}
     if scope != asked:
         made[SCOPE] = scope

@@ -1,8 +1,7 @@
-"""How much is let in at once: what was lately answered in a second, times the seconds that an answer may take.
+"""Admission control: limit requests in flight to the measured answers a second, times the seconds an answer may take.
 
-By Little's law that is as much as can be in flight while every answer comes in time; one more would make all of them
-wait longer, until their callers give up and ask again. Whoever is not let in is told when to come again, one after
-another, at the rate at which others leave.
+By Little's law that is the most that can be in flight while every answer comes in time; more would make all of them
+wait longer, until callers give up and retry. Rejected requests get staggered retry times, at the rate of the answers.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ from collections.abc import Callable
 from .rate import turn
 
 FLOOR, FIRST = 64, 1_024
-"""Let in whatever was measured (a slow disk must not talk us down to nothing), and let in before anything was."""
+"""The least limit, also when a slow disk was measured, and the limit before the first measurement."""
 SHORTEST, LONGEST = 0.25, 1.0
-"""Seconds of one measurement; an older one has idle time in it and is begun anew."""
+"""Seconds of one measurement; a longer one contains idle time and is started again."""
 A_QUEUE = 32
-"""So many that came late one after another are a queue before the door; fewer are a hiccup, and are served."""
+"""This many late requests in a row mean a queue in the kernel; fewer are a short delay, and are served."""
 
 
 class Admission:
-    """One share of a worker: its limit, and who is in.
+    """The admission control of one kind of requests in a worker: its limit, and the requests in flight.
 
-    `within` is in seconds. `idle` counts those among them who do no work, for their bodies are still on the way: to
-    refuse others on their account would let anybody close the door with a few hundred half requests.
+    `within` is in seconds. `idle` counts requests whose bodies are still being received: if they counted, a few
+    hundred incomplete requests could block all others.
     """
 
     __slots__ = ("_begun", "_done", "_floor", "_groups", "_idle", "_late", "_queue", "_within",
@@ -37,10 +36,10 @@ class Admission:
         self.in_flight = self.admitted = self.refused = 0
 
     def full(self, group: str) -> bool:
-        """Whether one more of this group has to be refused.
+        """Whether one more request of this group has to be rejected.
 
-        A group that has less than its part of the limit gets in whatever the others have: what they all may have
-        together is bounded still, by the limit times the logarithm of how many groups are in.
+        A group with less than its part of the limit is admitted whatever the others have. The total is still
+        bounded, by the limit times the logarithm of the number of groups.
         """
         if self.in_flight < self.limit or self.in_flight - self._idle() < self.limit:
             return False
@@ -49,11 +48,11 @@ class Admission:
         return own >= max(1, self.limit // (len(groups) + (not own)))
 
     def late(self, waited: float, gone: bool) -> bool:
-        """Whether one has to be refused who waited so many seconds before he was seen at all.
+        """Whether to reject a request that waited this many seconds before it was read.
 
-        What waits before the door is not in flight: the kernel keeps it for as long as we are busy with others. Of two
-        that are late one is let in all the same. To refuse a new connection costs a third of what a token does, so
-        who refuses everybody while more come than he can refuse serves nobody. One who is gone by now is not served.
+        Requests that wait in the kernel are not in flight yet. Every second late request is admitted all the same:
+        rejecting a new connection costs a third of a token, so a worker that rejects every late request under
+        more load than it can reject would serve nobody. A caller that has gone away is not served.
         """
         if waited <= self._within:
             self._late -= self._late > 0
@@ -64,9 +63,9 @@ class Admission:
         return self._late > A_QUEUE and self._late % 2 == 0
 
     def measure(self, now: float, *, full: bool = True) -> None:
-        """To be called when one has to be refused: what is answered at leisure says nothing of what could be.
+        """Measure the rate of answers; call it when a request has to be rejected, because an idle rate says nothing.
 
-        Only who is full learns a limit. Who refuses what came late spends on refusals what he would answer with.
+        Only a full worker adjusts its limit: while late requests are rejected, the rejections take the time of answers.
         """
         past = now - self._begun
         if past < SHORTEST:
@@ -79,13 +78,13 @@ class Admission:
         self._begun, self._done = now, self.admitted - self.in_flight
 
     def enter(self, group: str) -> None:
-        """One more is in."""
+        """Count a request in flight."""
         self.in_flight += 1
         self.admitted += 1
         self._groups[group] = self._groups.get(group, 0) + 1
 
     def leave(self, group: str) -> None:
-        """It was answered, or went away."""
+        """Count a request that was answered or has gone away."""
         self.in_flight -= 1
         left = self._groups[group] - 1
         if left:
@@ -94,7 +93,7 @@ class Admission:
             del self._groups[group]
 
     def refuse(self, now: float) -> float:
-        """Seconds until the turn of the one who is refused."""
+        """Seconds after which the rejected request may be repeated."""
         self.refused += 1
         self._queue = turn(self._queue, now, max(self.rate, self._floor))
         return self._queue - now

@@ -1,4 +1,4 @@
-"""Client credentials as IBM Cloud App ID has them: its audience rule, its scopes, its claims."""
+"""Client credentials by the rules of IBM Cloud App ID: its audiences, scopes and claims."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Any
 from msgspec import Struct, field
 
 from ..registry.appid import DEFAULT_SCOPE, is_application
-from ..registry.model import Api, SigningAlgorithm, TokenSettings
+from ..registry.model import CLIENT_CREDENTIALS, Api, SigningAlgorithm, TokenSettings
 from .access import Access, allowed_scopes, asked_scopes, must_be_bound
-from .errors import InvalidRequest, InvalidTarget
+from .errors import InvalidRequest, InvalidTarget, UnsupportedGrantType
+from .grants import only
+from .grants.grant import Grant, Seen
 from .request import TokenRequest
 from .standing import Standing
 
 AMR = ("appid_client_credentials",)
 ALGORITHM: SigningAlgorithm = "RS256"
+_NEITHER = "the App ID surface knows neither exchange nor authorization_details"
 
 
 class AppIdAccess(Access, frozen=True):
-    """What was granted, and the claims that the tenant adds."""
+    """The granted access, and the claims that the tenant adds."""
 
     custom: dict[str, Any] = field(default_factory=dict)
 
@@ -37,11 +40,13 @@ class AppIdClaims(Struct, frozen=True):
     jti: str
 
 
-def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
-    """Without `audience` the token names the application itself and holds all that it may do anywhere.
+def judge(standing: Standing, request: TokenRequest, _: Seen = ()) -> AppIdAccess:
+    """Without `audience` the audience is the application itself, with all scopes that it has anywhere.
 
-    `appid_default` is there in any case. A scope that is not granted is refused, never dropped.
+    The scope `appid_default` is always added. A scope that is not granted is refused, never dropped.
     """
+    if request.details:
+        raise UnsupportedGrantType(_NEITHER)
     if request.resources:
         raise InvalidTarget("this issuer knows audience (an application's client id), not resource")
     targets = _targets(standing, "".join(request.audiences))
@@ -59,7 +64,7 @@ def grant(standing: Standing, request: TokenRequest) -> AppIdAccess:
 
 
 def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
-    """Unknown, disabled, not granted and native are one and the same answer."""
+    """The same error for unknown and disabled APIs, APIs without a grant, and APIs with a URI."""
     reachable = [standing.apis[api_id] for api_id, scopes in standing.granted.items() if scopes]
     targets = tuple(api for api in reachable if api.enabled and is_application(api.identifier))
     if not audience:
@@ -71,7 +76,7 @@ def _targets(standing: Standing, audience: str) -> tuple[Api, ...]:
 
 
 def _custom_claims(standing: Standing) -> dict[str, Any]:
-    """An attribute that the application does not have makes no claim."""
+    """Attributes that the application does not have are left out."""
     found: dict[str, Any] = {}
     for mapping in standing.tenant.appid_claims:
         if mapping.source == "roles":
@@ -79,6 +84,9 @@ def _custom_claims(standing: Standing) -> dict[str, Any]:
         elif mapping.source_claim in standing.application.labels:
             found[mapping.claim] = standing.application.labels[mapping.source_claim]
     return found
+
+
+GRANTS = only(Grant(CLIENT_CREDENTIALS, judge), otherwise=_NEITHER)
 
 
 def claims(access: AppIdAccess, issuer: str, tenant: str, now: int, token_id: str) -> AppIdClaims:

@@ -1,4 +1,4 @@
-"""Rich authorization requests (RFC 9396): what is asked for is an object, judged by its type's schema."""
+"""Rich authorization requests (RFC 9396): read `authorization_details` and check each object by its type's schema."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Details = tuple[dict[str, Any], ...]
 
 
 def read_details(unverified_text: str) -> Details:
-    """The parameter: strict JSON, bounded, an array of objects that name their type.
+    """Read the parameter: strict JSON, bounded, an array of objects with a type.
 
-    Numbers that not every reader has in full are refused: a token must say the same to all who read it.
+    Numbers that some JSON readers round are rejected: every reader must see the same value.
     Raises `InvalidAuthorizationDetails`.
     """
     listed = read_text(unverified_text, _NAME, MAX_TEXT, InvalidAuthorizationDetails)
@@ -35,7 +35,7 @@ def read_details(unverified_text: str) -> Details:
 
 
 def granted_details(asked: Details, allowed: Iterable[str], targets: Iterable[Api]) -> Details:
-    """All of them, or `InvalidAuthorizationDetails`: unknown to the APIs and not allowed look alike."""
+    """All of them, or `InvalidAuthorizationDetails`, the same for unknown and not allowed types."""
     kinds: Mapping[str, DetailsType] = {kind.name: kind for api in targets for kind in api.details_types}
     for one in asked:
         kind = kinds.get(one["type"])

@@ -1,6 +1,6 @@
-"""Tokens that only the holder of a key can use: how they are bound, and how the binding is checked.
+"""Bind tokens to a key, and check the binding (sender-constrained tokens).
 
-By a DPoP proof (RFC 9449) or by the certificate of the TLS handshake (RFC 8705): never by both.
+The key is that of a DPoP proof (RFC 9449) or of the TLS client certificate (RFC 8705), never both.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .errors import InvalidDpopProof, InvalidToken
 
 
 def bind(access: Access, possession: Possession | None, certificate: Presented | None) -> Access:
-    """`access` with its confirmation. A proof asks for one; a certificate binds what has to be bound.
+    """`access` with its confirmation. A DPoP proof always binds; a certificate only where binding is required.
 
-    Raises `InvalidDpopProof` where there is nothing to bind to.
+    Raises `InvalidDpopProof` when binding is required and there is no key.
     """
     if possession is not None:
         return replace(access, confirmation={"jkt": possession.jkt})
@@ -33,7 +33,7 @@ def bind(access: Access, possession: Possession | None, certificate: Presented |
 
 
 def check_possession(claims: Mapping[str, Any], certificate: Presented | None) -> None:
-    """For whoever shows a token to us (section 3). Raises `InvalidToken` for a bound one without its key."""
+    """For a token presented to our endpoints (section 3). Raises `InvalidToken` for a bound token without its key."""
     confirmation = claims.get("cnf")
     if confirmation is None:
         return

@@ -1,4 +1,4 @@
-"""JSON that a caller puts into a parameter and that goes on into a token: strict and bounded."""
+"""Read JSON from a request parameter, strictly and with limits; it may become part of a token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_text(unverified_text: str, name: str, longest: int, refused: type[OAuth
 
 
 def check_values(value: Any, name: str, deepest: int, refused: type[OAuthError], depth: int = 0) -> None:
-    """Numbers that not every reader has in full are refused: a token must say the same to all who read it."""
+    """Reject numbers that some JSON readers round: every reader of a token must see the same value."""
     if depth > deepest:
         raise refused(f"{name} is nested deeper than {deepest}")
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST:

@@ -1,4 +1,4 @@
-"""The claims of an access token, from what was granted."""
+"""Build the claims of access tokens and transaction tokens."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .access import Access, Transaction
+from .access import Access
 
 _encoder = msgspec.json.Encoder()
 
 
 class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
-    """RFC 9068 section 2.2. `aud` is a string when there is one audience (DESIGN 5.3)."""
+    """RFC 9068 section 2.2. `aud` is a string when there is one audience."""
 
     iss: str
     sub: str
@@ -24,13 +24,13 @@ class AccessTokenClaims(Struct, frozen=True, omit_defaults=True):
     jti: str
     scope: str
     cnf: dict[str, str] | None = None
-    """RFC 7800 section 3.1, of a bound token."""
+    """The confirmation of a bound token (RFC 7800 section 3.1)."""
     status: dict[str, Any] | None = None
-    """Where its revocation can be looked up (draft-ietf-oauth-status-list-21 section 6.2)."""
+    """The reference to a status list for its revocation (draft-ietf-oauth-status-list-21 section 6.2)."""
     may_act: dict[str, str] | None = None
     act: dict[str, Any] | None = None
     subject_tokens: tuple[str, ...] = ()
-    """A name of our own: see `access.Exchanged`."""
+    """A private claim: see `access.Exchanged`."""
     authorization_details: tuple[dict[str, Any], ...] = ()
 
 
@@ -43,7 +43,7 @@ def access_token_claims(
         issuer,
         access.subject,
         audience[0] if len(audience) == 1 else audience,
-        access.client_id,
+        access.subject if exchanged is None else exchanged.actor,
         expires_at if exchanged is None else min(expires_at, exchanged.expires_at),
         now,
         token_id,
@@ -57,68 +57,23 @@ def access_token_claims(
     )
 
 
-class TransactionTokenClaims(Struct, frozen=True, omit_defaults=True):
-    """draft-ietf-oauth-transaction-tokens-10 section 9.2, and `jti`, `act`, `may_act` as in an access token."""
-
-    iss: str
-    iat: int
-    aud: str
-    exp: int
-    txn: str
-    sub: str
-    scope: str
-    req_wl: str
-    jti: str
-    act: dict[str, Any]
-    """The call chain that a replacement has to keep (section 13.15): who asked, and who before."""
-    subject_tokens: tuple[str, ...]
-    """See `access.Exchanged`."""
-    tctx: dict[str, Any] | None = None
-    rctx: dict[str, Any] | None = None
-    may_act: dict[str, str] | None = None
-
-
-def transaction_token_claims(
-    access: Access, transaction: Transaction, issuer: str, now: int, token_id: str
-) -> TransactionTokenClaims:
-    """Pure. The first token of a transaction gives it its name."""
-    exchanged = access.exchanged
-    assert exchanged is not None
-    return TransactionTokenClaims(
-        issuer,
-        now,
-        access.audience[0],
-        min(now + access.settings.lifetime, exchanged.expires_at),
-        transaction.txn or token_id,
-        access.subject,
-        " ".join(access.scopes),
-        exchanged.actor,
-        token_id,
-        exchanged.act,
-        exchanged.subject_tokens,
-        transaction.tctx,
-        transaction.rctx,
-        {"sub": access.may_act} if access.may_act else None,
-    )
-
-
-def encode(claims: Struct) -> bytes:
+def encode(claims: object) -> bytes:
     """The JSON that is signed."""
     return _encoder.encode(claims)
 
 
 def encode_members(claims: dict[str, Any]) -> bytes:
-    """The JSON of claims whose names only the tenant knows."""
+    """Claims whose names the tenant chooses, as JSON."""
     return _encoder.encode(claims)
 
 
 def token_id(now: float, random_hex: str) -> str:
-    """A `jti` that begins with its milliseconds, so that a cut-off can tell tokens of one second apart."""
+    """A `jti` that begins with its time in milliseconds, so that a cut-off can tell tokens of one second apart."""
     return f"{int(now * 1000):012x}{random_hex}"
 
 
 def issued_ms(unverified_token_id: str) -> int | None:
-    """The milliseconds in a `jti` of ours; None when it is not one."""
+    """The milliseconds in our `jti`; None for any other text."""
     try:
         return int(unverified_token_id[:12], 16) if len(unverified_token_id) == 32 else None
     except ValueError:

@@ -1,7 +1,7 @@
-"""Client metadata (RFC 7591 section 2): what an application says of itself, read strictly; and how it is shown.
+"""Read the client metadata of a registration strictly, and write it in answers (RFC 7591 section 2).
 
-Members that nobody here knows are ignored and not shown (section 2). Those that would give an application something
-that only an administrator gives are refused, so that nobody believes to have got them.
+Unknown members are ignored and not shown (section 2). Members that only an administrator may set are rejected, so that
+no application relies on them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..registry.model import CLIENT_CREDENTIALS, AuthMethod, CertificateName
 from .errors import InvalidClientMetadata, InvalidRedirectUri
 
 MAX_NAMES: Final = 20
-"""Of a name or an address, with those by language."""
+"""The most translations of a name or URL."""
 MAX_CONTACTS: Final = 10
 _PRIVILEGED: Final = frozenset(
     {
@@ -30,7 +30,7 @@ _PRIVILEGED: Final = frozenset(
 SERVERS_OWN: Final = frozenset(
     {"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"}
 )
-"""What only the server says (RFC 7592 section 2.2)."""
+"""Members that only the server sets (RFC 7592 section 2.2)."""
 _URIS: Final = ("client_uri", "logo_uri", "policy_uri", "tos_uri")
 _NAMED: Final = {
     "tls_client_auth_subject_dn": "subject_dn", "tls_client_auth_san_dns": "san_dns",
@@ -38,12 +38,12 @@ _NAMED: Final = {
     "tls_client_auth_san_email": "san_email",
 }  # fmt: skip
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}")
-"""RFC 5646 section 2.1, as far as it needs no registry."""
+"""A language tag (RFC 5646 section 2.1), without a look at the registry of languages."""
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\\<>\"{}|^`]")
 
 
 class ClientMetadata(Struct, frozen=True, kw_only=True):
-    """After reading; whether a policy allows it is another question. None: not said."""
+    """The metadata as read; a policy is checked later. None: absent."""
 
     auth_method: AuthMethod | None = None
     scope: frozenset[str] | None = None
@@ -95,7 +95,7 @@ def read_metadata(unverified: Mapping[str, Any]) -> ClientMetadata:
 
 
 def _check_flow(unverified: Mapping[str, Any]) -> None:
-    """There is one flow here, and no browser in it."""
+    """Reject response types and redirect URIs: there is no flow with a browser."""
     grants = unverified.get("grant_types", [CLIENT_CREDENTIALS])
     if grants != [CLIENT_CREDENTIALS]:
         raise InvalidClientMetadata(f'grant_types is ["{CLIENT_CREDENTIALS}"]: others are for an administrator to give')
@@ -122,7 +122,7 @@ def _by_language(unverified: Mapping[str, Any], names: tuple[str, ...], limit: i
 
 
 def _web_address(name: str, uri: str) -> str:
-    """Shown to people one day: https only, whatever the case of the letters, and nothing that a browser would mend."""
+    """A URL that may be shown to people: https only, and nothing that a browser would correct."""
     try:
         parts = urlsplit(uri)
         proper = parts.scheme.lower() == "https" and parts.hostname and "@" not in parts.netloc and parts.port != 0

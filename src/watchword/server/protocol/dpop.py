@@ -1,4 +1,4 @@
-"""DPoP at our own endpoints (RFC 9449): the key that a caller holds, and the mark of the proof that showed it."""
+"""Verify DPoP proofs at our own endpoints (RFC 9449)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .proof_jwt import ReplayMark, Window, replay_mark
 
 
 class PresentedProof(Struct, frozen=True):
-    """What stood in the one DPoP header, and the request that it has to be of."""
+    """The DPoP header of a request, and the method and URL that the proof has to match."""
 
     unverified: str
     target: ProofTarget
@@ -22,7 +22,7 @@ class PresentedProof(Struct, frozen=True):
 
 
 class ProofRules(Struct, frozen=True):
-    """What a proof is judged by; none of it comes from the caller."""
+    """What a proof is checked against; none of it comes from the caller."""
 
     nonces: Nonces
     window: Window = Window(life=60.0)
@@ -30,24 +30,24 @@ class ProofRules(Struct, frozen=True):
 
 
 class Possession(Struct, frozen=True):
-    """A key that the caller holds."""
+    """The key of a valid proof."""
 
     jkt: str
-    """RFC 7638."""
+    """The key's thumbprint (RFC 7638)."""
     mark: ReplayMark
-    """Has to be consumed before anything is given for the proof."""
+    """The replay mark, to be stored before the answer."""
     next_nonce: str = ""
-    """To tell the caller, when there is a newer one than it used (section 8.2)."""
+    """A newer nonce for the caller, if there is one (section 8.2)."""
 
 
 def prove_possession(presented: PresentedProof, place: str, rules: ProofRules, now: float) -> Possession:
-    """Judge a proof (section 4.3), but for its reuse. `place` is whose nonces count.
+    """Check a proof (section 4.3), except for reuse. `place` is the scope of the accepted nonces.
 
-    With a nonce of ours its age is the nonce's, and the caller's clock does not matter (section 11.1).
+    With our nonce the proof's age is the nonce's, and the caller's clock does not matter (section 11.1).
 
     Raises:
-        UseDpopNonce: without a nonce where one is needed, and for one that is old or not of ours.
-        InvalidDpopProof: for everything else; the words name the rule, for the proof is the caller's own.
+        UseDpopNonce: a required nonce is missing, too old or not ours.
+        InvalidDpopProof: for everything else; the text names the rule, because the proof is the caller's own.
     """
     try:
         proof = read_proof(presented.unverified, presented.target)
@@ -75,5 +75,5 @@ def _nonce_ends(unverified_nonce: str, place: str, rules: ProofRules, now: float
 
 
 def proof_used_before() -> InvalidDpopProof:
-    """Section 11.1."""
+    """The error for a reused proof (section 11.1)."""
     return InvalidDpopProof("the DPoP proof was used before: make a new one for each request", rule="jti")

@@ -1,4 +1,4 @@
-"""A device enrols itself: what it may say, and what its group makes of it."""
+"""Device enrolment: read the request, check it by the group's policy, and build the application."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from msgspec import Struct
 from ...jose import Algorithm, JoseError, check_claims, verify_signature
 from ...jose.device_ca import CertificateRequest, UnacceptableRequest
 from ..registry.client_keys import ALGORITHMS, key_set, read_keys
-from ..registry.device_authority import common_name
-from ..registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
-from ..registry.expected import ExpectedDevice, key_thumbprint
+from ..registry.fleet.device_authority import common_name
+from ..registry.fleet.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
+from ..registry.fleet.expected import ExpectedDevice, key_thumbprint
 from ..registry.model import SECRET_METHODS, Application, AuthMethod, CertificateName
 from .errors import EnrolmentRefused, InvalidRequest
 from .proof_jwt import Window, check_life
@@ -24,35 +24,35 @@ _MAX_SERIAL: Final = 64
 _MAX_GROUP: Final = 200
 _MAX_PROOF: Final = 12_288
 PROOF: Final = "enrolment+jwt"
-"""The `typ` of the JWT by which a device shows that its key is its own."""
+"""The `typ` of the JWT with which a device proves possession of its key."""
 _ALGORITHMS: Final = [Algorithm(name) for name in ALGORITHMS]
 
 
 class EnrolmentRequest(Struct, frozen=True, kw_only=True):
-    """After reading; whether the code counts is another question. A proof comes with `jwks`, and only with it.
+    """A request as read; the code is checked later. `proof` comes with `jwks`, and only with it.
 
-    With a code, or with the name of a group whose anchors made the certificate of the connection; without either, the
-    key itself has to be expected.
+    With a code, or with the name of a group whose CAs signed the certificate of the connection; without either, the key
+    itself has to be expected.
     """
 
     unverified_code: str = ""
     unverified_group: str = ""
     unverified_ticket: str = ""
-    """Given to a device that waits: it asks again with that in place of the code, which may have expired meanwhile."""
+    """Given to a waiting device, which asks again with it in place of the code, which may have expired meanwhile."""
     enrolment_id: str = ""
-    """By which the device's repeats are known: of its own choice, and best a random one that nobody sees."""
+    """Recognizes repeated requests of the device: chosen by the device, best random and secret."""
     serial: str | None = None
     jwks: dict[str, Any] | None = None
     unverified_proof: str = ""
     csr: CertificateRequest | None = None
-    """Its signature fits its key; what it says of its sender is nobody's word."""
+    """Its signature fits its key; its subject is not trusted."""
 
     def __repr__(self) -> str:
         return f"EnrolmentRequest(serial={self.serial!r})"
 
 
 def read_enrolment(unverified: Mapping[str, Any]) -> EnrolmentRequest:
-    """Raises `InvalidRequest`; unknown members too, so that nobody believes to have got what nobody read."""
+    """Raises `InvalidRequest`, also for unknown members, so that no device relies on an ignored member."""
     if unknown := sorted(unverified.keys() - _MEMBERS):
         raise InvalidRequest(f"{unknown[0][:40]!r} is none of {', '.join(sorted(_MEMBERS))}: leave it out")
     jwks = unverified.get("jwks")
@@ -79,7 +79,7 @@ def read_enrolment(unverified: Mapping[str, Any]) -> EnrolmentRequest:
 
 
 class Renewal(Struct, frozen=True):
-    """A device wants its next certificate; the one of the connection has to prove it."""
+    """A request to renew a certificate; the device authenticates with the certificate of the connection."""
 
     unverified_client_id: str
     csr: CertificateRequest
@@ -93,7 +93,7 @@ def read_renewal(unverified: Mapping[str, Any]) -> Renewal:
 
 
 def _has_id(unverified: Mapping[str, Any]) -> bool:
-    """A code and a proof need one: by the others a device is known anyway."""
+    """A code and a proof need an enrolment id; other ways identify the device already."""
     return bool({"enrolment_id", "code", "proof"} & unverified.keys())
 
 
@@ -116,10 +116,10 @@ def _text(unverified: Mapping[str, Any], name: str, limit: int) -> str:
 
 
 def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: Window) -> str:
-    """The key that a device brings is its own: it signed its enrolment id, for this issuer, just now.
+    """Check the proof of possession of the device's key: a fresh signature over its enrolment id, for this issuer.
 
-    No mark makes the proof good for one use only: again, by whoever may enrol, it is a repeat, and gets what is public.
-    The key's thumbprint (RFC 7638), empty for a device without one. Raises `InvalidRequest`; `Invalid` for the key.
+    The proof has no replay mark: a reused proof is a repeated request, and its answer has only public data.
+    Returns the key's thumbprint (RFC 7638), empty without a key. Raises `InvalidRequest`; `Invalid` for the key.
     """
     if wanted.csr is not None:
         return wanted.csr.key_thumbprint
@@ -144,7 +144,7 @@ def check_possession(wanted: EnrolmentRequest, issuer: str, now: float, window: 
 
 
 def check_open(group: EnrolmentGroup | None, way: Way, now: float) -> EnrolmentGroup:
-    """The group, while devices enrol through it in this way. Raises `EnrolmentRefused`."""
+    """The group, if it is open for enrolment in this way. Raises `EnrolmentRefused`."""
     if group is None or not group.open(now) or way not in group.ways:
         raise EnrolmentRefused("nobody enrols in this group any more: ask its administrator", rule="closed")
     return group
@@ -153,9 +153,9 @@ def check_open(group: EnrolmentGroup | None, way: Way, now: float) -> EnrolmentG
 def check_expected(
     group: EnrolmentGroup, listed: Sequence[ExpectedDevice], serial: str | None, key: str
 ) -> ExpectedDevice | None:
-    """What the lists say of a device: `listed` is all that has its serial number or its key, of any group.
+    """The list entry of a device: `listed` has all entries with its serial number or key, of any group.
 
-    Who is on a list comes as the list has it; None for one that is on none. Raises one `EnrolmentRefused` for all.
+    A listed device has to match its entry; None for an unlisted one. Raises `EnrolmentRefused`, always the same.
     """
     refused = EnrolmentRefused(
         "the group does not expect a device with this serial number and key: ask its administrator", rule="expected"
@@ -173,9 +173,9 @@ def check_expected(
 
 
 def admitted(group: EnrolmentGroup, wanted: EnrolmentRequest, client_id: str, now: int) -> Application:
-    """What the device becomes, all of it by the group's policy; a secret is still to be made.
+    """The device's application by the group's policy; its secret is created later.
 
-    Raises `EnrolmentRefused` for a key where secrets are given and the other way round; `Invalid` for the key itself.
+    Raises `EnrolmentRefused` for a key in a group of secrets and the other way round; `Invalid` for the key itself.
     """
     keys = read_keys(wanted.jwks, now) if wanted.jwks is not None else ()
     method = _method(group, wanted)
@@ -216,9 +216,9 @@ def _method(group: EnrolmentGroup, wanted: EnrolmentRequest) -> AuthMethod:
 def check_repeat(
     before: Application, wanted: EnrolmentRequest, now: float, *, secret_was_used: bool, same_key: bool = False
 ) -> None:
-    """Whether a device that enrolled may be answered again: the same device, and nothing that it could have used.
+    """Check that a repeated request may get the answer again: the same device, whose secret was not used yet.
 
-    `same_key`: that of the request is the one that the device's certificate is for. Raises `EnrolmentRefused`.
+    `same_key`: whether the device's certificate is for the key of the request. Raises `EnrolmentRefused`.
     """
     if not before.active:
         raise EnrolmentRefused("this device was disabled: ask its administrator", rule="disabled")
@@ -244,7 +244,7 @@ def check_repeat(
 
 
 def check_certified(group: EnrolmentGroup | None, device: Application) -> int:
-    """How many seconds the device's next certificate lives: its name is still ours, and its group still gives them.
+    """The lifetime in seconds of the device's next certificate, if its group still issues certificates for it.
 
     Raises `EnrolmentRefused`.
     """

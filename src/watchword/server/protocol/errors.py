@@ -1,4 +1,4 @@
-"""What an OAuth endpoint refuses, and with which words.
+"""The errors of the OAuth endpoints, with their status codes and error codes.
 
 OAuthError
 ├── InvalidRequest          400 invalid_request
@@ -36,7 +36,7 @@ Error = TypeVar("Error", bound=BaseException)
 class OAuthError(Exception):
     """Base. `public` goes on the wire; `detail` is for the operator and never does.
 
-    `rule` is a word of ours, from a closed list, by which refusals are added up.
+    `rule` is from a closed list of our own; refusals are summed up by it.
     """
 
     status: ClassVar[int] = 400
@@ -66,7 +66,7 @@ class InvalidRequest(OAuthError):
 
 
 class InvalidClient(OAuthError):
-    """RFC 6749 section 5.2. One and the same text for unknown, wrong, expired and disabled."""
+    """RFC 6749 section 5.2. The same text for unknown, wrong, expired and disabled."""
 
     status, error = 401, "invalid_client"
 
@@ -105,7 +105,7 @@ class InvalidAuthorizationDetails(OAuthError):
 
 
 class InvalidGrant(OAuthError):
-    """RFC 6749 section 5.2. One and the same text for unknown, used up, expired and withdrawn."""
+    """RFC 6749 section 5.2. The same text for unknown, used up, expired and withdrawn."""
 
     error = "invalid_grant"
 
@@ -120,13 +120,13 @@ class InvalidGrant(OAuthError):
 
 
 class EnrolmentRefused(OAuthError):
-    """The code counts, and the group's policy does not let this device in."""
+    """The group's policy rejects the device, although its code is valid."""
 
     status, error = 409, "enrolment_refused"
 
 
 class EnrolmentDenied(OAuthError):
-    """An administrator looked at the device and turned it away: asking again changes nothing."""
+    """An administrator has denied the device. This is final."""
 
     status, error = 403, "access_denied"
 
@@ -135,7 +135,7 @@ class EnrolmentDenied(OAuthError):
 
 
 class InvalidDpopProof(OAuthError):
-    """RFC 9449 section 5. Its words may name the rule: the caller has proved who it is, and the proof is its own."""
+    """RFC 9449 section 5. The text may name the broken rule: the caller is authenticated, and the proof is its own."""
 
     error = "invalid_dpop_proof"
 
@@ -157,13 +157,13 @@ class InvalidClientMetadata(OAuthError):
 
 
 class RegisteredAlready(InvalidClientMetadata):
-    """Only one application may be what this one says that it is; another one is."""
+    """Another application is registered for this software already, and only one is allowed."""
 
     status = 409
 
 
 class InvalidRedirectUri(OAuthError):
-    """RFC 7591 section 3.2.2: nobody is redirected here."""
+    """RFC 7591 section 3.2.2: there is no flow with redirects."""
 
     error = "invalid_redirect_uri"
 
@@ -175,7 +175,7 @@ class InvalidSoftwareStatement(OAuthError):
 
 
 class UnapprovedSoftwareStatement(OAuthError):
-    """RFC 7591 section 3.2.2: from somebody whose word does not count for this initial token."""
+    """RFC 7591 section 3.2.2: its issuer is not trusted for this initial access token."""
 
     error = "unapproved_software_statement"
 
@@ -205,10 +205,10 @@ class TooSlow(OAuthError):
 
 
 class SlowDown(OAuthError):
-    """RFC 6585 section 4: more was asked than a limit admits. `retry_after` is in whole seconds.
+    """RFC 6585 section 4: a rate limit was exceeded. `retry_after` is in whole seconds.
 
     RFC 6749 has no word for it. `slow_down` (RFC 8628 section 3.5) is registered for token endpoints and says what to
-    do; `temporarily_unavailable` stays the word for what is our fault.
+    do; `temporarily_unavailable` stays for errors of the server.
     """
 
     status, error = 429, "slow_down"

@@ -1,4 +1,4 @@
-"""application/x-www-form-urlencoded, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
+"""Parse application/x-www-form-urlencoded bodies, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
 
 A raw CR or LF can be no part of a form: one that has any is refused, for what stands behind it could be dropped by one
 reader and read by another. A parameter without a value counts as absent (RFC 6749 section 3.2), whatever its name.
@@ -17,15 +17,14 @@ from .errors import InvalidRequest
 MAX_FIELDS = 100
 _HEX = b"0123456789abcdefABCDEF"
 _ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b in _HEX}
-"""What two digits stand for; every token request pays for this, hence no regular expression."""
+"""The byte of each pair of hexadecimal digits: faster than a regular expression, for every token request."""
 REPEATABLE = frozenset({"resource"})
-_IN_TOKEN_REQUESTS = REPEATABLE | {"audience"}
-"""`audience` by one grant alone (RFC 8693 section 2.1): `token_request` refuses it in the others."""
+"""In every request. A grant may declare more (`Grant.repeatable`)."""
 _REMEMBERED = 256
-"""Bytes of a body that is remembered, and bodies."""
+"""The longest cached body in bytes, and the number of cached bodies."""
 _ASSERTION = b"client_assertion="
 _ASSERTION_TYPE = b"client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
-"""As nearly everybody's encoder writes it; otherwise the form is parsed anew each time."""
+"""As nearly all encoders write it; otherwise the form is parsed each time."""
 _OF_A_JWT = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 _CREDENTIALS = re.compile(rb"secret|assertion|token|password|%", re.IGNORECASE)
 
@@ -67,16 +66,16 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
     return form
 
 
-def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
+def parse_known_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> Mapping[str, str | list[str]]:
     """`parse_form`, for callers that send the same each time: a short body without credentials is parsed once.
 
-    What could be a secret is not kept, nor is anything that is escaped, since that could spell one. A client assertion
-    is another one each time, and all that stands around it is the same.
+    Bodies that could contain a secret are not cached, nor bodies with escapes, which could hide one. A client
+    assertion differs each time, and the rest of its body is the same.
     """
     if _ASSERTION not in body:
         if len(body) > _REMEMBERED or _CREDENTIALS.search(body):
-            return parse_form(body, _IN_TOKEN_REQUESTS)
-        return _remembered(body, _IN_TOKEN_REQUESTS)
+            return parse_form(body, repeatable)
+        return _remembered(body, repeatable)
     before, _, after = body.partition(_ASSERTION)
     assertion, _, more = after.partition(b"&")
     rest = before + more
@@ -89,8 +88,8 @@ def parse_known_form(body: bytes) -> Mapping[str, str | list[str]]:
         or b"\r" in rest
         or not assertion
     ):
-        return parse_form(body, _IN_TOKEN_REQUESTS)
-    return {**_remembered(rest, _IN_TOKEN_REQUESTS), "client_assertion": assertion.decode("ascii")}
+        return parse_form(body, repeatable)
+    return {**_remembered(rest, repeatable), "client_assertion": assertion.decode("ascii")}
 
 
 _remembered = lru_cache(_REMEMBERED)(parse_form)

@@ -1,4 +1,4 @@
-"""What a tenant's profile asks of every grant, after it was judged and before a token is made."""
+"""What a tenant's profile (such as FAPI 2.0) requires of every token, whatever the grant."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .proof_jwt import Window
 
 
 def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
-    """`access` as the profile has it: bound, and no longer than it allows.
+    """`access` by the profile's rules: bound, and with a limited lifetime.
 
     Raises:
         InvalidRequest: nothing to bind a token to. The certification suite's modules for DPoP and for certificates
             have this one error in common (decision 0044).
-        InvalidTarget: the API wants tokens that may not be made here.
+        InvalidTarget: the profile does not allow the API's token algorithm.
     """
-    bound = profile.bound and access.transaction is None  # which is no access token, and has no cnf
+    bound = profile.bound and access.kind is None  # only access tokens have a cnf
     if bound and not shows_key:
         raise InvalidRequest(
             f"tokens are bound to a key here (profile {profile.name}): send a DPoP proof, or connect with a certificate"
@@ -32,7 +32,7 @@ def hold_to(profile: Profile, access: Access, *, shows_key: bool) -> Access:
 
 
 def window_in(profile: Profile, window: Window) -> Window:
-    """The setting, as far as the profile lets it go."""
+    """The configured window, within the limits of the profile."""
     least, most = profile.leeway
     leeway = min(max(window.leeway, least), most)
     return window if leeway == window.leeway else replace(window, leeway=leeway)

@@ -1,6 +1,6 @@
-"""What the JWTs have in common that a caller signs to prove itself: a bounded life, and one use.
+"""Check lifetime and single use of the JWTs that callers sign: client assertions and DPoP proofs.
 
-Client assertions (RFC 7523) and DPoP proofs (RFC 9449) are judged by the same window and consumed by the same marks.
+Client assertions (RFC 7523) and DPoP proofs (RFC 9449) have the same time window and the same replay marks.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from ...jose import ClaimRefused
 
 
 class Window(Struct, frozen=True):
-    """Seconds: how far two clocks may differ, in either direction, and how long a proof may live."""
+    """Seconds: the allowed clock difference, in either direction, and the longest lifetime of a proof."""
 
     leeway: float = 10.0
     life: float = 600.0
 
 
 class ReplayMark(Struct, frozen=True):
-    """Says that a proof was used; kept until no clock within the leeway would accept the proof any more."""
+    """Records that a proof was used (replay protection); kept until no clock within the leeway accepts the proof."""
 
     key: bytes
     expires_at: int
 
 
 def replay_mark(kind: str, owner: str, claims: Mapping[str, Any], ends: float, window: Window) -> ReplayMark:
-    """One `jti` of one owner: two owners never meet, and `ABC` is not `abc`. Raises `ClaimRefused`."""
+    """The mark of one `jti` of one owner; owners are separate, and `ABC` is not `abc`. Raises `ClaimRefused`."""
     jti = claims.get("jti")
     if not isinstance(jti, str) or not jti:
         raise ClaimRefused("jti", "jti is missing or not a text")
@@ -40,7 +40,7 @@ def replay_mark(kind: str, owner: str, claims: Mapping[str, Any], ends: float, w
 
 
 def check_life(claims: Mapping[str, Any], now: float, window: Window) -> None:
-    """The longest life counts from now and not from iat, which the caller chooses. Raises `ClaimRefused`.
+    """The longest lifetime counts from now and not from `iat`, which the caller chooses. Raises `ClaimRefused`.
 
     Expects numbers: `jose.check_claims` has looked at them.
     """

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ...jose import JoseError, Read, read_unverified
 from ...jose.certificate_header import Presented
-from ..registry.model import TOKEN_EXCHANGE
 from ..registry.spiffe import trust_domain
-from .authorization_details import Details, read_details
+from .authorization_details import Details
 from .dpop import PresentedProof
 from .errors import InvalidRequest
 
@@ -48,25 +47,6 @@ class Credentials(Struct, frozen=True):
         return f"Credentials({self.method}, ...)"
 
 
-class Exchange(Struct, frozen=True):
-    """What a token exchange asks beside the rest (RFC 8693 section 2.1)."""
-
-    unverified_subject_token: str
-    subject_token_type: str
-    unverified_actor_token: str
-    actor_token_type: str
-    requested_token_type: str
-    subject: Mapping[str, Any] | None = None
-    """The verified claims of the subject token, once they were looked at; None: it is not an active one of ours."""
-    actor: Mapping[str, Any] | None = None
-    unverified_context: str = ""
-    """JSON texts, for transaction tokens alone (draft-ietf-oauth-transaction-tokens-10 section 11.1)."""
-    unverified_details: str = ""
-
-    def __repr__(self) -> str:
-        return "Exchange(...)"
-
-
 class TokenRequest(Struct, frozen=True):
     """RFC 6749 section 4.4.2 with RFC 8707 `resource` and the common `audience`."""
 
@@ -80,7 +60,8 @@ class TokenRequest(Struct, frozen=True):
     proof: PresentedProof | None = None
     """A DPoP proof: the token is to be bound to its key (RFC 9449 section 5)."""
     details: Details = ()
-    exchange: Exchange | None = None
+    members: object = None
+    """The parameters that only its grant has, as `Grant.read` made them."""
 
 
 def text(form: Form, name: str) -> str:
@@ -143,46 +124,3 @@ def _asserted(form: Form, client_id: str) -> Credentials:
     by_secret = str(assertion.token.unverified_header.get("alg")).startswith("HS")
     method: Literal["client_secret_jwt", "private_key_jwt"] = "client_secret_jwt" if by_secret else "private_key_jwt"
     return Credentials(method, client_id, "", assertion=assertion)
-
-
-def token_request(
-    form: Form,
-    basic: tuple[str, str] | None,
-    source: str = "",
-    request_id: str = "",
-    certificate: Presented | None = None,
-) -> TokenRequest:
-    """Every gap that can be seen without knowing the application."""
-    resources, grant_type = form.get("resource", []), text(form, "grant_type")
-    return TokenRequest(
-        credentials(form, basic, certificate),
-        grant_type,
-        text(form, "scope"),
-        tuple(resources) if isinstance(resources, list) else (),
-        _audiences(form, grant_type) if "audience" in form else (),
-        source,
-        request_id,
-        None,
-        read_details(text(form, "authorization_details")) if form.get("authorization_details") else (),
-        _exchange(form) if grant_type == TOKEN_EXCHANGE else None,
-    )
-
-
-def _audiences(form: Form, grant_type: str) -> tuple[str, ...]:
-    found = form["audience"]
-    listed = [found] if isinstance(found, str) else found
-    if len(listed) > 1 and grant_type != TOKEN_EXCHANGE:
-        raise InvalidRequest("a parameter is repeated")
-    return tuple(one for one in listed if one)
-
-
-def _exchange(form: Form) -> Exchange:
-    return Exchange(
-        text(form, "subject_token"),
-        text(form, "subject_token_type"),
-        text(form, "actor_token"),
-        text(form, "actor_token_type"),
-        text(form, "requested_token_type"),
-        unverified_context=text(form, "request_context"),
-        unverified_details=text(form, "request_details"),
-    )

@@ -1,4 +1,4 @@
-"""Software statements (RFC 7591 section 2.3): metadata that a publisher has signed wins over what the request says."""
+"""Read software statements (RFC 7591 section 2.3): metadata signed by a publisher, which override the request's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ALGORITHMS = [Algorithm(name) for name in ALGORITHMS]
 _HEADER = frozenset({"alg", "kid", "typ"})
 _TYPES = frozenset({"JWT", "software-statement+jwt"})
 _ITS_OWN = frozenset({"iss", "iat", "exp", "nbf", "jti", "aud", "sub", "software_statement", "scope"})
-"""What says something of the statement, and `scope`, which is a grant and no fact about a software."""
+"""Claims about the statement itself, and `scope`, which is a grant and no property of the software."""
 
 
 def stated(unverified_statement: str, publishers: Sequence[Publisher], now: float, leeway: float) -> dict[str, Any]:
-    """The metadata in it. Raises `UnapprovedSoftwareStatement`, `InvalidSoftwareStatement`."""
+    """The metadata in a statement. Raises `UnapprovedSoftwareStatement`, `InvalidSoftwareStatement`."""
     try:
         unverified = read_unverified(unverified_statement)
         unverified_issuer = unverified.unverified_claims.get("iss")

@@ -1,4 +1,4 @@
-"""Where an application stands: all that a grant may know about it."""
+"""An application with its effective scopes, roles and rate limits: the input of every grant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .access import Access
 
 
 class Standing(Struct, frozen=True):
-    """An application with what it is granted, directly and through roles, by API id."""
+    """An application with its scopes by API id, granted directly and through roles."""
 
     tenant: Tenant
     application: Application
@@ -21,15 +21,15 @@ class Standing(Struct, frozen=True):
     roles: tuple[str, ...] = ()
     """The names of its roles."""
     limits: tuple[Limit, ...] = ()
-    """What its tokens are counted against, in this order."""
+    """The rate limits of its tokens, in the order of checking."""
     answers: dict[tuple[object, ...], Access] = {}
-    """What it was given before, by what it asked for. Good for as long as the standing is."""
+    """Cache of granted access by request; valid as long as this object."""
 
 
 def granted_scopes(
     application: Application, roles: Mapping[str, Role], apis: Mapping[str, Api]
 ) -> dict[str, frozenset[str]]:
-    """Scopes by API id: grants and roles together, only what the API still offers."""
+    """Scopes by API id, from grants and roles; only scopes that the API still offers."""
     sources: list[Iterable[Grant]] = [application.grants]
     sources += [roles[role_id].access for role_id in application.role_ids if role_id in roles]
     found: dict[str, set[str]] = {}

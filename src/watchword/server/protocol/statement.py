@@ -1,6 +1,6 @@
-"""What another issuer says of a caller, in a JWT: who said it, to whom, and for how long it counts.
+"""Verify another issuer's JWT about a caller: its issuer, audience and lifetime.
 
-RFC 7523 section 3 with a foreign `iss`; of kind spiffe a JWT-SVID, whose trust domain takes the place of `iss`.
+RFC 7523 section 3 with a foreign `iss`; for kind spiffe a JWT-SVID, whose trust domain takes the place of `iss`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from .proof_jwt import ReplayMark, Window, check_life, replay_mark
 
 HEADER = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 TYPES = frozenset({"JWT", "JOSE"})
-"""Access tokens (`at+jwt`), proofs and all others were signed for something else."""
+"""Access tokens (`at+jwt`), proofs and all other types were signed for another purpose."""
 MAX_TRIES = 10
 
 
 class Listener(Struct, frozen=True):
-    """Who is told: none of it comes from the caller."""
+    """The receiver of the JWT: our issuer and its rules; none of it comes from the caller."""
 
     issuer: str
-    """Ours: the audience, unless the trusted issuer has others."""
+    """Our issuer: the required audience, unless the trusted issuer has other ones configured."""
     now: float
     leeway: float
 
 
 def verified_claims(unverified_statement: Read, keys: KeySet, algorithms: Collection[str]) -> Mapping[str, Any]:
-    """The claims of a JWT that one of the keys signed; none of them is judged. Raises a `JoseError`."""
+    """The claims of a JWT that one of the keys signed; the claims are not checked yet. Raises a `JoseError`."""
     allowed = [Algorithm(name) for name in algorithms]
     verified, _ = verify_with_one_of(
         unverified_statement, keys, algorithms=allowed, members=HEADER, typ=TYPES, tries=MAX_TRIES
@@ -40,7 +40,7 @@ def verified_claims(unverified_statement: Read, keys: KeySet, algorithms: Collec
 
 
 def check_statement(claims: Mapping[str, Any], issuer: TrustedIssuer, listener: Listener) -> None:
-    """Made by this issuer, for us alone, now. Raises `ClaimRefused`."""
+    """Check issuer, audience and time. Raises `ClaimRefused`."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_ID:
         raise ClaimRefused("sub", f"sub is missing, or no text of 1 to {MAX_ID} characters")
@@ -58,7 +58,7 @@ def check_statement(claims: Mapping[str, Any], issuer: TrustedIssuer, listener: 
 
 
 def statement_marks(claims: Mapping[str, Any], issuer: TrustedIssuer, window: Window) -> tuple[ReplayMark, ...]:
-    """What is used up with a statement that works once. Raises `ClaimRefused` when it has no `jti`."""
+    """The replay marks of a JWT that is accepted once. Raises `ClaimRefused` when it has no `jti`."""
     if not issuer.single_use:
         return ()
     return (replay_mark("statement", issuer.issuer_id, claims, claims["exp"], window),)

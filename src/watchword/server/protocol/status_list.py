@@ -1,7 +1,7 @@
-"""Token Status Lists (draft-ietf-oauth-status-list-21): names of lists, indexes in them, and their bits. Pure.
+"""Token Status Lists (draft-ietf-oauth-status-list-21): names of lists, indexes in them, and their bits.
 
-A list's name says whose it is, when it was begun and what signs it, under a MAC: whoever has the key knows a list
-of ours from an invention without keeping any (decision 0042).
+A list's name has its tenant, its start time and its algorithm, under a MAC: with the key our lists are recognized
+without storing their names (decision 0042).
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ TYPE: Final = "statuslist+jwt"
 PATH: Final = "statuslists/"
 HALF: Final = 10
 SIZE: Final = 1 << 2 * HALF
-"""Tokens of one list: 128 KiB of bits, which are some 150 bytes when nothing was revoked."""
+"""Tokens of one list: 128 KiB of bits, compressed to about 150 bytes when no token was revoked."""
 ROUNDS: Final = 4
 CHANCE: Final = ROUNDS * 2 * (1 << HALF)
-"""Random bytes that a `Scatter` is made of."""
+"""Random bytes for a `Scatter`."""
 USE: Final = 3_600
-"""Seconds for which a worker gives out indexes of one list."""
+"""Seconds for which a worker assigns indexes of one list."""
 KEPT: Final = USE + MAX_LIFETIME + 3_600
 """Seconds for which a list is served: until its last token has expired, and a verifier's leeway."""
 _ALGORITHMS: Final[tuple[SigningAlgorithm, ...]] = (
     "ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87",
 )  # fmt: skip
-"""Their places stand in names: append only."""
+"""Their positions are part of names: append only."""
 _MADE_AT, _RANDOM, _MAC = 5, 10, 16
 RANDOM: Final = _RANDOM
 
 
 class ListName(Struct, frozen=True):
-    """What a list's name says: when it was begun (seconds), what signs it, and bytes of chance."""
+    """The content of a list's name: its start time (seconds), its algorithm, and random bytes."""
 
     made_at: int
     algorithm: SigningAlgorithm
@@ -53,7 +53,7 @@ class ListName(Struct, frozen=True):
 
     @property
     def ends_at(self) -> int:
-        """When nobody has to know it any more."""
+        """When the list is not needed any more, in seconds since the epoch."""
         return self.made_at + KEPT
 
 
@@ -75,10 +75,10 @@ def _mac(key: bytes, tenant_id: str, plain: bytes) -> bytes:
 
 
 class Scatter:
-    """Every index of a list once, in an order that tells nobody how many tokens came between two.
+    """Every index of a list once, in a random order, so that two indexes do not tell the number of tokens between them.
 
-    Four Feistel rounds over tables of chance: a permutation that cannot be told from a random one by who sees
-    some of its values (Luby and Rackoff, 1988).
+    Four Feistel rounds over random tables: a permutation that looks random to a reader of some of its values
+    (Luby and Rackoff, 1988).
     """
 
     def __init__(self, chance: bytes) -> None:
@@ -95,14 +95,14 @@ class Scatter:
 
 
 class Reference(Struct, frozen=True):
-    """Where a token's status stands."""
+    """The list and index of a token's status."""
 
     list_name: str
     idx: int
 
 
 def reference_in(claims: Mapping[str, Any]) -> Reference | None:
-    """The reference in the claims of a token of ours, if it has one."""
+    """The reference in the claims of our token, if it has one."""
     status = claims.get("status")
     if status is None:
         return None
@@ -119,7 +119,7 @@ def compressed(revoked: Iterable[int]) -> str:
 
 
 def list_claims(issuer: str, uri: str, revoked: Iterable[int], issued_at: int, ttl: int) -> dict[str, Any]:
-    """Section 5.1. A copy that somebody holds back is worthless after three times `ttl`."""
+    """Section 5.1. A copy that is held back expires after three times `ttl`."""
     return {
         "iss": issuer,
         "sub": uri,

@@ -1,1 +1,1 @@
-"""Who may ask: tenants, applications, credentials, APIs, scopes, roles, grants; the rules for changing them."""
+"""Tenants, applications, credentials, APIs, scopes, roles and grants, and the rules for changing them."""

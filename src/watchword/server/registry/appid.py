@@ -1,7 +1,7 @@
-"""What the App ID surface calls things, and its rules for them.
+"""Names and rules of the IBM Cloud App ID surface.
 
 An application that offers scopes is an API whose identifier is the client id. Only such APIs exist for
-tokens of this surface: one that is named by a URI is the native issuer's, Watchword's own above all.
+tokens of this surface: APIs that are identified by a URI, such as the administration API, are not reachable with them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .model import MAX_LIFETIME, ClaimMapping
 from .rules import check_name, check_unique
 
 DEFAULT_SCOPE = "appid_default"
-"""Stands in every token; the SDK's APIStrategy asks for it."""
+"""Every token has this scope; the SDK's APIStrategy asks for it."""
 MIN_LIFETIME = 300
 MAX_CLAIMS = 100
 SOURCES = ("attributes", "roles")
@@ -26,7 +26,7 @@ _RESERVED_CLAIMS = frozenset(
 
 
 def is_application(identifier: str) -> bool:
-    """Whether an API's identifier is a client id and no URI."""
+    """Whether an API's identifier is a client id, and not a URI."""
     return ":" not in identifier
 
 
@@ -50,7 +50,7 @@ def check_lifetime(seconds: int) -> None:
 
 
 def check_claims(claims: tuple[ClaimMapping, ...]) -> None:
-    """Applications have attributes (labels) and roles, and no claim of the issuer's own may be overwritten."""
+    """Raises `Invalid`: custom claims come from labels and roles only, and never replace a standard claim."""
     field = "accessTokenClaims"
     if len(claims) > MAX_CLAIMS:
         raise Invalid(f"use at most {MAX_CLAIMS} claims", field=field)

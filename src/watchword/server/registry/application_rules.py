@@ -1,4 +1,4 @@
-"""The rules on an application's final state, whatever verb led to it."""
+"""Check an application against all rules before it is stored; every verb that changes applications uses it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from .trusted_issuer import TrustedIssuer
 
 
 class Surroundings(Struct, frozen=True):
-    """What an application is judged by, beside itself: all of its tenant that its members may name."""
+    """What an application is checked against: everything that its members may name."""
 
     tenant: Tenant
     apis: dict[str, Api]
     roles: Mapping[str, Role]
     issuers: dict[str, TrustedIssuer]
     signs: frozenset[str]
-    """The algorithms of keys that are active here."""
+    """The algorithms of the tenant's active signing keys."""
+    grant_types: tuple[str, ...]
+    """The grant types that the server knows."""
 
 
 def check_application(application: Application, around: Surroundings) -> None:
@@ -30,7 +32,7 @@ def check_application(application: Application, around: Surroundings) -> None:
     rules.check_name(application.name)
     rules.check_text(application.description, "description")
     rules.check_client_id(application.client_id)
-    rules.check_grant_types(application.grant_types)
+    rules.check_grant_types(application.grant_types, around.grant_types)
     client_keys.check_credentials(application)
     if application.identities:
         identity_rules.check_rules(application.identities, around.issuers, application.auth_method)

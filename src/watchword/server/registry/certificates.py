@@ -1,4 +1,4 @@
-"""Whom a certificate has to name, and which authorities may say so: the rules of tls_client_auth (RFC 8705)."""
+"""The rules of tls_client_auth (RFC 8705): which name a certificate must have, and which CAs are trusted for it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ...jose.certificates import (
     distinguished_name,
     read_pem,
 )
-from .device_authority import DeviceAuthority
 from .errors import Invalid
+from .fleet.device_authority import DeviceAuthority
 from .model import CertificateName, TrustAnchor
 from .spiffe import trust_domain
 
 MAX_ANCHORS = 50
 MAX_GROUP_ANCHORS = 10
-"""Of an enrolment group: they are read for each device that comes with a certificate."""
+"""The limit for an enrolment group: its anchors are parsed for each device that presents a certificate."""
 _KINDS: dict[str, NameKind] = {"san_dns": "dns", "san_uri": "uri", "san_ip": "ip", "san_email": "email"}
 
 
 def check_name(wanted: CertificateName) -> None:
-    """Exactly one way, and one that a certificate could have. Raises `Invalid`."""
+    """Raises `Invalid` unless there is exactly one name, and one that a certificate can have."""
     given = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
     if len(given) != 1:
         raise Invalid(
@@ -44,7 +44,7 @@ def check_name(wanted: CertificateName) -> None:
 
 
 def is_named(certificate: Certificate, wanted: CertificateName) -> bool:
-    """Whether the certificate names it; every name is compared, whatever the ones before were."""
+    """Whether the certificate has the name; compares every name, also after a match."""
     if wanted.subject_dn is not None:
         return hmac.compare_digest(certificate.distinguished_name, distinguished_name(wanted.subject_dn))
     for member, kind in _KINDS.items():
@@ -57,7 +57,7 @@ def is_named(certificate: Certificate, wanted: CertificateName) -> bool:
 
 
 def spiffe_id(certificate: Certificate) -> str:
-    """Whom an X.509-SVID names: its one URI (X509-SVID section 2). Raises `UnacceptableCertificate`."""
+    """The SPIFFE id of an X.509-SVID: its only URI (X509-SVID section 2). Raises `UnacceptableCertificate`."""
     names = certificate.names("uri")
     if len(names) != 1 or not trust_domain(names[0]):
         raise UnacceptableCertificate("an X.509-SVID has one URI, which is a workload's SPIFFE id")
@@ -65,7 +65,7 @@ def spiffe_id(certificate: Certificate) -> str:
 
 
 def read_anchors(pem: str, at: int, field: str = "pem") -> tuple[TrustAnchor, ...]:
-    """The authorities of a PEM text. Raises `Invalid`."""
+    """The CA certificates in a PEM text. Raises `Invalid`."""
     try:
         found = read_pem(pem.encode())
         for certificate in found:
@@ -87,5 +87,5 @@ def read_anchors(pem: str, at: int, field: str = "pem") -> tuple[TrustAnchor, ..
 
 
 def trust_anchors(anchors: Iterable[TrustAnchor | DeviceAuthority]) -> TrustAnchors:
-    """What verifies."""
+    """The trust anchors for path validation."""
     return TrustAnchors([certificate for anchor in anchors for certificate in read_pem(anchor.pem.encode())])

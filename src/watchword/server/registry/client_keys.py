@@ -1,4 +1,4 @@
-"""The public keys that an application signs its assertions with: by value, or an address where they stand."""
+"""Check the public keys of an application, given by value or as a `jwks_uri`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .model import BORROWING_METHODS, KEY_METHODS, SECRET_METHODS, Application, 
 
 ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256", *(sorted(POST_QUANTUM) if mldsa.OFFERED else ()))
 MAX_KEYS = 10
-"""As many as are tried for an assertion that names none."""
+"""Also the number of keys that are tried for an assertion without a `kid`."""
 
 NOT_REACHABLE = "use an https address that answers from a public network; nothing else is said about why not"
 _NUMBERISH = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
@@ -24,7 +24,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def read_keys(jwks: Mapping[str, Any], at: int) -> tuple[ClientKey, ...]:
-    """A JWK set (RFC 7517 section 5) as given by an administrator. Raises `Invalid`; keeps public members only."""
+    """Read a JWK set (RFC 7517 section 5) from an administrator. Raises `Invalid`; keeps public members only."""
     listed = jwks.get("keys")
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not 1 <= len(listed) <= MAX_KEYS:
         raise Invalid(f"give a JWK set of 1 to {MAX_KEYS} keys: {{'keys': [...]}}", field="jwks")
@@ -52,12 +52,12 @@ def read_key(jwk: object, at: int) -> ClientKey:
 
 
 def key_set(keys: Sequence[ClientKey]) -> KeySet:
-    """What verifies an assertion."""
+    """The key set that verifies the application's assertions."""
     return KeySet(PublicKey.from_jwk(key.jwk) for key in keys)
 
 
 def acceptable(unverified_jwks: bytes) -> KeySet:
-    """A fetched set, only the keys that we could have registered. Raises a `JoseError`."""
+    """The keys of a fetched set that could also be registered by value. Raises a `JoseError`."""
     found = KeySet.parse(unverified_jwks)
     keys = [key for key in found.values() if key.algorithm in [Algorithm(name) for name in ALGORITHMS]]
     if not keys:
@@ -66,7 +66,7 @@ def acceptable(unverified_jwks: bytes) -> KeySet:
 
 
 def check_credentials(application: Application) -> None:
-    """An application has what its one method needs, and nothing that another would need."""
+    """Raises `Invalid` unless an application has what its authentication method needs, and nothing else."""
     by_key = application.auth_method in KEY_METHODS
     method = application.auth_method
     if by_key and bool(application.keys) == bool(application.jwks_uri):
@@ -84,10 +84,10 @@ def check_credentials(application: Application) -> None:
 
 
 def check_jwks_uri(uri: str, *, loopback: bool) -> None:
-    """What can be said without asking anybody; where the name leads is checked when it is resolved.
+    """Check the URL without resolving it; the addresses of the host are checked when it is resolved.
 
     https only; no user, no fragment; a host that is a name, or a public address in its usual spelling. `loopback`
-    also lets http and this machine pass: for development.
+    also allows http and this machine's own addresses: for development.
     """
     wrong = Invalid(NOT_REACHABLE, field="jwks_uri")
     if not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri or len(uri) > 2000:
@@ -113,7 +113,7 @@ def check_jwks_uri(uri: str, *, loopback: bool) -> None:
 
 
 def address_of(host: str) -> Address | None:
-    """The address that a text is, in its one canonical spelling; None for a name."""
+    """The IP address in a text, in its canonical spelling; None for a host name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -121,7 +121,7 @@ def address_of(host: str) -> Address | None:
 
 
 def may_connect(address: Address, *, loopback: bool) -> bool:
-    """Public, and nothing that leads to an inner one: no mapped, translated or tunnelled IPv4."""
+    """Whether the address is public, and no form that reaches an internal one: mapped, translated or tunnelled IPv4."""
     if address.is_loopback:
         return loopback
     if isinstance(address, ipaddress.IPv6Address):

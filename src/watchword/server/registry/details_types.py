@@ -1,6 +1,6 @@
-"""Types of `authorization_details` (RFC 9396): what an API's JSON schemas may say, and what an object has to keep.
+"""Check the JSON schemas of an API's `authorization_details` types (RFC 9396), and check objects against them.
 
-The validator is `jsonschema-rs`: its regular expressions take linear time, and it fetches nothing (decision 0036).
+The validator is `jsonschema-rs`: its regular expressions take linear time, and it fetches no schemas (decision 0036).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,200}")
 
 
 class DoesNotFit(Exception):
-    """An object breaks its type's schema; the text names the place and quotes no value."""
+    """An object does not match its type's schema; the text names the member and quotes no value."""
 
 
 def check_types(types: Sequence[DetailsType]) -> None:
@@ -49,7 +49,7 @@ def check_types(types: Sequence[DetailsType]) -> None:
 
 
 def check_object(kind: DetailsType, unverified: dict[str, Any]) -> None:
-    """Raises `DoesNotFit`: also for a member that the schema does not name, whatever it says of such (section 5)."""
+    """Raises `DoesNotFit`, also for each member that the schema does not name (section 5)."""
     if unknown := sorted(unverified.keys() - _properties(kind) - {"type"}):
         raise DoesNotFit(f"{unknown[0][:60]} is not a member of it")
     found = next(_validator(json.dumps(kind.schema)).iter_errors(unverified), None)
@@ -74,7 +74,7 @@ def _refers_outward(schema: Any) -> bool:
 
 @lru_cache(256)
 def _validator(schema: str) -> Draft202012Validator:
-    """Compiled once; the library is imported by those who use it."""
+    """The compiled schema. The library is imported here, because only tenants with such types need it."""
     from jsonschema_rs import Draft202012Validator, RegexOptions
 
     def refuse(uri: str) -> Any:

@@ -1,17 +1,17 @@
-"""What can be wrong with a change to the registry.
+"""The errors of changes to the registry.
 
 RegistryError
 ├── Invalid           the input breaks a rule; names the field
 ├── NotFound          no such thing in this tenant
 ├── Conflict          it exists already, or something still uses it
-└── VersionMismatch   somebody changed it first
+└── VersionMismatch   another request changed it first
 """
 
 from __future__ import annotations
 
 
 class RegistryError(Exception):
-    """Base; never raised itself. `public` may be shown to whoever asked."""
+    """Base class; never raised itself. `public` is shown to the caller."""
 
     def __init__(self, public: str, *, field: str | None = None) -> None:
         super().__init__(public)
@@ -20,7 +20,7 @@ class RegistryError(Exception):
 
 
 class Invalid(RegistryError):
-    """The input breaks a rule; `field` names where."""
+    """The input breaks a rule; `field` names the field."""
 
 
 class NotFound(RegistryError):
@@ -28,8 +28,8 @@ class NotFound(RegistryError):
 
 
 class Conflict(RegistryError):
-    """It exists already, or something still uses it."""
+    """It exists already, or something else still uses it."""
 
 
 class VersionMismatch(RegistryError):
-    """Somebody changed it first; read it again and repeat the change."""
+    """Another request changed it first; read it again and repeat the change."""

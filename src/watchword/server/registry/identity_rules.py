@@ -1,4 +1,4 @@
-"""Which application a statement is about: the matcher, pure, and the refusal of rules that would match everyone."""
+"""Match another issuer's token to an application's identity rules, and reject rules that would match everyone."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _SAYS_NOTHING = frozenset({
     "iss", "aud", "exp", "iat", "nbf", "jti", "typ", "ver", "nonce", "auth_time", "acr", "amr", "scope",
     "email_verified", "token_use", "ref", "ref_type", "event_name", "runner_environment",
 })  # fmt: skip
-"""Claims that say nothing about who it is, or that everybody at the issuer may have."""
+"""Claims that do not identify anyone: every token of the issuer can have them."""
 _MISSING = object()
 
 
 def rules_of(application: Application | None, issuer: TrustedIssuer | None) -> tuple[IdentityRule, ...]:
-    """The application's rules about statements of this issuer."""
+    """The application's rules for tokens of this issuer."""
     if application is None or issuer is None:
         return ()
     return tuple(rule for rule in application.identities if rule.issuer_id == issuer.issuer_id)
 
 
 def matching(rules: Sequence[IdentityRule], claims: Mapping[str, Any]) -> IdentityRule | None:
-    """The first rule for which everything holds."""
+    """The first rule whose conditions are all met; None when there is no such rule."""
     return next((rule for rule in rules if all(holds(condition, claims) for condition in rule.conditions)), None)
 
 
 def holds(condition: Condition, claims: Mapping[str, Any]) -> bool:
-    """Types count: the text "true" is not the boolean; an absent claim holds nothing."""
+    """Whether the condition is met. The text "true" is not the boolean; an absent claim meets no condition."""
     value = claim_value(claims, condition.claim)
     if condition.equals is not None:
         return type(value) is type(condition.equals) and value == condition.equals
@@ -46,7 +46,7 @@ def holds(condition: Condition, claims: Mapping[str, Any]) -> bool:
 
 
 def glob_matches(glob: str, value: str) -> bool:
-    """Segment by segment, so it costs what the two texts are long."""
+    """Compares segment by segment, so the cost is linear in the length of both texts."""
     wanted, given = _DIVIDERS.split(glob), _DIVIDERS.split(value)
     if wanted[-1] == "**":
         if len(given) < len(wanted) or not all(given[len(wanted) - 1 :: 2]):
@@ -62,7 +62,7 @@ def _segment_matches(wanted: str, given: str) -> bool:
 
 
 def claim_value(claims: Mapping[str, Any], name: str) -> object:
-    """What stands there; an object that nothing equals when nothing does."""
+    """The claim's value; when it is absent, an object that equals nothing."""
     if not name.startswith("/"):
         return claims.get(name, _MISSING)
     found: object = claims
@@ -74,7 +74,7 @@ def claim_value(claims: Mapping[str, Any], name: str) -> object:
 
 
 def why_not(condition: Condition, claims: Mapping[str, Any]) -> str:
-    """In words, for who wrote the rule; empty when it holds."""
+    """Why the condition is not met, for its author; empty when it is met."""
     if holds(condition, claims):
         return ""
     value = claim_value(claims, condition.claim)
@@ -89,7 +89,7 @@ def why_not(condition: Condition, claims: Mapping[str, Any]) -> str:
 
 
 def check_rules(rules: Sequence[IdentityRule], issuers: Mapping[str, TrustedIssuer], method: str) -> None:
-    """Raises `Invalid`: of a rule that would match more than somebody in particular, and says what is missing."""
+    """Raises `Invalid` for a rule that could match more than one workload; the text says which condition is missing."""
     if len(rules) > MAX_RULES:
         raise Invalid(f"an application has at most {MAX_RULES} identity rules", field="identities")
     for rule in rules:
@@ -129,7 +129,7 @@ def _check_glob(glob: str) -> None:
 
 
 def _pinned(conditions: Sequence[Condition], claim: str, test: Callable[[str], bool] = bool) -> bool:
-    """Whether the claim can only be one of a few texts, each of which passes the test."""
+    """Whether the rule allows only a few values of the claim, each of which passes the test."""
     for condition in conditions:
         texts = condition.one_of or ((condition.equals,) if isinstance(condition.equals, str) else ())
         if condition.claim == claim and texts and all(test(text) for text in texts):
@@ -200,4 +200,4 @@ _PINS: dict[IssuerKind, Callable[[Sequence[Condition], TrustedIssuer], None]] = 
     "spiffe": _spiffe,
     "oidc": _oidc,
 }
-"""What a rule has to pin at least, by the issuer's kind (decision 0034)."""
+"""The claims that a rule has to fix at least, by the issuer's kind (decision 0034)."""

@@ -1,4 +1,4 @@
-"""Hashes of client secrets from other servers: the forms that an import may have, each of bounded cost."""
+"""Check the hash formats of imported client secrets: bcrypt and PBKDF2, each with a bounded cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_PBKDF2_ROUNDS = 1_000_000
 
 
 def check_imported_digest(text: str) -> None:
-    """Only forms whose cost is bounded: `bcrypt:$2b$..` and `pbkdf2_sha256$rounds$salt$hex`."""
+    """Raises `Invalid` except for `bcrypt:$2b$..` and `pbkdf2_sha256$rounds$salt$hex`, each with a bounded cost."""
     if text.startswith("bcrypt:$2"):
         parts = text.split("$")
         if len(parts) == 4 and _up_to(parts[2], MAX_BCRYPT_COST) and len(parts[3]) == 53:

@@ -1,4 +1,4 @@
-"""The rules for trusting another issuer, and how its keys are read: what is refused says what would be right."""
+"""Check the settings of a trusted issuer, and read its keys from a JWK set or SPIFFE bundle."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .trusted_issuer import IssuerKind, TrustedIssuer
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 MAX_KEYS = 20
 _KIND_OF = {"https://token.actions.githubusercontent.com": "github", "https://gitlab.com": "gitlab"}
-"""Issuers that everybody can have a statement of: a rule about them pins what their kind demands, and nothing less."""
+"""Issuers from which everyone can get a token: rules for them must fix the claims that their kind demands."""
 
 
 class Preset(Struct, frozen=True):
-    """What an issuer of a kind is given unless its administrator says otherwise (decision 0034)."""
+    """The defaults for issuers of a kind (decision 0034)."""
 
     algorithms: tuple[str, ...]
     max_life: int
@@ -42,7 +42,7 @@ PRESETS: dict[IssuerKind, Preset] = {
 
 
 class Bundle(Struct, frozen=True):
-    """What an issuer's statements are verified with: keys of JWTs, and authorities of X.509-SVIDs."""
+    """The keys that verify an issuer's JWTs, and the CAs that verify its X.509-SVIDs."""
 
     keys: KeySet = KeySet([])
     anchors: TrustAnchors = TrustAnchors([])
@@ -52,7 +52,7 @@ NO_BUNDLE = Bundle()
 
 
 def check_issuer(issuer: TrustedIssuer) -> None:
-    """On the final state. Where an address leads is not asked here. Raises `Invalid`."""
+    """Check the complete record. Does not resolve addresses. Raises `Invalid`."""
     if issuer.kind == "spiffe":
         if not is_trust_domain(issuer.issuer):
             raise Invalid("of kind spiffe the issuer is the trust domain: spiffe://example.org", field="issuer")
@@ -76,7 +76,7 @@ def check_issuer(issuer: TrustedIssuer) -> None:
 
 
 def _check_url(issuer: str) -> None:
-    """RFC 8414 section 2: https, no query, no fragment. Whoever gives keys by value is never asked."""
+    """RFC 8414 section 2: https, no query, no fragment. With keys given by value the URL is never fetched."""
     wrong = Invalid("an issuer is an https URL without query and fragment, as its tokens spell it", field="issuer")
     if not issuer.isascii() or not issuer.isprintable() or " " in issuer or "\\" in issuer or len(issuer) > 500:
         raise wrong
@@ -98,7 +98,7 @@ def _check_kind(issuer: TrustedIssuer) -> None:
 
 
 def read_keys(jwks: Mapping[str, Any]) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
-    """A JWK set or SPIFFE bundle as given by an administrator: public JWKs, and certificates of authorities (PEM).
+    """Read a JWK set or SPIFFE bundle from an administrator: public JWKs, and CA certificates (PEM).
 
     Raises `Invalid`.
     """
@@ -118,13 +118,13 @@ def read_keys(jwks: Mapping[str, Any]) -> tuple[tuple[dict[str, Any], ...], tupl
 
 
 def given_bundle(issuer: TrustedIssuer) -> Bundle:
-    """What was given by value."""
+    """The keys and CAs that were given by value."""
     read = [certificate for pem in issuer.authorities for certificate in read_pem(pem.encode())]
     return Bundle(KeySet(PublicKey.from_jwk(key) for key in issuer.keys), TrustAnchors(read))
 
 
 def fetched_bundle(unverified_jwks: bytes, issuer: TrustedIssuer) -> Bundle:
-    """A JWK set or SPIFFE bundle: only what fits the issuer's algorithms. Raises a `JoseError` when nothing does."""
+    """The keys of a JWK set or SPIFFE bundle that fit the issuer's algorithms. Raises a `JoseError` without any."""
     listed = json_object(unverified_jwks).get("keys")
     jwks = [jwk for jwk in listed if isinstance(jwk, dict)] if isinstance(listed, list) else []
     parsed = KeySet.parse(json.dumps({"keys": _for_statements(jwks)}).encode())
@@ -151,7 +151,7 @@ def discovered(unverified_document: bytes, issuer: TrustedIssuer) -> str:
 
 
 def _for_statements(jwks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A SPIFFE bundle marks its keys with a `use` of its own (SPIFFE Trust Domain and Bundle, 4.2.2)."""
+    """The JWT keys of a SPIFFE bundle, which have their own `use` (SPIFFE Trust Domain and Bundle, 4.2.2)."""
     named = [{**jwk, "use": "sig"} if jwk.get("use") == "jwt-svid" else dict(jwk) for jwk in jwks]
     return [jwk for jwk in named if jwk.get("use") not in ("x509-svid", "wit-svid")]
 

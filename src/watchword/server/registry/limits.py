@@ -1,4 +1,4 @@
-"""Which limits hold for an application: its own, its enrolment group's, its tenant's."""
+"""Find the rate limits of an application: its own, its enrolment group's and its tenant's."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from .rate_limit import RateLimit
 
 
 class Limit(Struct, frozen=True):
-    """One rate, and what is counted against it."""
+    """One rate limit, and the subject that it is counted for."""
 
     subject: str
-    """Whose it is and how much: with another rate the count begins anew, for a debt is in seconds of its rate."""
+    """The owner and the rate: a changed rate starts a new count, because the count is kept in seconds of the rate."""
     rate: RateLimit
     together: bool
-    """Whether more than one application spends it: those that it refuses get turns one after another."""
+    """Whether several applications share it: rejected requests then get staggered retry times."""
     rule: str
-    """By which refusals are added up."""
+    """The rule under which rejections are summed up."""
 
 
 class GroupLimit(Struct, frozen=True):
-    """What the token path knows of an enrolment group."""
+    """The part of an enrolment group that the token path needs."""
 
     group_id: str
     rate_limit: RateLimit | None = None
 
 
 def limits_of(tenant: Tenant, application: Application, group: RateLimit | None) -> tuple[Limit, ...]:
-    """In the order in which they are asked: what one breaks beyond its own limit is not counted against the others."""
+    """In the order of checking: a request over the application's own limit is not counted against the others."""
     limits = (
         _limit("application", application.client_id, application.rate_limit),
         _limit("group", application.group_id or "", group, together=True),

@@ -1,4 +1,4 @@
-"""The nouns of the registry, as frozen records.
+"""The records of the registry: tenant, application, API, scope, role, grant, secret; all frozen.
 
 An application is one aggregate: its credentials, grants and roles live and change with it, so one
 row holds it, one version guards it, and one look-up is all that the token path needs. Times are
@@ -33,7 +33,7 @@ SigningAlgorithm = Literal["ES256", "RS256", "PS256", "EdDSA", "ML-DSA-44", "ML-
 TokenType = Literal["at+jwt", "JWT"]
 ProfileName = Literal["", "fapi2"]
 TransactionDraft = Literal["draft-10"]
-"""Versions of draft-ietf-oauth-transaction-tokens that are built: a draft changes, so a tenant names its own."""
+"""The supported versions of draft-ietf-oauth-transaction-tokens: drafts change, so each tenant chooses one."""
 
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -41,7 +41,7 @@ SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jw
 KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
 CERTIFICATE_METHODS = ("tls_client_auth", "self_signed_tls_client_auth", "spiffe_x509")
 BORROWING_METHODS = ("federated_jwt", "spiffe_jwt", "spiffe_x509")
-"""Another issuer says who it is: RFC 7523 with a foreign `iss`, and draft-ietf-oauth-spiffe-client-auth."""
+"""Methods with another issuer's token: RFC 7523 with a foreign `iss`, and draft-ietf-oauth-spiffe-client-auth."""
 ADMIN_API = "urn:watchword:admin"
 MAX_LIFETIME = 86_400
 MIN_LIFETIME = 60
@@ -51,17 +51,17 @@ MIN_TRANSACTION, MAX_TRANSACTION = 10, 600
 
 
 class Secret(Struct, frozen=True, kw_only=True):
-    """A client secret as it is kept: never the text, only what recognises it."""
+    """A stored client secret: its HMAC, never its text."""
 
     id: str
     digest: str
-    """`hmac:<hex>` of ours and of imported text; `bcrypt:<hash>`, `pbkdf2_sha256$...` until first use."""
+    """`hmac:<hex>`; for an imported hash `bcrypt:<hash>` or `pbkdf2_sha256$...` until its first use."""
     created_at: int
     expires_at: int | None = None
     sealed: bytes = b""
-    """The text, sealed under the master key: for client_secret_jwt only, whose HMAC needs it (decision 0021)."""
+    """The text, encrypted under the master key: for client_secret_jwt only, whose HMAC needs it (decision 0021)."""
     repeat_until: int | None = None
-    """Until then, and until its first use, a device that enrolled may have lost it and be given another one."""
+    """Until then, and before its first use, a device that lost the answer of its enrolment can get another secret."""
 
     def live(self, now: float) -> bool:
         """Whether the secret may still be used at `now`."""
@@ -77,7 +77,7 @@ class ClientKey(Struct, frozen=True, kw_only=True):
 
 
 class CertificateName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Whom a certificate has to name, in exactly one way (RFC 8705 section 2.1.2)."""
+    """The name that a client certificate must have; exactly one is set (RFC 8705 section 2.1.2)."""
 
     subject_dn: str | None = None
     """RFC 4514."""
@@ -88,7 +88,7 @@ class CertificateName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class TrustAnchor(Struct, frozen=True, kw_only=True):
-    """An authority whose certificates count for a tenant's applications."""
+    """A CA that a tenant trusts for client certificates."""
 
     thumbprint: str
     """`x5t#S256`: its id."""
@@ -99,25 +99,25 @@ class TrustAnchor(Struct, frozen=True, kw_only=True):
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """What an application may ask for at one API, directly."""
+    """The scopes of one API that are granted to an application directly."""
 
     api_id: str
     scopes: tuple[str, ...]
 
 
 class Publisher(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may say what a software is (RFC 7591 section 2.3): `issuer` is exactly the `iss` of its statements."""
+    """A trusted issuer of software statements (RFC 7591 section 2.3): `issuer` is exactly their `iss`."""
 
     issuer: str
     jwks: dict[str, Any]
 
 
 class RegistrationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an application may become that registers itself. It asks for less, and never for more."""
+    """The limits for applications that register themselves: an application can ask for less, but not for more."""
 
     kind: Kind = "service"
     auth_methods: tuple[AuthMethod, ...] = ("client_secret_basic", "client_secret_post", "private_key_jwt")
-    """The first is what those get that ask for none and may not have client_secret_basic."""
+    """The first is the default where client_secret_basic is not allowed."""
     grants: tuple[Grant, ...] = ()
     labels: dict[str, str] = {}
     name_prefix: str = ""
@@ -127,19 +127,19 @@ class RegistrationPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_field
     publishers: tuple[Publisher, ...] = ()
     statement_required: bool = False
     one_per_software: bool = False
-    """Whether a `software_id`, which is then needed, registers once in a tenant."""
+    """Whether a `software_id`, which is then required, can register only once in a tenant."""
 
 
 class InitialToken(Struct, frozen=True, kw_only=True):
-    """An initial access token (RFC 7591 section 1.2): lets applications register themselves."""
+    """An initial access token (RFC 7591 section 1.2), with which applications register themselves."""
 
     tenant_id: str
     token_id: str
-    """Made of the token's HMAC: whoever has the database cannot make the token."""
+    """Part of the token's HMAC: the token cannot be made from the database."""
     name: str
     policy: RegistrationPolicy
     group_id: str | None = None
-    """The enrolment group whose policy holds in place of what this one's says of grants, methods and lives."""
+    """The enrolment group whose policy replaces this one's grants, methods and lifetimes."""
     uses_left: int
     expires_at: int
     created_at: int
@@ -152,16 +152,16 @@ class InitialToken(Struct, frozen=True, kw_only=True):
 
 
 class Registration(Struct, frozen=True, kw_only=True):
-    """What is kept of an application that registered itself (RFC 7591), beside what all have."""
+    """The additional fields of an application that registered itself (RFC 7591)."""
 
     digest: str
-    """Of its registration access token (RFC 7592 section 1.3)."""
+    """HMAC of its registration access token (RFC 7592 section 1.3)."""
     token_id: str
-    """The initial token, whose policy goes on to hold."""
+    """The initial access token of its registration; its policy still applies to updates."""
     granted: tuple[Grant, ...]
-    """What registration gave: where an administrator changed the grants, registration leaves them alone."""
+    """The grants that registration gave: an update does not change grants that an administrator has changed."""
     names: dict[str, str] = {}
-    """`client_name` and those by language."""
+    """`client_name` and its translations."""
     uris: dict[str, str] = {}
     """`client_uri`, `logo_uri`, `policy_uri`, `tos_uri`: shown, and never fetched."""
     contacts: tuple[str, ...] = ()
@@ -171,7 +171,7 @@ class Registration(Struct, frozen=True, kw_only=True):
 
 
 class Quarantine(Struct, frozen=True, kw_only=True):
-    """Why an application may do nothing until somebody has looked at it; `since` is seconds since the epoch."""
+    """Why an application gets no tokens until an administrator releases it; `since` is seconds since the epoch."""
 
     since: int
     reason: str = ""
@@ -187,41 +187,41 @@ class Application(Struct, frozen=True, kw_only=True):
     description: str = ""
     enabled: bool = True
     quarantine: Quarantine | None = None
-    """Disabled, but for another reason: what was found out about it, and not what its administrator wants."""
+    """Set when the application is blocked because of a finding, independent of `enabled`."""
     group_id: str | None = None
-    """The enrolment group that it came through, or was put into."""
+    """The enrolment group through which it enrolled, or into which it was put."""
     serial: str | None = None
-    """What its manufacturer calls the device; no two living applications of a tenant have the same."""
+    """The device's serial number; unique among the living applications of a tenant."""
     auth_method: AuthMethod = "client_secret_basic"
     grant_types: tuple[str, ...] = (CLIENT_CREDENTIALS,)
     secrets: tuple[Secret, ...] = ()
     keys: tuple[ClientKey, ...] = ()
     jwks_uri: str | None = None
-    """Where the keys stand, when they are not given by value."""
+    """The address of its keys, when they are not given by value."""
     tls_client_auth: CertificateName | None = None
-    """Whom its certificate names, for the method of that name."""
+    """The name in its certificate, for the method tls_client_auth."""
     require_bound: bool = False
-    """Its tokens are bound to a key of its own, or there are none."""
+    """Whether it only gets tokens that are bound to its key."""
     require_dpop: bool = False
     """The same, by DPoP and not by a certificate (RFC 9449 section 5.2, dpop_bound_access_tokens)."""
     identities: tuple[IdentityRule, ...] = ()
-    """Which statements of trusted issuers prove it; one of them is enough."""
+    """Rules for tokens of trusted issuers with which it can authenticate; one match is enough."""
     introspection_signed_response_alg: SigningAlgorithm | None = None
-    """What signs the introspection answers that it asks for (RFC 9701 section 6); None is RS256, the RFC's own."""
+    """The algorithm of its signed introspection responses (RFC 9701 section 6); None is RS256, the RFC's default."""
     details_types: tuple[str, ...] = ()
     """The types of `authorization_details` that it may ask for (RFC 9396 section 10)."""
     exchange_from: tuple[str, ...] = ()
-    """The ids of the APIs that it serves: tokens for these it may exchange (RFC 8693)."""
+    """The ids of the APIs that it serves; it may exchange tokens for these APIs (RFC 8693)."""
     may_act: str | None = None
-    """Which one may exchange this one's tokens (RFC 8693 section 4.4); None: each that serves the API."""
+    """The client id that may exchange its tokens (RFC 8693 section 4.4); None: each application that serves the API."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     default_api_id: str | None = None
     labels: dict[str, str] = {}
     rate_limit: RateLimit | None = None
-    """How many tokens it may be given; None: as many as it asks for."""
+    """Limit of its token requests; None: no limit."""
     registration: Registration | None = None
-    """None for one that an administrator registered."""
+    """None for an application that an administrator registered."""
     not_before_ms: int = 0
     created_at: int
     version: int = 1
@@ -229,18 +229,18 @@ class Application(Struct, frozen=True, kw_only=True):
 
     @property
     def active(self) -> bool:
-        """Whether it gets tokens, and those that it has count."""
+        """Whether it gets tokens and its tokens are valid: enabled and not in quarantine."""
         return self.enabled and self.quarantine is None and self.deleted_at is None
 
     def may_be_repeated(self, secret_id: str, now: float) -> bool:
-        """Whether the first use of this secret has to be on disk before anything is given for it (decision 0055)."""
+        """Whether the first use of this secret has to be on disk before the answer (decision 0055)."""
         return any(
             one.id == secret_id and one.repeat_until is not None and now < one.repeat_until for one in self.secrets
         )
 
 
 class DetailsType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A type of `authorization_details` (RFC 9396 section 5), and the JSON schema that its objects keep."""
+    """A type of `authorization_details` (RFC 9396 section 5), and the JSON schema of its objects."""
 
     name: str
     schema: dict[str, Any]
@@ -254,14 +254,14 @@ class Scope(Struct, frozen=True, kw_only=True):
 
 
 class TokenSettings(Struct, frozen=True, kw_only=True):
-    """How tokens for an API look and how long they live (seconds)."""
+    """The format, algorithm and lifetime (seconds) of an API's tokens."""
 
     format: TokenFormat = "jwt"
     algorithm: SigningAlgorithm = "ES256"
     type: TokenType = "at+jwt"
     lifetime: int = DEFAULT_LIFETIME
     status_list: bool = False
-    """Whether a JWT says where its revocation can be looked up offline (Token Status List)."""
+    """Whether its JWTs have a reference to a Token Status List, for offline revocation checks."""
 
 
 class Api(Struct, frozen=True, kw_only=True):
@@ -278,9 +278,9 @@ class Api(Struct, frozen=True, kw_only=True):
     introspectors: tuple[str, ...] = ()
     """Client ids that may introspect tokens for this API."""
     require_bound: bool = False
-    """Tokens for it are bound to a key of the caller, or there are none."""
+    """Whether tokens for it must be bound to a key of the caller."""
     signed_introspection: bool = False
-    """Its introspectors are answered with a signed JWT (RFC 9701) and never with plain JSON."""
+    """Whether introspection of its tokens is answered only with a signed JWT (RFC 9701), never with plain JSON."""
     created_at: int
     version: int = 1
 
@@ -302,7 +302,7 @@ class Role(Struct, frozen=True, kw_only=True):
 
 
 class ClaimMapping(Struct, frozen=True, kw_only=True):
-    """A claim of the App ID surface's tokens: what it is made of, and its name (by default the source's)."""
+    """A custom claim of App ID tokens: its source, and its name (by default the source's)."""
 
     source: str
     source_claim: str = ""
@@ -315,11 +315,11 @@ class ClaimMapping(Struct, frozen=True, kw_only=True):
 
 
 class TransactionTokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Transaction tokens (draft-ietf-oauth-transaction-tokens) of the trust domain whose token service this is."""
+    """Settings of transaction tokens (draft-ietf-oauth-transaction-tokens); the tenant is their token service."""
 
     draft: TransactionDraft
     trust_domain: str
-    """The identifier of the API that stands for it: who may ask, and for which scopes, are grants there."""
+    """The identifier of the API that represents the trust domain: grants for that API decide the scopes."""
     lifetime: int = 120
     """Seconds that a transaction token lives at most."""
 
@@ -336,11 +336,11 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """Seconds that a token of the App ID surface lives."""
     appid_claims: tuple[ClaimMapping, ...] = ()
     anchors: tuple[TrustAnchor, ...] = ()
-    """Whose certificates count for tls_client_auth."""
+    """The CAs that are trusted for tls_client_auth."""
     profile: ProfileName = ""
-    """What it refuses beyond what everybody does; see `registry/profiles.py`."""
+    """Additional rules, such as `fapi2`; see `registry/profiles.py`."""
     transaction_tokens: TransactionTokens | None = None
-    """None: it knows nothing of them, and nobody can tell that this software does."""
+    """None: no transaction tokens; requests are answered as by a server without this feature."""
     rate_limit: RateLimit | None = None
     """How many tokens its applications may be given together."""
     created_at: int

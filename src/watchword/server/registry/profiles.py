@@ -1,7 +1,7 @@
-"""Profiles: what a tenant takes, and what it refuses although it is good elsewhere.
+"""Security profiles of a tenant, such as FAPI 2.0: the additional rules for its applications, APIs and tokens.
 
 `fapi2` is the FAPI 2.0 Security Profile (Final) as far as the client credentials grant goes (decision 0044). A profile
-only ever takes away: whatever it lets pass has passed every other rule as well.
+only adds restrictions: all other rules apply as well.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class Profile(Struct, frozen=True):
     name: ProfileName = ""
     auth_methods: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
-    """Of assertions, and of access tokens that are JWTs."""
+    """Allowed for assertions, and for access tokens that are JWTs."""
     audience_is_text: bool = False
-    """Whether an assertion's `aud` may not be an array, not even of the issuer alone."""
+    """Whether an assertion's `aud` has to be a string; an array is rejected, even with the issuer only."""
     bound: bool = False
     """Whether every token is bound to a key of its holder."""
     longest_token: int = 0
     """Seconds."""
     leeway: tuple[float, float] = (0.0, 300.0)
-    """The least and the most by which clocks may differ, whatever the setting says."""
+    """Minimum and maximum of the allowed clock difference, whatever the setting."""
 
 
 PROFILES: dict[str, Profile] = {
@@ -46,7 +46,7 @@ PROFILES: dict[str, Profile] = {
 
 
 def application_gap(profile: Profile, application: Application) -> str:
-    """Why an application would get no token; empty when it would. Keys at a `jwks_uri` are judged when they sign."""
+    """Why an application would get no token; empty when it would. Keys at a `jwks_uri` are checked at their use."""
     method = application.auth_method
     if profile.auth_methods and method not in profile.auth_methods:
         return f"{method}: use one of {', '.join(profile.auth_methods)}"
@@ -61,12 +61,12 @@ def application_gap(profile: Profile, application: Application) -> str:
 
 
 def api_gap(profile: Profile, api: Api) -> str:
-    """Why nobody would get a token for an API; empty when somebody could."""
+    """Why no token could be issued for an API; empty when one could."""
     if not signing_allowed(profile, api.tokens):
         return f"its tokens are signed with {api.tokens.algorithm}: use one of {', '.join(profile.algorithms)}"
     return ""
 
 
 def signing_allowed(profile: Profile, tokens: TokenSettings) -> bool:
-    """Opaque tokens are not signed at all."""
+    """Whether the API's algorithm is allowed; opaque tokens are not signed."""
     return not profile.algorithms or tokens.format != "jwt" or tokens.algorithm in profile.algorithms

@@ -1,4 +1,4 @@
-"""How often somebody may ask: a rate, and how much of it may come at once."""
+"""A rate limit: tokens a second, and a burst."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_PER_SECOND, MIN_PER_SECOND, MAX_BURST = 100_000.0, 1 / 3_600, 1_000_000
 
 
 class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tokens a second in the mean, and the most that may be asked for at one moment."""
+    """Tokens a second on average, and the most at one moment."""
 
     per_second: float
     burst: int

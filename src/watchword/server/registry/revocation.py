@@ -1,4 +1,4 @@
-"""What APIs that verify by themselves must be told: tokens and applications that are no longer good."""
+"""Revocation entries for APIs that verify tokens offline: revoked tokens, and changed applications."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ class Revocation(Struct, frozen=True, kw_only=True):
     """The present state of one token or one application, for the APIs that it concerns.
 
     `ref` is a `jti` or a client id, `audience` an API's identifier or `EVERY_API`. A token of an application
-    is good when that is `enabled` and the token was issued after `not_before_ms`; a token with a revocation of
-    its own is not. Nothing is left to be said after `expires_at`, when the last token that it could be about
-    has expired.
+    is valid when the application is `enabled` and the token was issued after `not_before_ms`; a token with a
+    revocation of its own is not. After `expires_at` the entry is not needed: the last affected token has expired.
     """
 
     kind: Literal["token", "application"]
@@ -29,15 +28,15 @@ class Revocation(Struct, frozen=True, kw_only=True):
 
 
 def of_token(token_id: str, audience: str | list[str], expires_at: int) -> list[Revocation]:
-    """One for each API that the token was for; the others learn nothing."""
+    """One entry for each API that the token was for; other APIs do not get it."""
     listed = [audience] if isinstance(audience, str) else audience
     return [Revocation(kind="token", ref=token_id, audience=one, expires_at=expires_at) for one in listed]
 
 
 def of_application(application: Application, now: float) -> Revocation:
-    """For every API of the tenant: which of them its living tokens are for is in no record.
+    """One entry for all APIs of the tenant, because the audiences of living tokens are not stored.
 
-    A grant or a role may have been taken away after a token was issued for it.
+    Its present grants are not enough: a grant may have been removed after a token was issued.
     """
     return Revocation(
         kind="application",

@@ -1,15 +1,14 @@
-"""The rules for changing the registry: each check raises `Invalid` and says what would be right."""
+"""Check names, identifiers, lifetimes, labels and grants; each check raises `Invalid` and says what is allowed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
 from .errors import Invalid
 from .model import (
     ADMIN_API,
-    CLIENT_CREDENTIALS,
     MAX_LIFETIME,
     MAX_TRANSACTION,
     MIN_LIFETIME,
@@ -25,13 +24,12 @@ from .model import (
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-KNOWN_GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 CWT_ALGORITHMS = ("ES256", "EdDSA")
 """Decision 0048."""
 
 
 def check_slug(slug: str) -> None:
-    """A tenant's slug stands in URLs: lower-case letters, digits, inner hyphens, at most 63."""
+    """A tenant's slug is part of URLs: lower-case letters, digits, inner hyphens, at most 63 characters."""
     if not _SLUG.fullmatch(slug):
         raise Invalid("use 1 to 63 lower-case letters, digits and inner hyphens", field="slug")
 
@@ -52,7 +50,7 @@ def check_text(text: str, field: str, limit: int = 2000) -> None:
 
 
 def check_client_id(client_id: str) -> None:
-    """An imported client id (RFC 6749 appendix A.1, widened to what other servers hand out)."""
+    """An imported client id (RFC 6749 appendix A.1, widened to the ids of other servers)."""
     if not 1 <= len(client_id) <= 255 or client_id != client_id.strip() or _UNPRINTABLE.search(client_id):
         raise Invalid("use 1 to 255 printable characters", field="client_id")
 
@@ -94,7 +92,7 @@ def check_token_settings(settings: TokenSettings) -> None:
 
 
 def check_transaction_tokens(wanted: TransactionTokens) -> None:
-    """A trust domain is an API's identifier, and its tokens are gone in minutes."""
+    """A trust domain is an API's identifier; its tokens live for minutes."""
     check_identifier(wanted.trust_domain)
     if wanted.trust_domain == ADMIN_API:
         raise Invalid("nobody administers Watchword in a transaction", field="transaction_tokens.trust_domain")
@@ -111,19 +109,16 @@ def check_unique(values: Iterable[str], field: str) -> None:
         seen.add(value)
 
 
-def check_grant_types(grant_types: tuple[str, ...]) -> None:
-    """Only grants that exist."""
+def check_grant_types(grant_types: tuple[str, ...], known: Collection[str]) -> None:
+    """Only grant types that the server knows."""
     check_unique(grant_types, "grant_types")
     for name in grant_types:
-        if name not in KNOWN_GRANT_TYPES:
-            raise Invalid(
-                f"{name!r} is not one of {', '.join(KNOWN_GRANT_TYPES)}",
-                field="grant_types",
-            )
+        if name not in known:
+            raise Invalid(f"{name!r} is not one of {', '.join(known)}", field="grant_types")
 
 
 def check_labels(labels: dict[str, str], field: str) -> None:
-    """Names and values for people and filters."""
+    """Label names and values: printable and bounded."""
     for name, value in labels.items():
         check_name(name, field, 64)
         check_text(value, field, 200)
@@ -132,7 +127,7 @@ def check_labels(labels: dict[str, str], field: str) -> None:
 
 
 def check_exchange(application: Application, apis: dict[str, Api]) -> None:
-    """Token exchange and details are for APIs and types that there are."""
+    """Token exchange and details refer to APIs and types that exist."""
     check_unique(application.exchange_from, "exchange_from")
     for api_id in application.exchange_from:
         if api_id not in apis:
@@ -149,7 +144,7 @@ def check_exchange(application: Application, apis: dict[str, Api]) -> None:
 
 
 def check_grants(grants: tuple[Grant, ...], apis: dict[str, Api], field: str) -> None:
-    """Every grant names an API of this tenant and scopes that it offers."""
+    """Every grant refers to an API of this tenant and to scopes of that API."""
     check_unique((grant.api_id for grant in grants), field)
     for grant in grants:
         api = apis.get(grant.api_id)

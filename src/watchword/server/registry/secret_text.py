@@ -1,4 +1,4 @@
-"""Client secrets as text: generated, recognised offline, compared in constant time.
+"""Generate client secrets, recognize them offline by their checksum, and compute the HMAC that is stored.
 
 `wwsec_` + 43 base62 characters (256 random bits) + 6 base62 characters (CRC-32 of what stands
 before). Only `[A-Za-z0-9_]`: percent-encoding cannot change it, and a scanner or a person finds a
@@ -46,10 +46,10 @@ def well_formed(text: str, prefix: str = PREFIX) -> bool:
 
 
 def digest(pepper: bytes, unverified_secret: bytes) -> str:
-    """What is kept of a secret: HMAC-SHA-256 under a key that is not in the database.
+    """The HMAC-SHA-256 of a secret, under a key that is not in the database: all that is stored.
 
-    Oversized input is hashed as its first kilobyte and its length, so that nobody buys CPU time
-    with a long secret, and so that it still never equals a short one.
+    Oversized input is hashed as its first kilobyte and its length, so that a long secret costs no
+    more CPU time, and still never equals a short one.
     """
     if len(unverified_secret) > _MAX_HASHED:
         unverified_secret = unverified_secret[:_MAX_HASHED] + b"\0%d" % len(unverified_secret)
@@ -57,10 +57,10 @@ def digest(pepper: bytes, unverified_secret: bytes) -> str:
 
 
 def opaque_hash(unverified_token: str) -> str:
-    """The key under which an opaque token is kept: a plain digest suffices for 256 random bits."""
+    """The database key of an opaque token: a plain hash is enough for 256 random bits."""
     return hashlib.sha256(unverified_token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def sealed_place(tenant_id: str, client_id: str, secret_id: str) -> str:
-    """The context that a sealed client secret is bound to: it cannot be unsealed as another application's."""
+    """The context of an encrypted client secret: it cannot be decrypted as another application's secret."""
     return f"client_secret/{tenant_id}/{client_id}/{secret_id}"

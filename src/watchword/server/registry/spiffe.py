@@ -1,4 +1,4 @@
-"""SPIFFE ids, as the standard spells them (SPIFFE-ID section 2)."""
+"""Parse SPIFFE ids (SPIFFE-ID section 2)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def is_trust_domain(text: str) -> bool:
-    """`spiffe://example.org`, and nothing behind it."""
+    """Whether it is `spiffe://example.org`, without a path."""
     return _DOMAIN.fullmatch(text) is not None
 
 
 def trust_domain(unverified_id: str) -> str:
-    """The trust domain of a workload's id; empty for what is no such id."""
+    """The trust domain of a workload's SPIFFE id; empty for any other text."""
     domain = _DOMAIN.match(unverified_id)
     if domain is None or len(unverified_id) > MAX_ID:
         return ""

@@ -1,4 +1,4 @@
-"""What applications are selected by: their labels, each as one text, and their enrolment group."""
+"""Tags for selecting applications: each label as one text, and the enrolment group."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def group_tag(group_id: str) -> str:
 
 
 def tags_of(application: Application) -> frozenset[str]:
-    """All that it can be found by."""
+    """All tags of an application."""
     labels = frozenset(label_tag(name, value) for name, value in application.labels.items())
     return labels if application.group_id is None else labels | {group_tag(application.group_id)}

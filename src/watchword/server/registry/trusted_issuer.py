@@ -1,4 +1,4 @@
-"""Another issuer whose statements prove who an application is, and the rules that say which application."""
+"""The records of a trusted issuer, and of the identity rules that match its tokens to applications."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ IssuerKind = Literal["kubernetes", "github", "gitlab", "spiffe", "oidc"]
 
 
 class TrustedIssuer(Struct, frozen=True, kw_only=True):
-    """Whom a tenant believes, about what, and for how long."""
+    """An issuer with whose tokens a tenant's applications can authenticate."""
 
     tenant_id: str
     issuer_id: str
     issuer: str
-    """Its `iss`, byte by byte; of kind spiffe the trust domain, `spiffe://example.org`."""
+    """The exact `iss` of its tokens; for kind spiffe the trust domain, `spiffe://example.org`."""
     kind: IssuerKind = "oidc"
     enabled: bool = True
     jwks_uri: str | None = None
-    """Where its keys stand; with neither this nor `jwks`, its OpenID discovery document says so."""
+    """The address of its keys; with neither this nor `jwks`, they are found by its OpenID discovery document."""
     keys: tuple[dict[str, Any], ...] = ()
     """Public JWKs, by value."""
     authorities: tuple[str, ...] = ()
-    """Of kind spiffe, by value: the certificates (PEM) that vouch for X.509-SVIDs."""
+    """For kind spiffe, by value: the CA certificates (PEM) for X.509-SVIDs."""
     algorithms: tuple[str, ...]
     audiences: tuple[str, ...] = ()
-    """What its statements may be addressed to; empty: our own issuer, and nothing else."""
+    """The accepted `aud` values of its tokens; empty: our own issuer only."""
     max_life: int
-    """Seconds: the longest life, and the greatest age, of a statement that counts."""
+    """Seconds: the longest lifetime, and the greatest age, of an accepted token."""
     single_use: bool
-    """Whether a statement works once (its `jti` is used up) or until it expires."""
+    """Whether a token is accepted once (by its `jti`) or until it expires."""
     created_at: int
     version: int = 1
 
 
 class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One claim, and exactly one way to look at it.
+    """A condition on one claim; exactly one of its tests is set.
 
     `claim` is a name at the top level, or a JSON Pointer (RFC 6901) when it begins with `/`. A `glob` is anchored at
     both ends; its segments are divided by `/` and `:`. `*` ends a segment and stands for one character or more of it;
@@ -48,11 +48,11 @@ class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     one_of: tuple[str, ...] = ()
     glob: str | None = None
     contains: str | None = None
-    """The claim is an array of texts and has this member."""
+    """The claim is an array of texts and contains this one."""
 
 
 class IdentityRule(Struct, frozen=True, kw_only=True):
-    """A statement of this issuer for which every condition holds proves the application."""
+    """A token of this issuer that meets every condition authenticates the application."""
 
     rule_id: str
     issuer_id: str

@@ -1,1 +1,1 @@
-"""What the system does: one module per verb."""
+"""The services of the server: one module for each action, in folders by subject."""

@@ -1,4 +1,4 @@
-"""Do it again when the database gave another transaction the right of way."""
+"""Retry an action when its database transaction lost a race and was rolled back."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PAUSE = 0.02
 
 
 async def again(work: Callable[[], Awaitable[R]]) -> R:
-    """At most three attempts, a random moment apart so that two do not meet again.
+    """At most three attempts, with a random pause between them so that two retries do not collide.
 
-    Safe for any verb: `Contention` says that its transaction was rolled back. Raises the last one.
+    Safe for any action: `Contention` means that its transaction was rolled back. Raises the last one.
     """
     for attempt in range(1, _ATTEMPTS):
         try:

@@ -1,4 +1,4 @@
-"""What the administrative verbs share: storage, time, chance, and who asks."""
+"""What the administrative verbs share: storage, time, randomness, and the caller."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..protocol.grants import GRANTS
 from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
+from ..registry.ports import RegistryReads
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Snapshot, Store, Transaction
@@ -20,27 +22,27 @@ EVERYTHING = 100_000
 
 
 class Caller(Struct, frozen=True):
-    """Who changes something, in which tenant; goes into every audit event."""
+    """The tenant and the client id of the application that makes a change; recorded in every audit event."""
 
     tenant_id: str
     actor: str
     request_id: str = ""
 
 
-class Desk(Struct, frozen=True):
-    """One per worker."""
+class Desk(Struct, frozen=True, kw_only=True):
+    """What an administrative verb needs; one per worker."""
 
     store: Store
     pepper: bytes
     clock: Callable[[], float]
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
-    """Encrypts for a place, under the master key."""
+    """Encrypts for one place in the database, under the master key."""
     check_address: Callable[[str], Awaitable[None]]
-    """Raises `Invalid` for an address that we would not fetch keys from."""
+    """Raises `Invalid` for a URL that keys are never fetched from."""
 
     def new_id(self) -> str:
-        """A lower-case UUID, never reused: the row of a deleted thing stays."""
+        """A lower-case UUID, never reused: the rows of deleted records stay."""
         return str(uuid.UUID(bytes=self.random_bytes(16), version=4))
 
     def said(self, caller: Caller) -> dict[str, Any]:
@@ -52,7 +54,7 @@ class Desk(Struct, frozen=True):
         }
 
     def new_secret(self, expires_at: int | None = None, made_of: bytes | None = None) -> tuple[Secret, str]:
-        """A secret to keep and its text, which is shown once. `made_of`: 32 bytes that nobody else can know."""
+        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones."""
         text = generate(self.random_bytes(32) if made_of is None else made_of)
         kept = Secret(
             id=self.new_id(),
@@ -63,35 +65,40 @@ class Desk(Struct, frozen=True):
         return kept, text
 
     def kept_for(self, application: Application, secret: Secret, text: str) -> Secret:
-        """The secret as this application needs it: with its sealed text when it signs with it (decision 0021)."""
+        """The secret as it is stored: with its encrypted text for client_secret_jwt (decision 0021)."""
         if application.auth_method != "client_secret_jwt":
             return secret
         place = sealed_place(application.tenant_id, application.client_id, secret.id)
         return replace(secret, sealed=self.seal(text.encode(), place))
 
 
-async def apis_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Api]:
+async def apis_of(tx: RegistryReads, tenant_id: str) -> dict[str, Api]:
     """All APIs of a tenant by id."""
     return {api.api_id: api for api in await tx.apis.page(tenant_id, None, EVERYTHING)}
 
 
-async def issuers_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, TrustedIssuer]:
+async def issuers_of(tx: RegistryReads, tenant_id: str) -> dict[str, TrustedIssuer]:
     """All issuers that a tenant trusts, by id."""
     return {issuer.issuer_id: issuer for issuer in await tx.issuers.page(tenant_id, None, EVERYTHING)}
 
 
-async def roles_of(tx: Transaction | Snapshot, tenant_id: str) -> dict[str, Role]:
+async def roles_of(tx: RegistryReads, tenant_id: str) -> dict[str, Role]:
     """All roles of a tenant by id."""
     return {role.role_id: role for role in await tx.roles.page(tenant_id, None, EVERYTHING)}
 
 
 async def surroundings_of(tx: Transaction | Snapshot, tenant_id: str) -> Surroundings:
-    """What applications of a tenant are judged by."""
+    """What the rules about applications of a tenant depend on: its APIs, roles and issuers."""
     tenant: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
     keys = await tx.keys.page(tenant_id, None, EVERYTHING)
     signs = frozenset(str(key.algorithm) for key in keys if key.state == "active")
     return Surroundings(
-        tenant, await apis_of(tx, tenant_id), await roles_of(tx, tenant_id), await issuers_of(tx, tenant_id), signs
+        tenant,
+        await apis_of(tx, tenant_id),
+        await roles_of(tx, tenant_id),
+        await issuers_of(tx, tenant_id),
+        signs,
+        tuple(GRANTS),
     )
 
 

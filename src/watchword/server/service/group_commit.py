@@ -1,9 +1,8 @@
-"""Group commit: the requests of a moment share one durable transaction.
+"""Group commit: concurrent requests share one durable database transaction.
 
-While one commit is on its way to the disk, the next requests gather; none of them waits for a
-commit of its own. A request is told "judge again" when the registry changed, in a way that
-concerns it, between the view it was judged by and the commit: so an application that was disabled
-gets no token from any worker once the disabling was acknowledged (docs/decisions/0006).
+While one commit is written to disk, the next requests gather for the next commit. A request has to be
+judged again when the registry changed between its judgement and the commit in a way that concerns it:
+an application gets no token from any worker after the answer that disabled it (docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from .ports import Change, Journal, MarkRow, OpaqueRow, Replayed, StorageUnavail
 
 _ATTEMPTS = 8
 _TURNS = 3
-"""Of the event loop before a commit begins: those whom the last one answered ask again meanwhile, and one commit serves
-them together with those who waited for it. It doubles the batch of a busy server and costs an idle one microseconds."""
+"""Turns of the event loop before a commit begins: callers that the last commit answered send their next request, and
+one commit serves all. It doubles the batch of a busy server and costs an idle one microseconds."""
 _NONE: frozenset[tuple[str, bytes]] = frozenset()
 
 
 class Entry(Struct):
-    """One fact on its way to the disk."""
+    """One audit event to commit, with the tokens and replay marks that belong to it."""
 
     tenant_id: str
     client_id: str
@@ -37,11 +36,11 @@ class Entry(Struct):
     as_of: int
     done: asyncio.Future[bool]
     depends_on: frozenset[str] = frozenset()
-    """The ids of further applications, and of tokens, that the judgement was made from."""
+    """The ids of further applications, and of tokens, that the judgement depends on."""
 
 
 class GroupCommit:
-    """The only writer of a process's token chain."""
+    """Commits the token events of one worker, in its audit chain."""
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class GroupCommit:
     ) -> asyncio.Future[bool]:
         """Resolves to True once the event is on disk, to False when the request must be judged again.
 
-        Its marks are consumed with it, all of them or none. Raises `Replayed` when one was consumed before,
+        Its replay marks are stored with it, all or none. Raises `Replayed` when one was used before,
         `StorageUnavailable` when the database is away.
         """
         rows = tuple(MarkRow(tenant_id, mark.key, mark.expires_at) for mark in marks) if marks else ()
@@ -85,12 +84,12 @@ class GroupCommit:
         return done
 
     def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, also of those that a failure ended: "tenant/chain" -> (seq, hash)."""
+        """The head of every chain, also of chains that ended with a failed commit: "tenant/chain" -> (seq, hash)."""
         living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
         return {**self._ended, **living}
 
     async def drain(self) -> None:
-        """Wait until everything submitted so far is decided."""
+        """Wait until every entry submitted so far is committed or rejected."""
         while self._running is not None:
             await asyncio.shield(self._running)
 
@@ -105,7 +104,7 @@ class GroupCommit:
             self._running = None
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Write those whose judgement still holds; the others are told to judge again, or that their proof was used."""
+        """Write the entries whose judgement is still valid; the others get False, or `Replayed`."""
         batch = _without_twins(batch)
         as_of = min(entry.as_of for entry in batch)
         try:
@@ -125,14 +124,17 @@ class GroupCommit:
             return _decide(batch, False)
         except Exception as error:
             self._forget_chains()
-            batch, self._waiting = [*batch, *self._waiting], []  # who waited behind it does not wait as long again
+            batch, self._waiting = (
+                [*batch, *self._waiting],
+                [],
+            )  # entries that waited for the failed commit do not wait as long again
             kind = type(error) if isinstance(error, StorageUnavailable) else StorageUnavailable
             for entry in batch:
                 if not entry.done.done():  # one for each: an exception that many raise keeps all of their frames
                     entry.done.set_exception(kind(str(error)))
 
     async def _write(self, batch: list[Entry], as_of: int) -> Sequence[Change]:
-        """Empty: on disk. Otherwise nothing was written, and these changes came first."""
+        """Empty: committed and on disk. Otherwise nothing was written, and these changes came first."""
         rows = self._rows(batch)
         tokens = [entry.token for entry in batch if entry.token is not None]
         marks = sorted(mark for entry in batch for mark in entry.marks)
@@ -157,7 +159,7 @@ class GroupCommit:
         return chain
 
     def _forget_chains(self) -> None:
-        """After a failure nobody knows whether the row is on disk, so its successor starts a new chain."""
+        """After a failure it is unknown whether the row is on disk, so the next row starts a new chain."""
         self._ended.update(self.heads())
         self._chain_name = self._new_chain()
         self._chains.clear()
@@ -168,9 +170,9 @@ def _keys(entry: Entry) -> frozenset[tuple[str, bytes]]:
 
 
 def _without_twins(batch: list[Entry]) -> list[Entry]:
-    """Of requests that came together with one and the same proof, the first.
+    """The first of the requests in this batch that came with the same proof.
 
-    Also when the first is refused in the end: whoever sends one proof twice at once has no claim to the second.
+    Also when the first is rejected later: a proof sent twice at once is good for one request at most.
     """
     seen: set[tuple[str, bytes]] = set()
     first: list[Entry] = []
@@ -185,7 +187,7 @@ def _without_twins(batch: list[Entry]) -> list[Entry]:
 
 
 def _without(batch: list[Entry], used: frozenset[tuple[str, bytes]]) -> list[Entry]:
-    """Those whose proofs are good; when nobody can say which was used, none is."""
+    """The entries whose proofs were not used before; none, when it is unknown which proof was used."""
     rest: list[Entry] = []
     for entry in batch:
         refused = _keys(entry) & used if used else _keys(entry)
@@ -208,7 +210,7 @@ def _decide(batch: list[Entry], durable: bool) -> None:
 
 
 def _unconcerned(batch: list[Entry], changes: Sequence[Change]) -> list[Entry]:
-    """Those that no change concerns which they did not know. A late one is not the others' delay."""
+    """The entries that no newer change concerns; one stale entry does not delay the others."""
     rest: list[Entry] = []
     for entry in batch:
         if any(change.seq > entry.as_of and _concerns(change, entry) for change in changes):

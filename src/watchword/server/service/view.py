@@ -1,7 +1,7 @@
-"""What a worker knows: tenants, APIs, roles, keys and the applications that it met, in memory.
+"""The cache of a worker: tenants, APIs, roles, keys and the applications that were asked for.
 
 The view follows the change feed. It is fresh when the feed was read successfully within the last
-second; whoever answers "yes" from memory without writing (introspection) asks for that first.
+second; a service that answers "yes" from memory without writing (introspection) checks that first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...jose.sealing import MasterKey
 from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
-from ..registry.device_authority import DeviceAuthority
+from ..registry.fleet.device_authority import DeviceAuthority
 from ..registry.limits import limits_of
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile
@@ -30,7 +30,7 @@ FORGET_AFTER = 900.0
 
 
 def sealing_place(tenant_id: str, kid: str) -> str:
-    """Where a sealed signing key belongs; part of what the seal covers."""
+    """The place that an encrypted signing key is bound to; part of what the encryption authenticates."""
     return f"signing_key/{tenant_id}/{kid}"
 
 
@@ -56,14 +56,14 @@ class TenantView:
         self.revoked: dict[str, int] = dict(state.revoked)
         self.standings: OrderedDict[str, Standing] = OrderedDict()
         self.derived: dict[str, object] = {}
-        """What endpoints build from this view and drop with it: metadata bytes, prepared signers."""
+        """What endpoints derive from this view and cache with it: metadata bytes, prepared signers."""
 
     def trusted(self, unverified_issuer: str) -> TrustedIssuer | None:
-        """The issuer of that name, if statements of it count in this tenant."""
+        """The trusted issuer with this `iss`, if it is enabled."""
         return self.issuers.get(unverified_issuer)
 
     def anchors(self) -> TrustAnchors:
-        """The tenant's trust anchors, and its own authorities for devices; read once per view."""
+        """The tenant's trust anchors, and its own device CAs; parsed once per view."""
         found = self.derived.get("anchors")
         if found is None:
             found = self.derived["anchors"] = trust_anchors([*self.tenant.anchors, *self.authorities])
@@ -71,7 +71,7 @@ class TenantView:
         return found
 
     def remember(self, standing: Standing) -> None:
-        """Keep an application, and let go of the one that was met longest ago."""
+        """Cache an application; evict the one that was added first when there are too many."""
         self.standings[standing.application.client_id] = standing
         if len(self.standings) > MAX_APPLICATIONS:
             self.standings.popitem(last=False)
@@ -83,12 +83,13 @@ def _open(key: SigningKey, master: MasterKey) -> PrivateKey:
 
 
 class View:
-    """All tenants that this worker met."""
+    """The tenants that this worker was asked for, and the applications of each."""
 
     def __init__(
         self,
         reader: Reader,
         master: MasterKey,
+        *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
@@ -100,7 +101,7 @@ class View:
         )
         self.seq = 0
         self.listeners: list[Callable[[Change], None]] = []
-        """Told of every change, after which the memory may still hold the old."""
+        """Called with every change; the cache may still hold the old state then."""
         self._forgotten = 0
         self._fresh_at = float("-inf")
         self._tenants: dict[str, TenantView] = {}
@@ -108,16 +109,16 @@ class View:
         self._loading = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin at the feed's present end."""
+        """Begin at the present end of the change feed. Raises `StorageUnavailable`."""
         self._fresh_at = self._monotonic()
         self.seq = await self._reader.newest_change()
 
     def knows(self, unverified_slug: str) -> bool:
-        """Whether a tenant of that slug was met and has not changed since. Nobody is asked."""
+        """Whether a tenant of that slug is cached; does not ask the database."""
         return unverified_slug in self._tenants
 
     async def tenant(self, slug: str) -> TenantView | None:
-        """The tenant of that slug, from memory or storage."""
+        """The tenant with this slug, from memory or storage."""
         found = self._tenants.get(slug)
         if found is not None:
             return found
@@ -134,7 +135,7 @@ class View:
             return found
 
     async def standing(self, tenant: TenantView, unverified_client_id: str) -> Standing | None:
-        """Where an application stands; None when there is none of that id."""
+        """An application with what it may do; None when there is none of that id."""
         found = tenant.standings.get(unverified_client_id)
         if found is not None:
             return found
@@ -157,15 +158,15 @@ class View:
         return await self._reader.opaque(tenant.tenant.tenant_id, hash)
 
     def heed(self, changes: Sequence[Change]) -> None:
-        """Forget what changed; `changes` are all there are between `seq` and the last of them."""
+        """Drop what changed; `changes` are complete between `seq` and the last of them."""
         if changes and changes[-1].seq > self.seq:
             self.seq = changes[-1].seq
         self.forget(changes)
 
     def forget(self, changes: Sequence[Change]) -> None:
-        """What this worker changed itself, at once.
+        """Drop what this worker has changed itself, at once.
 
-        `seq` stays: another node's change may stand before these in the feed, unread. The feed tells all of them.
+        `seq` stays: the feed may have unread changes of other nodes before these. The feed will have all of them.
         """
         self._forgotten += len(changes)
         for change in changes:
@@ -187,10 +188,10 @@ class View:
                 del self._tenants[slug]
 
     async def refresh(self) -> None:
-        """Read the feed to its end, which a reading of bounded length may not reach at once.
+        """Read the feed to its end, in several reads if needed.
 
-        After a long silence, or where the feed has a gap, everything is forgotten, for the feed itself is pruned. What
-        is read is as old as the beginning of the reading.
+        After a long pause, or where the feed has a gap, the whole cache is dropped, because the feed is pruned. The
+        view is as old as the beginning of the read.
         """
         began = self._monotonic()
         if began - self._fresh_at > FORGET_AFTER:
@@ -204,7 +205,7 @@ class View:
         self._fresh_at = began
 
     async def _begin_anew(self) -> None:
-        """The place in the feed first: what is loaded after it cannot be older."""
+        """Read the place in the feed first: records that are loaded afterwards cannot be older."""
         self.seq = await self._reader.newest_change()
         self._forgotten += 1
         self._tenants.clear()
@@ -224,17 +225,17 @@ class View:
                 continue
 
     def forget_expired(self, now: float) -> None:
-        """Revocation marks of tokens that have expired are of no more use."""
+        """Drop the revocation marks of tokens that have expired."""
         for tenant in self._tenants.values():
             for token_id in [t for t, expires_at in tenant.revoked.items() if expires_at <= now]:
                 del tenant.revoked[token_id]
 
     @property
     def fresh(self) -> bool:
-        """For the readiness check."""
+        """Whether the feed was read within the last second; for the readiness check."""
         return self._monotonic() - self._fresh_at <= FRESH * 2
 
 
 def storable(unverified_text: str) -> bool:
-    """Whether both databases can be asked for it: no NUL, no lone surrogates, not longer than any id."""
+    """Whether the text can be a parameter of a query: no NUL, no lone surrogates, not longer than any id."""
     return len(unverified_text) <= 255 and "\0" not in unverified_text and unverified_text.isprintable()

@@ -12,6 +12,7 @@ import uvicorn
 
 from ..config import INHERITED, Settings
 from .listener import Certificates, Listener
+from .no_core_dumps import no_core_dumps
 
 FILES_BESIDE = 300
 """Open files that are no callers' connections: databases, listeners, log, the reserve for health checks."""
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
 
     SIGHUP ends nothing: one worker reads its certificate files again, several are replaced one after another.
     """
+    no_core_dumps()
     os.environ[INHERITED] = msgspec.json.encode(settings).decode()
     logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
     try:

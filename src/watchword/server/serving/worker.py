@@ -14,6 +14,7 @@ import structlog
 
 from ..app import Application
 from ..config import INHERITED, Settings
+from .no_core_dumps import no_core_dumps
 
 
 class LossyWriter:
@@ -40,6 +41,7 @@ class LossyWriter:
 
 def application() -> Application:
     """The ASGI application."""
+    no_core_dumps()
     settings = msgspec.json.decode(os.environ[INHERITED], type=Settings)
     structlog.configure(
         processors=[

@@ -1,1 +1,1 @@
-"""Where it is kept: SQLite and PostgreSQL under one conformance suite."""
+"""Storage in SQLite and PostgreSQL, both under one conformance test suite."""

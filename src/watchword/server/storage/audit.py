@@ -1,4 +1,4 @@
-"""The audit log in the database: binding, reading, verifying."""
+"""Read and verify the audit log, and sign checkpoints of its hash chains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..audit.chain import Break, Row
 from ..audit.verification import Place, Signed, Verification, newest_anchors
 from . import schema
 from .checkpoints import Checkpoint, anchors, checkpoints
-from .failures import told_apart
+from .failures import translated_errors
 from .open import for_reading
 
 _PAGE = 500
@@ -28,11 +28,11 @@ class AuditLog:
         self._bound: dict[str, Place] = {}
 
     async def bind(self, heads: Mapping[str, Place]) -> None:
-        """Sign where every chain of this process stands, if one moved since the last time."""
+        """Sign a checkpoint of the chains of this process that have grown since the last checkpoint."""
         moved = {name: head for name, head in heads.items() if self._bound.get(name) != head}
         if not moved:
             return
-        async with told_apart(), self._engine.begin() as connection:
+        async with translated_errors(), self._engine.begin() as connection:
             await self._checkpoints.write(connection, Checkpoint(self._clock(), moved))
         self._bound.update(moved)
 
@@ -45,7 +45,7 @@ class AuditLog:
             query = sa.select(t).where(t.c.tenant_id == tenant_id, t.c.at >= since).order_by(*order).limit(_PAGE)
             if after is not None:
                 query = query.where(sa.tuple_(*order) > sa.tuple_(*(sa.literal(value) for value in after)))
-            async with told_apart(), self._reading.connect() as connection:
+            async with translated_errors(), self._reading.connect() as connection:
                 found = (await connection.execute(query)).fetchall()
             for row in found:
                 yield Row(*row)
@@ -58,11 +58,11 @@ class AuditLog:
         """The newest rows, newest first."""
         t = schema.audit
         query = sa.select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.at.desc(), t.c.seq.desc()).limit(limit)
-        async with told_apart(), self._reading.connect() as connection:
+        async with translated_errors(), self._reading.connect() as connection:
             return [Row(*row) for row in (await connection.execute(query)).fetchall()]
 
     async def verify(self, tenant_id: str) -> tuple[int, list[Break]]:
-        """How many rows were read, and every break: altered, missing, reordered, or not as a checkpoint says.
+        """The number of rows read, and every break: rows altered, missing, reordered, or not as a checkpoint says.
 
         Events that are written meanwhile are not missing: the checkpoints are read first. Rows that are
         pruned meanwhile would be, so a verification that found breaks looks again at the anchors, once.
@@ -82,9 +82,9 @@ class AuditLog:
         return found.count, found.finish()
 
     async def _signed(self, tenant_id: str) -> tuple[Signed, list[Break]]:
-        """What the valid statements say, and a break for each that is not valid."""
+        """What the validly signed checkpoints and anchors say, and a break for each with a wrong signature."""
         signed = Signed({}, {})
-        async with told_apart(60), self._reading.connect() as connection:
+        async with translated_errors(60), self._reading.connect() as connection:
             bound = await self._checkpoints.read(connection)
             pruned = await self._anchors.read(connection)
         for _, checkpoint in bound:
@@ -99,6 +99,6 @@ class AuditLog:
 
 
 def _of(places: Mapping[str, Place], tenant_id: str) -> dict[str, Place]:
-    """Those of one tenant, by chain."""
+    """The places of one tenant, by chain."""
     prefix = f"{tenant_id}/"
     return {name.removeprefix(prefix): place for name, place in places.items() if name.startswith(prefix)}

@@ -1,8 +1,8 @@
-"""Old rows of the audit log leave in two steps, so that no lock is held long and an interruption does no harm.
+"""Prune the audit log in two steps, so that no lock is held long and an interruption does no harm.
 
 First one short transaction signs the anchors (where each chain begins from now on) and records
 `AuditPruned`. Then the rows that the anchors cover are deleted in batches, each a transaction of its
-own; whoever prunes next takes up what an interruption left.
+own; the next pruning also deletes what an interrupted one left.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..audit.events import Event
 from ..audit.verification import Place, newest_anchors
 from . import schema
 from .checkpoints import Anchor, anchors, checkpoints
-from .failures import told_apart
+from .failures import translated_errors
 from .open import for_reading
 from .registry import RegistryStore
 
@@ -29,7 +29,7 @@ _t = schema.audit
 
 
 class AuditPruning:
-    """The port of `service/upkeep/prune_audit.py`."""
+    """Implements the port of `service/upkeep/prune_audit.py`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class AuditPruning:
         self._anchors, self._checkpoints = anchors(key), checkpoints(key)
 
     async def give_up(self, before: float, event: Callable[[int], Event]) -> int:
-        """Sign away every row older than `before`; each tenant's log gets `event(rows)`. How many rows."""
+        """Sign anchors after the rows older than `before`; each tenant's log gets `event(rows)`. Their number."""
         valid, given_up = await self._given_up()
         cuts, counts = await self._cuts(before, given_up)
         if not cuts:
@@ -54,7 +54,7 @@ class AuditPruning:
             if any(
                 anchor is not None for _, anchor in await self._anchors.read(tx.connection, after=max(valid, default=0))
             ):
-                return 0  # another worker was first
+                return 0  # another worker has pruned at the same time
             anchor = Anchor(self._clock(), before, newest_anchors(given_up, cuts))
             await self._anchors.write(tx.connection, anchor)
             for tenant_id, rows in counts.items():
@@ -62,7 +62,7 @@ class AuditPruning:
         return sum(counts.values())
 
     async def remove(self) -> AsyncGenerator[int, None]:
-        """Delete what the newest anchor covers; the number of rows after each batch."""
+        """Delete the rows that the newest anchor covers, in batches; yields the number of rows of each batch."""
         valid, given_up = await self._given_up()
         for name, (last, _) in given_up.items():
             tenant_id, _, chain = name.partition("/")
@@ -74,7 +74,7 @@ class AuditPruning:
                 yield await self._delete(sa.delete(_t).where(*of_chain, _t.c.seq <= end))
         await self._delete(
             sa.delete(schema.anchor).where(schema.anchor.c.id.in_(valid[:-1]))
-        )  # a forged one is evidence
+        )  # an anchor with a wrong signature stays: it is evidence
         await self._remove_checkpoints(given_up)
 
     async def _delete(self, statement: sa.Delete) -> int:
@@ -82,10 +82,10 @@ class AuditPruning:
             return await tx.count(statement)
 
     async def _cuts(self, before: float, anchors: dict[str, Place]) -> tuple[dict[str, Place], dict[str, int]]:
-        """The new anchors, and how many rows each tenant loses."""
+        """The new anchors, and the number of rows to delete for each tenant."""
         cuts: dict[str, Place] = {}
         counts: dict[str, int] = {}
-        async with told_apart(60), self._reading.connect() as connection:
+        async with translated_errors(60), self._reading.connect() as connection:
             for (tenant_id,) in (await connection.execute(sa.select(schema.tenant.c.id))).fetchall():
                 old = (
                     sa.select(_t.c.chain, sa.func.max(_t.c.seq))
@@ -104,7 +104,7 @@ class AuditPruning:
 
     @staticmethod
     async def _cut(connection: AsyncConnection, tenant_id: str, chain: str, newest: int, before: float) -> Place | None:
-        """The last row of a chain that is old and has only old ones before it: a clock may have been set back."""
+        """A chain's last old row with only old rows before it: times may be out of order after a clock was set back."""
         of_chain = (_t.c.tenant_id == tenant_id, _t.c.chain == chain)
         young = sa.select(sa.func.min(_t.c.seq)).where(*of_chain, _t.c.seq < newest, _t.c.at >= before)
         first_young = await connection.scalar(young)
@@ -113,9 +113,9 @@ class AuditPruning:
         return (row[0], row[1]) if row is not None else None
 
     async def _remove_checkpoints(self, given_up: dict[str, Place]) -> None:
-        """Statements about nothing but rows that are gone, from the oldest to the first that says more."""
+        """Delete the oldest checkpoints, up to the first that covers rows which still exist."""
         while True:
-            async with told_apart(), self._reading.connect() as connection:
+            async with translated_errors(), self._reading.connect() as connection:
                 found = await self._checkpoints.read(connection, limit=_CHECKPOINTS)
             spent = 0
             for id_, said in found:
@@ -127,9 +127,9 @@ class AuditPruning:
             await self._delete(sa.delete(schema.checkpoint).where(schema.checkpoint.c.id <= spent))
 
     async def _given_up(self) -> tuple[list[int], dict[str, Place]]:
-        """The ids of the valid anchors, and where each chain begins by them."""
+        """The ids of the validly signed anchors, and the row after which each chain begins."""
         valid, given_up = list[int](), dict[str, Place]()
-        async with told_apart(), self._reading.connect() as connection:
+        async with translated_errors(), self._reading.connect() as connection:
             for id_, anchor in await self._anchors.read(connection):
                 if anchor is not None:
                     valid.append(id_)
@@ -137,5 +137,5 @@ class AuditPruning:
         return valid, given_up
 
     async def _value(self, query: sa.Select[Any]) -> Any:
-        async with told_apart(), self._reading.connect() as connection:
+        async with translated_errors(), self._reading.connect() as connection:
             return await connection.scalar(query)

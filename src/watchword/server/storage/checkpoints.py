@@ -1,4 +1,4 @@
-"""Signed statements about the audit log: where chains stood, and what was removed on purpose."""
+"""Write and read signed statements about the audit log: checkpoints (chain heads) and anchors (pruned rows)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PLACE = "audit_key"
 
 
 class Checkpoint(Struct, frozen=True):
-    """Where chains stood; names are "tenant/chain"."""
+    """The heads of the chains at one moment; names are "tenant/chain"."""
 
     at: float
     heads: dict[str, Place]
 
 
 class Anchor(Struct, frozen=True):
-    """Where chains begin: the last row of each that was removed on purpose, of all prunings so far."""
+    """The last pruned row of each chain, of all prunings so far: the chain begins after it."""
 
     at: float
     before: float
@@ -38,7 +38,7 @@ S = TypeVar("S", Checkpoint, Anchor)
 
 
 async def audit_key(engine: AsyncEngine, master: MasterKey) -> PrivateKey:
-    """The key that signs checkpoints; made once, sealed under the master key."""
+    """The key that signs checkpoints; generated once, encrypted under the master key."""
     sealed = await read_meta(engine, _PLACE)
     if sealed is None:
         made = PrivateKey.generate(Algorithm.ES256)
@@ -49,14 +49,14 @@ async def audit_key(engine: AsyncEngine, master: MasterKey) -> PrivateKey:
 
 
 class Statements(Generic[S]):
-    """One table of signed statements."""
+    """A table of signed statements."""
 
     def __init__(self, table: sa.Table, kind: type[S], key: PrivateKey) -> None:
         self.table, self._key = table, key
         self._decode: Callable[[bytes], S] = msgspec.json.Decoder(kind).decode
 
     async def write(self, connection: AsyncConnection, said: S) -> None:
-        """Inside the caller's transaction."""
+        """Sign and insert, inside the caller's transaction."""
         statement = msgspec.json.encode(said)
         values = {"statement": statement, "signature": self._key.sign(statement)}
         await connection.execute(sa.insert(self.table).values(**values))
@@ -78,10 +78,10 @@ class Statements(Generic[S]):
 
 
 def checkpoints(key: PrivateKey) -> Statements[Checkpoint]:
-    """What was where."""
+    """The table of checkpoints."""
     return Statements(schema.checkpoint, Checkpoint, key)
 
 
 def anchors(key: PrivateKey) -> Statements[Anchor]:
-    """What was removed."""
+    """The table of anchors."""
     return Statements(schema.anchor, Anchor, key)

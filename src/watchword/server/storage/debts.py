@@ -1,4 +1,6 @@
-"""Where workers add up what they spent of limits. Committed without waiting for the disk: no promise hangs on it."""
+"""Share the state of rate limits between workers and nodes.
+
+Commits do not wait for the disk: a power cut that loses some of it is harmless."""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from typing import Any
 
 import asyncpg
 
-from ..service.ports import Spending, StorageUnavailable
+from ..service.ports import StorageUnavailable
+from ..service.tokens.ports import Spending
 from .postgres import Connection
 from .sqlite import open_database
 
@@ -26,7 +29,7 @@ _ADD_POSTGRES = (
 
 
 class SqliteDebts:
-    """On a thread of its own: whoever keeps the pool's busy would hold up tokens, which wait for the same turn."""
+    """Uses a thread of its own: blocking the pool's threads would delay tokens, which wait for the same lock."""
 
     def __init__(self, path: Path, turn: asyncio.Lock) -> None:
         self._path, self._turn = path, turn
@@ -35,7 +38,7 @@ class SqliteDebts:
         self._thread = ThreadPoolExecutor(1, "debts")
 
     async def add(self, spendings: Sequence[Spending]) -> Sequence[float]:
-        """One transaction."""
+        """Add all of them in one transaction."""
         async with self._turn:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._add, spendings)
 
@@ -52,19 +55,19 @@ class SqliteDebts:
         return ends
 
     async def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._thread.shutdown()
         self._connection.close()
 
 
 class PostgresDebts:
-    """One round trip, its own transaction; rows in order of their key, so that two nodes never wait for each other."""
+    """One round trip in its own transaction; rows in order of their key, so that two nodes cannot deadlock."""
 
     def __init__(self, url: str) -> None:
         self._connection = Connection(url, synchronous_commit="off")
 
     async def add(self, spendings: Sequence[Spending]) -> Sequence[float]:
-        """All or nothing."""
+        """Add all of them, or none."""
         order = sorted(range(len(spendings)), key=lambda n: (spendings[n].tenant_id, spendings[n].subject))
         values = [_values(spendings[n]) for n in order]
 
@@ -76,7 +79,7 @@ class PostgresDebts:
         return [ends[n] for n in range(len(spendings))]
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._connection.close()
 
 

@@ -1,4 +1,4 @@
-"""Many values in one statement, each looked up by itself.
+"""Look up many values in one statement, each by an index.
 
 `value IN (...)` leaves it to the engine whether it asks its index for each value or reads everything there is and
 compares. PostgreSQL, as long as it has no statistics of a table, takes the second, and a hundred thousand rows are

@@ -1,31 +1,27 @@
-"""Devices that are expected: found by serial number or key, and taken off the list by one statement."""
+"""Store the lists of expected devices; one atomic statement takes a device off its list."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from ..registry.expected import ExpectedDevice
+from ..registry.fleet.expected import ExpectedDevice
 from .schema import expected_device as t
-
-if TYPE_CHECKING:
-    from .registry import RegistryTransaction
+from .session import Session
 
 _MEMBERS = (t.c.tenant_id, t.c.group_id, t.c.serial, t.c.key)
 
 
 class Expected:
-    """Inside a transaction or a snapshot."""
+    """The expected devices, inside a transaction or a snapshot."""
 
-    def __init__(self, tx: RegistryTransaction) -> None:
-        self._tx = tx
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def find(self, tenant_id: str, serials: Sequence[str], keys: Sequence[str]) -> list[ExpectedDevice]:
-        """Two look-ups by index: as one with OR, neither database is sure to use both."""
+        """Two look-ups, each by an index: with one OR query, neither database is sure to use both indexes."""
         found: dict[str, ExpectedDevice] = {}
         for column, values in ((t.c.serial, serials), (t.c.key, keys)):
             if values:
@@ -39,23 +35,22 @@ class Expected:
         return await self._devices(query.order_by(t.c.entry).limit(limit))
 
     async def add(self, devices: Sequence[ExpectedDevice]) -> None:
-        """Rows in order of their key, so that two lists that meet wait for each other and never both."""
-        insert: Any = pg_insert if self._tx.dialect == "postgresql" else sqlite_insert
+        """Insert in order of the key, so that two concurrent lists cannot deadlock."""
         values = [
             {"tenant_id": d.tenant_id, "group_id": d.group_id, "entry": d.entry, "serial": d.serial, "key": d.key}
             for d in sorted(devices, key=lambda device: device.entry)
         ]
-        await self._tx.connection.execute(insert(t).on_conflict_do_nothing(), values)
+        await self._session.connection.execute(self._session.insert(t).on_conflict_do_nothing(), values)
 
     async def take(self, device: ExpectedDevice) -> bool:
-        """One statement decides who takes it off."""
+        """Delete it; one statement decides between concurrent requests. False when it was not listed any more."""
         where = (t.c.tenant_id == device.tenant_id, t.c.entry == device.entry, t.c.group_id == device.group_id)
-        return bool(await self._tx.count(sa.delete(t).where(*where)))
+        return bool(await self._session.count(sa.delete(t).where(*where)))
 
     async def remove(self, tenant_id: str, group_id: str, entry: str = "") -> int:
-        """One, or all that there are of a group."""
+        """Delete one entry, or all of a group; returns their number."""
         statement = sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.group_id == group_id)
-        return await self._tx.count(statement.where(t.c.entry == entry) if entry else statement)
+        return await self._session.count(statement.where(t.c.entry == entry) if entry else statement)
 
     async def _devices(self, query: sa.Select[Any]) -> list[ExpectedDevice]:
-        return [ExpectedDevice(**row._mapping) for row in await self._tx.run(query)]
+        return [ExpectedDevice(**row._mapping) for row in await self._session.run(query)]

@@ -1,4 +1,4 @@
-"""What a failing database becomes: the two errors of the port, in one place for both drivers."""
+"""Translate database errors into the two exceptions of the port, for both drivers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..service.ports import PATIENCE, Contention, StorageUnavailable
 
 _CONTENTION = ("40001", "40P01")
-"""Serialization failure and deadlock: PostgreSQL rolled back and asks us to begin again."""
+"""Serialization failure and deadlock: PostgreSQL has rolled back, and the transaction can be retried."""
 
 
 @asynccontextmanager
-async def told_apart(patience: float = PATIENCE) -> AsyncIterator[None]:
+async def translated_errors(patience: float = PATIENCE) -> AsyncIterator[None]:
     """Raises `StorageUnavailable` for a database that is away or too slow, `Contention` for a lost race."""
     try:
         async with asyncio.timeout(patience):

@@ -1,4 +1,4 @@
-"""Bring a database to the present schema, with Alembic; safe to call from several processes at once."""
+"""Migrate a database to the newest schema with Alembic; safe to call from several processes at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger("watchword.storage")
 
 @cache
 def newest_revision() -> str:
-    """The schema that this version of Watchword works on."""
+    """The schema revision of this version of Watchword."""
     return str(ScriptDirectory(str(_MIGRATIONS)).get_current_head())
 
 

@@ -1,4 +1,4 @@
-"""Open a database: check its schema and its master key, then hand out the ports."""
+"""Open a database: check its schema and its master key, and build the implementations of the ports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Debts, Journal, Reader, RevocationReader, StatusReader
+from ..service.ports import Journal, Reader
+from ..service.tokens.ports import Debts, RevocationReader, StatusReader
 from . import postgres, schema, sqlite
 from .debts import PostgresDebts, SqliteDebts
-from .failures import told_apart
+from .failures import translated_errors
 from .registry import RegistryStore
 
 _KEY_CHECK = b"watchword master key check v1"
@@ -39,7 +40,7 @@ class Storage(Struct, frozen=True):
     debts: Debts
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Close all connections."""
         await self.journal.close()
         await self.debts.close()
         await self.reader.close()
@@ -47,12 +48,12 @@ class Storage(Struct, frozen=True):
 
 
 def make_engine(url: str) -> AsyncEngine:
-    """The SQLAlchemy engine of either database."""
+    """The SQLAlchemy engine for the URL's database."""
     return sqlite.engine(sqlite_path(url)) if url.startswith("sqlite:") else postgres.engine(url)
 
 
 def for_reading(writing: AsyncEngine) -> AsyncEngine:
-    """The same connections, for transactions that only look."""
+    """The same engine, for read-only transactions."""
     return sqlite.for_reading(writing) if writing.dialect.name == "sqlite" else postgres.for_reading(writing)
 
 
@@ -67,12 +68,12 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
     turn = asyncio.Lock()
     if url.startswith("sqlite:"):
         path = sqlite_path(url)
-        # The reader first: it refuses a file that is not there before a thread waits for work on it.
+        # The reader first: it refuses a missing file before a thread is started for it.
         reader: sqlite.SqliteReader | postgres.PostgresReader = sqlite.SqliteReader(path)
         journal: Journal = sqlite.SqliteJournal(path, turn)
         debts: Debts = SqliteDebts(path, turn)
     else:
-        # PostgreSQL has many writers: no turns are needed beyond one for each connection.
+        # PostgreSQL has many writers: no lock is needed beyond one for each connection.
         reader, journal, debts = postgres.PostgresReader(url), postgres.PostgresJournal(url), PostgresDebts(url)
     store = RegistryStore(engine, for_reading(engine), turn, clock, new_chain)
     return Storage(engine, store, reader, journal, reader, reader, debts)
@@ -80,18 +81,32 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
 
 async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:
     """One value of the meta table."""
-    async with told_apart(), for_reading(engine).connect() as connection:
+    async with translated_errors(), for_reading(engine).connect() as connection:
         found = await connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.key == key))
         row = found.first()
     return bytes(row[0]) if row else None
 
 
 async def write_meta(engine: AsyncEngine, key: str, value: bytes) -> None:
-    """Set one value once; an existing one stays. Of several writers at once, the first one's value stays."""
+    """Set a value once; an existing value stays. Of concurrent writers the first wins."""
     insert: Any = pg_insert if engine.dialect.name == "postgresql" else sqlite_insert
     statement = insert(schema.meta).values(key=key, value=value).on_conflict_do_nothing()
-    async with told_apart(), engine.begin() as connection:
+    async with translated_errors(), engine.begin() as connection:
         await connection.execute(statement)
+
+
+async def made_before(url: str) -> bool:
+    """Whether this database holds an instance, and so depends on a master key that exists. Makes no file."""
+    if url.startswith("sqlite:"):
+        return sqlite_path(url).exists()
+    engine = make_engine(url)
+    try:
+        async with translated_errors(), engine.connect() as connection:
+            if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(schema.meta.name)):
+                return False
+        return await read_meta(engine, "master_key_check") is not None
+    finally:
+        await engine.dispose()
 
 
 async def check_master_key(engine: AsyncEngine, master: MasterKey) -> None:

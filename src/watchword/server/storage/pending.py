@@ -1,25 +1,21 @@
-"""Devices that wait for approval, found by what they ask again with."""
+"""Store the devices that wait for approval."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
 
-from ..registry.pending import PendingEnrolment, State
+from ..registry.fleet.pending import PendingEnrolment, State
 from .schema import pending_enrolment as t
+from .session import Session
 from .table import Table
-
-if TYPE_CHECKING:
-    from .registry import RegistryTransaction
 
 
 class Pending(Table[PendingEnrolment]):
-    """Inside a transaction or a snapshot. No worker keeps them in memory."""
+    """The pending enrolments, inside a transaction or a snapshot. No worker caches them."""
 
-    def __init__(self, tx: RegistryTransaction) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(
-            tx, t, PendingEnrolment, lambda r: (r.tenant_id, r.pending_id, f"{r.requested_at:012}"),
+            session, t, PendingEnrolment, lambda r: (r.tenant_id, r.pending_id, f"{r.requested_at:012}"),
             lambda r: {
                 "group_id": r.group_id, "state": r.state, "mark": r.mark, "ticket": r.ticket or None,
                 "expires_at": r.expires_at,
@@ -28,17 +24,17 @@ class Pending(Table[PendingEnrolment]):
         )  # fmt: skip
 
     async def by_mark(self, tenant_id: str, mark: str) -> PendingEnrolment | None:
-        """At most one."""
+        """The pending enrolment with this mark, by which a device's repeated requests are recognized."""
         return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.mark == mark))
 
     async def by_ticket(self, tenant_id: str, ticket: str) -> PendingEnrolment | None:
-        """At most one, by the ticket's digest."""
+        """The pending enrolment with this digest of a ticket."""
         return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.ticket == ticket))
 
     async def of_state(
         self, tenant_id: str, state: State, group_id: str, now: int, after: tuple[str, str] | None, limit: int
     ) -> list[PendingEnrolment]:
-        """The oldest first; of all groups when none is named. What has expired is left out, but for denials."""
+        """The oldest first; of all groups when none is given. Leaves out expired ones, except denials."""
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.state == state)
         if state != "denied":
             query = query.where(t.c.expires_at > now)
@@ -46,14 +42,14 @@ class Pending(Table[PendingEnrolment]):
             query = query.where(t.c.group_id == group_id)
         if after is not None:
             query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
-        return [self._decode(row[0]) for row in await self._tx.run(query.order_by(t.c.sort, t.c.id).limit(limit))]
+        return [self._decode(row[0]) for row in await self._session.run(query.order_by(t.c.sort, t.c.id).limit(limit))]
 
     async def count_waiting(self, tenant_id: str, group_id: str, now: int) -> int:
-        """Exact while the group is locked."""
+        """The number of unexpired waiting devices of a group; exact while the group is locked."""
         where = (t.c.tenant_id == tenant_id, t.c.group_id == group_id, t.c.state == "waiting", t.c.expires_at > now)
-        return int((await self._tx.run(sa.select(sa.func.count()).select_from(t).where(*where)))[0][0])
+        return int((await self._session.run(sa.select(sa.func.count()).select_from(t).where(*where)))[0][0])
 
     async def drop(self, tenant_id: str, group_id: str, pending_id: str = "") -> int:
-        """One, or all that there are of a group."""
+        """Delete one, or all of a group; returns their number."""
         statement = sa.delete(t).where(t.c.tenant_id == tenant_id, t.c.group_id == group_id)
-        return await self._tx.count(statement.where(t.c.id == pending_id) if pending_id else statement)
+        return await self._session.count(statement.where(t.c.id == pending_id) if pending_id else statement)

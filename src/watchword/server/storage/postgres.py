@@ -1,4 +1,4 @@
-"""PostgreSQL, through asyncpg: one prepared statement for a group commit, one connection for look-ups."""
+"""Storage of the token path in PostgreSQL, with asyncpg: prepared group commits, and reads for `View`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
-from ..registry.device_authority import DeviceAuthority
+from ..registry.fleet.device_authority import DeviceAuthority
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
@@ -61,7 +61,7 @@ _REVOCATIONS = (
 
 
 def engine(url: str) -> AsyncEngine:
-    """The admin side's engine."""
+    """The SQLAlchemy engine of the admin API."""
     return create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=4,
@@ -73,12 +73,12 @@ def engine(url: str) -> AsyncEngine:
 
 
 def for_reading(writing: AsyncEngine) -> AsyncEngine:
-    """The same connections; a transaction sees one snapshot and cannot write."""
+    """The same engine for read-only transactions; each sees one snapshot."""
     return writing.execution_options(postgresql_readonly=True, isolation_level="REPEATABLE READ")
 
 
 class Connection:
-    """One asyncpg connection that comes back by itself. Uses are serialised: asyncpg allows one at a time."""
+    """One asyncpg connection that reconnects by itself. Uses are serialized: asyncpg allows one at a time."""
 
     def __init__(self, url: str, **settings: str) -> None:
         self._url, self._settings = url, settings
@@ -86,7 +86,7 @@ class Connection:
         self._lock = asyncio.Lock()
 
     async def use(self, work: Callable[[asyncpg.Connection[Any]], Awaitable[R]]) -> R:
-        """Run on the connection; any failure drops it and is `StorageUnavailable`."""
+        """Run on the connection; any failure closes it and raises `StorageUnavailable`."""
         try:
             async with asyncio.timeout(_TIMEOUT), self._lock:
                 if self._connection is None or self._connection.is_closed():
@@ -117,7 +117,7 @@ class Connection:
 
 
 class PostgresReader:
-    """Look-ups for the view."""
+    """Reads for `View`."""
 
     def __init__(self, url: str) -> None:
         self._connection = Connection(url)
@@ -166,9 +166,9 @@ class PostgresReader:
         )
 
     async def application(self, tenant_id: str, client_id: str) -> Application | None:
-        """One live application. All who ask while one answer is on its way share the next question.
+        """One live application. Requests that arrive while a query runs share the next query.
 
-        Among a million devices hardly any is known to the worker; a question each would queue up for the connection.
+        Of a million devices a worker caches few; with one query each, requests would queue for the connection.
         """
         answer: asyncio.Future[Application | None] = asyncio.get_running_loop().create_future()
         self._wanted.append(((tenant_id, client_id), answer))
@@ -184,7 +184,7 @@ class PostgresReader:
                 rows = await self._connection.use(lambda c, t=tenants, i=ids: c.fetch(_APPLICATIONS, t, i))  # type: ignore[misc]
                 found = {(row[0], row[1]): self._application(row[2]) for row in rows}
             except Exception as error:
-                # Who came meanwhile waited for this one already: to begin another wait would be longer than promised.
+                # Requests that arrived meanwhile have waited for this query already: do not make them wait again.
                 asked, self._wanted = [*asked, *self._wanted], []
                 for _, answer in asked:
                     if not answer.done():
@@ -201,13 +201,13 @@ class PostgresReader:
         return claims
 
     async def changes(self, since: int) -> Sequence[Change]:
-        """The feed behind `since`."""
+        """The change feed after `since`."""
         return [Change(*row) for row in await self._connection.use(lambda c: c.fetch(_CHANGES, since))]
 
     async def revocations(
         self, tenant_id: str, audience: str, after: int, now: int, limit: int
     ) -> Sequence[tuple[int, Revocation]]:
-        """For this API or for all, behind `after`."""
+        """Revocations for this API or for all, after `after`."""
         rows = await self._connection.use(lambda c: c.fetch(_REVOCATIONS, tenant_id, audience, after, now, limit))
         return [
             (row[0], Revocation(kind=row[1], ref=row[2], audience=row[3], enabled=row[4],
@@ -216,7 +216,7 @@ class PostgresReader:
         ]  # fmt: skip
 
     async def revoked_indexes(self, tenant_id: str, list_name: str) -> Sequence[int]:
-        """The places of a status list's revoked tokens."""
+        """The indexes of a status list's revoked tokens."""
         return [row[0] for row in await self._connection.use(lambda c: c.fetch(_STATUS_ENTRIES, tenant_id, list_name))]
 
     async def newest_revocation(self) -> int:
@@ -233,12 +233,12 @@ class PostgresReader:
 
 
 def _like(error: Exception) -> Exception:
-    """One for each who waits: an exception that many raise keeps all of their frames."""
+    """A copy for each waiter: one exception object that many raise would keep all of their frames."""
     return type(error)(str(error)) if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
 
 
 def _columns(records: Sequence[msgspec.Struct], width: int) -> list[list[Any]]:
-    """For unnest."""
+    """The rows as columns, for unnest."""
     found = [list(column) for column in zip(*(msgspec.structs.astuple(record) for record in records), strict=True)]
     return found or [[] for _ in range(width)]
 
@@ -252,7 +252,7 @@ class PostgresJournal:
     async def commit(
         self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow] = ()
     ) -> Sequence[Change]:
-        """Empty: on disk. Otherwise, or with `Replayed`, nothing was written."""
+        """Empty: committed and on disk. Otherwise, or with `Replayed`, nothing was written."""
         consumed = _columns(marks, 3)
         arguments = (*_columns(rows, 7), *_columns(tokens, 4), *consumed)
 
@@ -260,7 +260,7 @@ class PostgresJournal:
             try:
                 return list(await c.fetch(_COMMIT, as_of, *arguments))
             except asyncpg.UniqueViolationError as error:
-                # The insert decided; what is read now only says whose key was there.
+                # The insert has decided; this read only says which proof was used before.
                 if error.constraint_name != "replay_mark_pkey":
                     raise
                 used = await c.fetch(_CONSUMED, *consumed[:2])
@@ -269,7 +269,7 @@ class PostgresJournal:
         return [Change(*row) for row in await self._connection.use(write)]
 
     async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
-        """In order of their key, so that two workers that meet wait for each other and never both."""
+        """Written in order of the key, so that two workers cannot deadlock."""
         rows = sorted(used.items())
         columns = [key[0] for key, _ in rows], [key[1] for key, _ in rows], [at for _, at in rows]
         await self._connection.use(lambda c: c.execute(_USED, *columns))

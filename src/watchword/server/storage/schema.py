@@ -1,4 +1,4 @@
-"""The tables, for both databases.
+"""The tables of both databases, in SQLAlchemy Core.
 
 An aggregate is one row: a few columns to find and order it by, a version, and the record itself as
 JSON. `change` is the feed that caches follow: every transaction that changes the registry writes to
@@ -14,7 +14,7 @@ _big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _aggregate(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
-    """tenant_id + id is the key; `sort` is what lists are ordered by."""
+    """The table of one aggregate: tenant_id + id is the key, `sort` the column that lists are ordered by."""
     return sa.Table(
         name,
         metadata,
@@ -30,7 +30,7 @@ def _aggregate(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
 
 
 def living(table: sa.Table) -> sa.ColumnElement[bool]:
-    """Not deleted, where the row is looked up by its key: in words that fit no index.
+    """ "Not deleted" for look-ups by key, written so that PostgreSQL does not choose the index of names for it.
 
     `NOT deleted` fits the index of names, and PostgreSQL, as long as it has no statistics, thinks that this narrows as
     much as the key does, and reads the whole tenant.
@@ -67,7 +67,7 @@ claim = sa.Table(
     sa.Column("holder", sa.Text, nullable=False),
     sa.Index("claim_by_holder", "tenant_id", "holder"),
 )
-"""What only one application of a tenant may be, such as a software id."""
+"""Values that only one application of a tenant may have, such as a software id."""
 enrolment_group = _aggregate("enrolment_group", sa.UniqueConstraint("tenant_id", "sort", name="enrolment_group_name"))
 place = sa.Table(
     "place",
@@ -76,7 +76,7 @@ place = sa.Table(
     sa.Column("group_id", sa.Text, primary_key=True),
     sa.Column("taken", sa.Integer, nullable=False),
 )
-"""How many living applications are in an enrolment group."""
+"""The number of living applications in each enrolment group."""
 enrolment_code = sa.Table(
     "enrolment_code",
     metadata,
@@ -87,7 +87,7 @@ enrolment_code = sa.Table(
     sa.Column("expires_at", _big, nullable=False, index=True),
     sa.Index("enrolment_code_by_group", "tenant_id", "group_id"),
 )
-"""What lets devices into an enrolment group, by its HMAC."""
+"""Enrolment codes, by their HMAC."""
 expected_device = sa.Table(
     "expected_device",
     metadata,
@@ -100,7 +100,7 @@ expected_device = sa.Table(
     sa.UniqueConstraint("tenant_id", "key", name="expected_key"),
     sa.Index("expected_device_by_group", "tenant_id", "group_id", "entry"),
 )
-"""Who may still come into an enrolment group, by serial number and by its key's thumbprint."""
+"""Devices that are expected to enrol, by serial number and by the thumbprint of their key."""
 application_tag = sa.Table(
     "application_tag",
     metadata,
@@ -109,7 +109,7 @@ application_tag = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sqlite_with_rowid=False,
 )
-"""What living applications are found by (`registry/tags.py`); the key is the index."""
+"""The tags by which living applications are found (`registry/tags.py`); the key is the index."""
 pending_enrolment = _aggregate(
     "pending_enrolment",
     sa.Column("group_id", sa.Text, nullable=False),
@@ -122,7 +122,7 @@ pending_enrolment = _aggregate(
     sa.Index("pending_enrolment_by_group", "tenant_id", "group_id", "state", "expires_at"),
     sa.Index("pending_enrolment_by_state", "tenant_id", "state", "sort", "id"),
 )
-"""Devices that wait for approval. A row goes when its device has come."""
+"""Devices that wait for approval. Enrolling the device deletes its row."""
 device_authority = _aggregate("device_authority")
 trusted_issuer = _aggregate("trusted_issuer", sa.UniqueConstraint("tenant_id", "sort", name="trusted_issuer_name"))
 secret_use = sa.Table(
@@ -133,7 +133,7 @@ secret_use = sa.Table(
     sa.Column("last_used_at", _big, nullable=False),
     sqlite_with_rowid=False,
 )
-"""In order of its key: the times of a fleet that are written together share pages."""
+"""Without a row id, in order of its key: rows of one fleet, which are written together, share pages."""
 revoked = sa.Table(
     "revoked",
     metadata,
@@ -186,7 +186,7 @@ debt = sa.Table(
     sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("until", sa.Double, nullable=False),
 )
-"""What was spent of limits. No index on `until`: PostgreSQL then changes a row in place."""
+"""The state of rate limits. No index on `until`: PostgreSQL then updates a row in place."""
 change = sa.Table(
     "change",
     metadata,

@@ -1,4 +1,4 @@
-"""SQLite, the embedded default: WAL with synchronous=FULL, so committed means on disk.
+"""Storage of the token path in SQLite: WAL with synchronous=FULL, so a committed transaction is on disk.
 
 Reads happen on the event loop (a look-up costs 5 microseconds, a thread hop ten times that); the
 group commit happens on one thread, so that the loop goes on while the disk works.
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
 from ..keys.model import SigningKey
-from ..registry.device_authority import DeviceAuthority
+from ..registry.fleet.device_authority import DeviceAuthority
 from ..registry.limits import GroupLimit
 from ..registry.model import Api, Application, Role, Tenant
 from ..registry.revocation import Revocation
@@ -38,7 +38,7 @@ _PRAGMAS = (
 )
 _READS = "watchword_reads"
 MARK_BYTES = 32
-"""Of a replay mark's key: SHA-256."""
+"""Length of a replay mark's key: SHA-256."""
 _CONSUME = "INSERT INTO replay_mark (tenant_id, key, expires_at) VALUES (?,?,?)"
 _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
@@ -55,7 +55,7 @@ _WITH_MARKS = (
     f" {_AUDIT} VALUES"
     " (NEW.tenant_id, NEW.chain, NEW.seq, NEW.at, NEW.count, NEW.payload, NEW.hash); END",
 )
-"""Of the journal's connection alone: what is written there is an audit row and its used proofs, in one statement."""
+"""A temporary view of the journal's connection: one INSERT into it writes an audit row and its replay marks."""
 _TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?)"
 _USED = (
     "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
@@ -69,7 +69,7 @@ _REVOCATIONS = (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """An existing database, never a new empty one over a file that vanished."""
+    """Open an existing database; a missing file is an error and no new empty database."""
     try:
         connection = sqlite3.connect(
             f"file:{path}?mode=rw",
@@ -85,9 +85,9 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def engine(path: Path) -> AsyncEngine:
-    """The admin side's engine. Write transactions begin as such, so none fails half-way for the lock.
+    """The SQLAlchemy engine of the admin API. Write transactions take the write lock at their start.
 
-    Transactions of `for_reading` take no lock: in WAL mode they neither wait for the writer nor hold it up.
+    Transactions of `for_reading` take no lock: in WAL mode they neither wait for the writer nor block it.
     """
     made = create_async_engine(
         f"sqlite+aiosqlite:///file:{path}?mode=rw&uri=true", pool_size=4, max_overflow=0, pool_timeout=4
@@ -108,12 +108,12 @@ def engine(path: Path) -> AsyncEngine:
 
 
 def for_reading(writing: AsyncEngine) -> AsyncEngine:
-    """The same connections; a transaction sees one snapshot and takes no lock."""
+    """The same engine for read-only transactions; each sees one snapshot and takes no lock."""
     return writing.execution_options(**{_READS: True})
 
 
 class SqliteReader:
-    """Synchronous look-ups behind the asynchronous port."""
+    """Reads for `View`; synchronous behind the asynchronous port."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -194,7 +194,7 @@ class SqliteReader:
         return found[0][0] if found else None
 
     async def changes(self, since: int) -> Sequence[Change]:
-        """The feed behind `since`; a database file that was replaced or removed counts as away."""
+        """The change feed after `since`; a database file that was replaced or removed counts as unavailable."""
         try:
             if os.stat(self._path).st_ino != self._inode:
                 raise StorageUnavailable(f"{self._path} is another file than the one that was opened")
@@ -205,7 +205,7 @@ class SqliteReader:
     async def revocations(
         self, tenant_id: str, audience: str, after: int, now: int, limit: int
     ) -> Sequence[tuple[int, Revocation]]:
-        """For this API or for all, behind `after`."""
+        """Revocations for this API or for all, after `after`."""
         rows: list[Any] = self._rows(_REVOCATIONS, tenant_id, audience, after, now, limit)
         return [
             (row[0], Revocation(kind=row[1], ref=row[2], audience=row[3], enabled=bool(row[4]),
@@ -214,7 +214,7 @@ class SqliteReader:
         ]  # fmt: skip
 
     async def revoked_indexes(self, tenant_id: str, list_name: str) -> Sequence[int]:
-        """The places of a status list's revoked tokens."""
+        """The indexes of a status list's revoked tokens."""
         return [int(row[0]) for row in self._rows(_STATUS_ENTRIES, tenant_id, list_name)]
 
     async def newest_revocation(self) -> int:
@@ -231,7 +231,7 @@ class SqliteReader:
 
 
 class SqliteJournal:
-    """The group commit: one connection, owned by one thread."""
+    """The group commit, on one connection that one thread owns."""
 
     def __init__(self, path: Path, turn: asyncio.Lock) -> None:
         self._path, self._turn = path, turn
@@ -245,18 +245,18 @@ class SqliteJournal:
     async def commit(
         self, rows: Sequence[Row], tokens: Sequence[OpaqueRow], as_of: int, marks: Sequence[MarkRow] = ()
     ) -> Sequence[Change]:
-        """Empty: on disk. Otherwise, or with `Replayed`, nothing was written."""
+        """Empty: committed and on disk. Otherwise, or with `Replayed`, nothing was written."""
         async with self._turn:
             return await self._on_thread(lambda: self._commit(rows, tokens, as_of, marks))
 
     async def save_uses(self, used: Mapping[tuple[str, str], int]) -> None:
-        """In order of their key: rows that stand beside each other share a page."""
+        """Written in order of the key: neighbouring rows share a page."""
         rows = [(*key, at) for key, at in sorted(used.items())]
         async with self._turn:
             await self._on_thread(lambda: self._save_uses(rows))
 
     async def close(self) -> None:
-        """Finish what is queued, then let go of the file."""
+        """Finish the queued commits, then close the file."""
         self._work.put(None)
         await asyncio.to_thread(self._thread.join)
         self._connection.close()
@@ -287,7 +287,7 @@ class SqliteJournal:
             raise StorageUnavailable(str(error)) from None
 
     def _at_once(self, row: Row, as_of: int, marks: Sequence[MarkRow]) -> bool:
-        """The usual commit, one row and its marks, as one statement: each one more costs the event loop its lock twice.
+        """The usual commit, one row and its replay marks, as one statement: each further one takes the GIL twice more.
 
         A statement that writes takes the write lock before it reads, so nothing changes between the two. False: nothing
         was written, since something changed or a proof was used before; `_together` says which.
@@ -321,7 +321,7 @@ class SqliteJournal:
         return ()
 
     def _consume(self, marks: Sequence[MarkRow]) -> None:
-        """The insert decides: a key that is there makes it fail. What is read after that only says whose it was."""
+        """The insert decides: it fails when a key exists. The read after that only says which proof was used before."""
         db = self._connection
         try:
             db.executemany(_CONSUME, [(mark.tenant_id, mark.key, mark.expires_at) for mark in marks])

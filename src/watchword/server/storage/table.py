@@ -1,9 +1,9 @@
-"""One aggregate's table inside a transaction, in SQLAlchemy Core, the same for both databases."""
+"""Read and write the records of one kind in a transaction, with SQLAlchemy Core for both databases."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
@@ -13,9 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..registry.errors import Conflict, VersionMismatch
 from . import schema
-
-if TYPE_CHECKING:
-    from .registry import RegistryTransaction
+from .session import Session
 
 T = TypeVar("T", bound=Struct)
 _log: Any = structlog.get_logger("watchword.storage")
@@ -23,11 +21,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Table(Generic[T]):
-    """One aggregate's table inside a transaction."""
+    """The records of one kind, stored as JSON beside the columns by which they are found."""
 
     def __init__(
         self,
-        tx: RegistryTransaction,
+        session: Session,
         table: sa.Table,
         kind: type[T],
         key: Callable[[T], tuple[str, str, str]],
@@ -35,18 +33,18 @@ class Table(Generic[T]):
         *,
         remembered: bool = True,
     ) -> None:
-        """`remembered`: whether workers keep it in memory, and so have to be told of each change."""
-        self._tx, self._table, self._key, self._extra, self._remembered = tx, table, key, extra, remembered
+        """`remembered`: whether workers cache these records, so that each change needs an entry in the change feed."""
+        self._session, self._table, self._key, self._extra, self._remembered = session, table, key, extra, remembered
         self._decode = msgspec.json.Decoder(kind).decode
 
     async def get(self, tenant_id: str, id: str) -> T | None:
-        """The record, locked until the transaction ends."""
+        """The record; in a writing transaction, locked until its end."""
         t = self._table
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t))
-        return await self._one(query.with_for_update() if self._tx.writes else query)
+        return await self._one(query.with_for_update() if self._session.writes else query)
 
     async def find(self, tenant_id: str, sort: str) -> T | None:
-        """By the column that lists are ordered by."""
+        """The record with this value in the column that lists are ordered by."""
         t = self._table
         return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.sort == sort, ~t.c.deleted))
 
@@ -57,14 +55,14 @@ class Table(Generic[T]):
         limit: int,
         prefix: str = "",
     ) -> list[T]:
-        """In order of (sort, id), behind `after`; `prefix` narrows by sort.
+        """Records in order of (sort, id), after `after`; only those whose sort column begins with `prefix`.
 
-        A row that cannot be read is named in the log and left out: it takes no others with it.
+        Leaves out rows that cannot be decoded and logs each of them, so that one damaged row does not hide the others.
         """
         found: list[T] = []
         while len(found) < limit:
             asked = limit - len(found)
-            rows: list[Any] = list(await self._tx.run(self._page(tenant_id, after, prefix).limit(asked)))
+            rows: list[Any] = list(await self._session.run(self._page(tenant_id, after, prefix).limit(asked)))
             readable = [record for row in rows if (record := self._readable(tenant_id, row[1], row[2])) is not None]
             found += readable
             if len(readable) == len(rows) or len(rows) < asked:
@@ -84,15 +82,15 @@ class Table(Generic[T]):
     def _readable(self, tenant_id: str, id: str, body: bytes) -> T | None:
         try:
             return self._decode(body)
-        except msgspec.DecodeError:  # also of one that has another shape
+        except msgspec.DecodeError:  # a ValidationError is one
             _log.error("a damaged row is left out of a list", table=self._table.name, tenant_id=tenant_id, id=id)
             return None
 
     async def add(self, record: T) -> None:
-        """Insert; a taken id or unique value is a `Conflict`, also that of a deleted record."""
+        """Insert; raises `Conflict` for an id or unique value that exists, also on a deleted record."""
         values = self._values(record)
         try:
-            await self._tx.run(sa.insert(self._table).values(**values))
+            await self._session.run(sa.insert(self._table).values(**values))
         except IntegrityError:
             raise Conflict(
                 f"{self._table.name.replace('_', ' ')} {values['sort']!r} exists, or its id was used before"
@@ -100,11 +98,11 @@ class Table(Generic[T]):
         self._tell(values)
 
     async def replace(self, record: T) -> None:
-        """Update from version - 1."""
+        """Update version - 1 to this version; raises `VersionMismatch`."""
         await self._update(record, deleted=False)
 
     async def remove(self, record: T) -> None:
-        """The row stays, so that its id is never used again; its unique value is freed except a tenant's slug."""
+        """Mark as deleted. The row keeps its id taken; its unique value is freed, except a tenant's slug."""
         await self._update(record, deleted=True)
 
     async def _update(self, record: T, *, deleted: bool) -> None:
@@ -118,7 +116,9 @@ class Table(Generic[T]):
             t.c.version == values["version"] - 1,
         )
         try:
-            count = await self._tx.count(sa.update(t).where(*where, schema.living(t)).values(**values, deleted=deleted))
+            count = await self._session.count(
+                sa.update(t).where(*where, schema.living(t)).values(**values, deleted=deleted)
+            )
         except IntegrityError:
             raise Conflict(f"{values['sort']!r} exists already") from None
         if count != 1:
@@ -127,7 +127,7 @@ class Table(Generic[T]):
 
     def _tell(self, values: dict[str, Any]) -> None:
         if self._remembered:
-            self._tx.changed(values["tenant_id"], self._table.name, values["id"])
+            self._session.changed(values["tenant_id"], self._table.name, values["id"])
 
     def _values(self, record: T) -> dict[str, Any]:
         tenant_id, id_, sort = self._key(record)
@@ -136,5 +136,5 @@ class Table(Generic[T]):
         return {**key, "body": _encode(record), **self._extra(record)}
 
     async def _one(self, query: sa.Select[Any]) -> T | None:
-        rows = await self._tx.run(query)
+        rows = await self._session.run(query)
         return self._decode(rows[0][0]) if rows else None

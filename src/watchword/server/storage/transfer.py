@@ -1,4 +1,4 @@
-"""Whole tables out of one database and into an empty one, for export and import."""
+"""Export all tables of a database, and import them into an empty one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..registry.errors import Conflict
 from ..service.upkeep.export_file import DamagedExport
 from ..service.upkeep.export_instance import Piece, Record
 from . import schema
-from .failures import told_apart
+from .failures import translated_errors
 from .migrate import newest_revision
 from .open import for_reading
 from .registry import RegistryStore
@@ -44,24 +44,24 @@ MOVES = (
     schema.status_entry,
 )
 STAYS = (schema.meta, schema.debt, schema.change, schema.audit, schema.checkpoint, schema.anchor)
-"""What belongs to one database: its own key check, its debts of this minute, its caches' feed, its own history."""
+"""Tables that are not exported, because they belong to one database: key check, rate limits, change feed, audit log."""
 _BY_NAME = {table.name: table for table in MOVES}
-# Rows that brought their number along do not move PostgreSQL's sequence; SQLite's follows by itself.
+# Imported rows have explicit numbers, which do not advance PostgreSQL's sequence; SQLite's follows by itself.
 _GO_ON_NUMBERING = sa.text("SELECT setval(pg_get_serial_sequence('revocation', 'seq'), max(seq)) FROM revocation")
 _PIECE = 500
 _HOUR = 3_600.0
 
 
 class Transfer:
-    """The ports of `service/upkeep/export_instance.py` and `service/upkeep/import_instance.py`."""
+    """Implements the ports of `service/upkeep/export_instance.py` and `service/upkeep/import_instance.py`."""
 
     def __init__(self, engine: AsyncEngine, store: RegistryStore) -> None:
         self._reading, self._store = for_reading(engine), store
         self.schema = newest_revision()
 
     async def pieces(self) -> AsyncGenerator[Piece]:
-        """One snapshot, in pages by primary key."""
-        async with told_apart(_HOUR), self._reading.connect() as connection:
+        """All records of one snapshot, read in pages by primary key."""
+        async with translated_errors(_HOUR), self._reading.connect() as connection:
             for table in MOVES:
                 key = tuple(table.primary_key.columns)
                 after: tuple[Any, ...] | None = None
@@ -77,7 +77,7 @@ class Transfer:
                     after = tuple(found[-1][column.name] for column in key)
 
     async def load(self, pieces: Iterator[Piece], event: Event) -> int:
-        """One transaction, however long it takes: nobody is served from an empty database."""
+        """Import in one transaction, with no time limit: an empty database serves no requests."""
         count = 0
         async with self._store.transaction(_HOUR) as tx:
             if await tx.run(sa.select(schema.tenant.c.id).limit(1)):

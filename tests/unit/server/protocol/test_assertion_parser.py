@@ -17,7 +17,8 @@ from watchword.server.protocol.client_auth import METHODS, authenticate
 from watchword.server.protocol.client_auth.grounds import Grounds
 from watchword.server.protocol.errors import InvalidClient, InvalidRequest
 from watchword.server.protocol.form import parse_form
-from watchword.server.protocol.request import ASSERTION_TYPE, token_request
+from watchword.server.protocol.request import ASSERTION_TYPE
+from watchword.server.protocol.token_form import token_request
 from watchword.server.registry.client_keys import read_keys
 from watchword.server.registry.errors import Invalid
 from watchword.server.registry.model import Application

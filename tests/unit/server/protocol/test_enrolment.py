@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from watchword.server.protocol.enrolment import EnrolmentRequest, admitted, check_open, check_repeat
 from watchword.server.protocol.errors import EnrolmentRefused
-from watchword.server.registry.enrolment import REPEAT_WITHIN, EnrolmentCode, EnrolmentGroup
 from watchword.server.registry.errors import Invalid
+from watchword.server.registry.fleet.enrolment import REPEAT_WITHIN, EnrolmentCode, EnrolmentGroup
 from watchword.server.registry.model import Application, Secret
 
 NOW = 1_000_000

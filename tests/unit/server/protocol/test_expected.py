@@ -14,11 +14,11 @@ from watchword.jose.device_ca import CertificateRequest, DeviceAuthorityKey, cer
 from watchword.server.protocol.approval import ask_again_in, check_asks_again
 from watchword.server.protocol.enrolment import EnrolmentRequest, check_certified, check_expected
 from watchword.server.protocol.errors import EnrolmentDenied, EnrolmentRefused
-from watchword.server.registry.device_authority import common_name
-from watchword.server.registry.enrolment import EnrolmentGroup
-from watchword.server.registry.expected import ExpectedDevice
+from watchword.server.registry.fleet.device_authority import common_name
+from watchword.server.registry.fleet.enrolment import EnrolmentGroup
+from watchword.server.registry.fleet.expected import ExpectedDevice
+from watchword.server.registry.fleet.pending import PendingEnrolment
 from watchword.server.registry.model import Application, CertificateName
-from watchword.server.registry.pending import PendingEnrolment
 
 NOW = 1_800_000_000
 GROUP = EnrolmentGroup(tenant_id="t", group_id="g", name="sensors", created_at=0)

@@ -54,7 +54,7 @@ def test_an_assertion_is_never_kept() -> None:
         assert parse_known_form(bodies[-1]) == parse_form(bodies[-1])
         assert kept() == before + 1, "what stands around it, once"
     for body in bodies:
-        form._remembered(body, form._IN_TOKEN_REQUESTS)
+        form._remembered(body, form.REPEATABLE)
     assert kept() == before + 1 + len(bodies), "and not with it"
 
 
@@ -84,7 +84,7 @@ PIECES = st.sampled_from(
 def test_around_an_assertion_nothing_is_read_differently(body: bytes) -> None:
     """A quicker way to read would let through what the careful one refuses, or read it as something else."""
     try:
-        expected: object = parse_form(body, form._IN_TOKEN_REQUESTS)
+        expected: object = parse_form(body)
     except InvalidRequest as refusal:
         expected = refusal.public
     try:

@@ -18,7 +18,8 @@ from watchword.server.protocol.client_auth import authenticate
 from watchword.server.protocol.client_auth.grounds import Grounds
 from watchword.server.protocol.errors import InvalidClient, InvalidRequest
 from watchword.server.protocol.form import parse_form
-from watchword.server.protocol.request import ASSERTION_TYPE, SPIFFE_TYPE, token_request
+from watchword.server.protocol.request import ASSERTION_TYPE, SPIFFE_TYPE
+from watchword.server.protocol.token_form import token_request
 from watchword.server.registry.errors import Invalid
 from watchword.server.registry.identity_rules import check_rules, glob_matches, holds, why_not
 from watchword.server.registry.issuers import discovered, fetched_bundle, read_keys

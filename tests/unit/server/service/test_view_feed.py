@@ -38,7 +38,7 @@ class Feed:
 
 async def view_of(feed: Any, folder: Path) -> View:
     create_master_key(folder / "key")
-    view = View(feed, load_master_key(folder / "key"), lambda: 1.0, lambda: 1.0)
+    view = View(feed, load_master_key(folder / "key"), clock=lambda: 1.0, monotonic=lambda: 1.0)
     await view.start()
     return view
 

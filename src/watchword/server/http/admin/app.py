@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from ...protocol.errors import OAuthError
 from ...registry.errors import RegistryError
@@ -26,7 +27,12 @@ class AdminApi:
     ) -> None:
         self._administration, self._base = administration, base_path
         self._table = Table(routes)
-        self._document = encode_json(document(self._table.routes, issuer_of(DEFAULT) + "/token"))
+        self._token_url = issuer_of(DEFAULT) + "/token"
+
+    @cached_property
+    def _document(self) -> bytes:
+        """Made when somebody first asks for it, and not at each start of a worker: it is much of what a start costs."""
+        return encode_json(document(self._table.routes, self._token_url))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every refusal is a problem document; none says more than its reader may know."""

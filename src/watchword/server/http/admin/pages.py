@@ -7,9 +7,9 @@ from typing import Any
 
 from ....jose.sealing import MasterKey
 from ...registry.errors import Invalid
-from ...registry.expected import ExpectedDevice
+from ...registry.fleet.expected import ExpectedDevice
+from ...registry.fleet.pending import PendingEnrolment, State
 from ...registry.model import Application
-from ...registry.pending import PendingEnrolment, State
 from ...service.desk import Desk
 from .cursors import Cursors
 from .routes import Request

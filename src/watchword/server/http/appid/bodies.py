@@ -11,8 +11,10 @@ from ....jose.certificate_header import Presented
 from ....jose.encoding import json_object
 from ...protocol.errors import InvalidRequest
 from ...protocol.form import MAX_FIELDS, REPEATABLE, parse_form
+from ...protocol.grants.grant import Grants
 from ...protocol.multipart import read_multipart
-from ...protocol.request import Credentials, Form, TokenRequest, credentials, token_request
+from ...protocol.request import Credentials, Form, TokenRequest, credentials
+from ...protocol.token_form import token_request
 from ..wire import Headers
 
 
@@ -68,8 +70,8 @@ def read_credentials(headers: Headers, form: Form) -> Credentials:
     return replace(credentials(form, headers.basic(encoded=False)), interchangeable=True)
 
 
-def read_token_request(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
-    """Every gap that can be seen without knowing the application. App ID knows no client certificates."""
+def read_token_request(headers: Headers, body: bytes, _: Presented | None, grants: Grants) -> TokenRequest:
+    """All checks that need no knowledge of the application. App ID has no client certificates."""
     form = read_fields(headers, body)
-    request = token_request(form, headers.basic(encoded=False), request_id=headers.request_id)
+    request = token_request(form, headers.basic(encoded=False), request_id=headers.request_id, grants=grants)
     return replace(request, unverified_credentials=read_credentials(headers, form))

@@ -1,4 +1,4 @@
-"""{issuer}/enrol: a device enrols itself; {issuer}/enrol/renew: its next certificate. JSON -> one verb -> JSON."""
+"""POST {issuer}/enrol registers a device, {issuer}/enrol/renew renews its certificate: JSON -> one verb -> JSON."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ Work = Callable[[dict[str, Any], str], Awaitable[tuple[int, dict[str, Any]]]]
 
 
 class EnrolmentEndpoint:
-    """Who has no code, no expected key and no certificate enrols nothing."""
+    """Devices authenticate with a code, an expected key or a certificate; the service rejects all others."""
 
     def __init__(
         self,
+        *,
         view: View,
         enrol: EnrolDevice,
         renew: RenewCertificate,
@@ -105,7 +106,7 @@ class EnrolmentEndpoint:
 
 
 def _certificate(scope: Scope) -> Presented | None:
-    """One that nobody can read lets nobody in, like one for which nobody vouches."""
+    """The client certificate, if any. Raises `InvalidGrant` if it cannot be read, as if no CA had issued it."""
     try:
         return certificate_of(scope)
     except InvalidClient as error:

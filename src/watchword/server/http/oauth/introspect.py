@@ -8,23 +8,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from ....jose.certificate_header import Presented
-from ...protocol.binding import check_possession
-from ...protocol.dpop import ProofRules, prove_possession
-from ...protocol.errors import InvalidRequest, InvalidToken, OAuthError, TooLarge, without_frames
+from ...protocol.errors import InvalidRequest, OAuthError, TooLarge, without_frames
 from ...protocol.form import parse_form
-from ...protocol.request import Credentials, Form, credentials, text
-from ...registry.model import ADMIN_API
-from ...service.clients.authenticate_client import AuthenticateClient
+from ...protocol.request import Form, text
 from ...service.tokens.follow_revocations import FollowRevocations
 from ...service.tokens.introspect_token import IntrospectToken
-from ...service.tokens.read_token import TokenReader
 from ...service.tokens.refusals import Refusals
 from ...service.tokens.revoke_token import RevokeToken
-from ...service.tokens.sign_introspection import TYPE, SignIntrospection, must_be_signed
+from ...service.tokens.sign_introspection import SignIntrospection, must_be_signed
 from ...service.view import TenantView, View
 from ..client_certificate import certificate_of
-from ..dpop import Addresses, proof_of
 from ..wire import (
     JSON,
     MAX_BODY,
@@ -34,35 +27,16 @@ from ..wire import (
     Receive,
     Scope,
     Send,
-    accepts,
     answer,
     answer_error,
     encode_json,
     read_body,
 )
+from .asking import SIGNED, Asked, Callers
 
 MAX_TOKEN = 16_384
 MAX_DRAINED = 4 << 20
-INTROSPECT_SCOPE = "tokens:introspect"
-_SIGNED = f"application/{TYPE}".encode()
-_SIGNED_CONTENT: Header = (b"content-type", _SIGNED)
-
-
-class Asked(Struct, frozen=True):
-    """A question after reading: who says that it asks, and what."""
-
-    headers: Headers
-    form: Form
-    certificate: Presented | None
-    raw_headers: list[Header]
-
-    def wants_signed(self) -> bool:
-        """Whether the caller named the JWT of RFC 9701 in `Accept` (section 4)."""
-        return accepts(self.raw_headers, _SIGNED)
-
-    def credentials(self) -> Credentials:
-        """The one authentication method."""
-        return credentials(self.form, self.headers.basic(), self.certificate)
+_SIGNED_CONTENT: Header = (b"content-type", SIGNED)
 
 
 class Reply(Struct, frozen=True):
@@ -76,33 +50,22 @@ Work = Callable[[TenantView, Asked], Awaitable[Reply]]
 
 
 class TokenQuestions:
-    """What introspection, revocation and the feed of revocations share: who asks, about which tokens."""
+    """What introspection, revocation and the feed of revocations share: read, authenticate, answer."""
 
     def __init__(
         self,
+        *,
         view: View,
-        who: AuthenticateClient,
-        tokens: TokenReader,
+        callers: Callers,
         introspect: IntrospectToken,
         sign: SignIntrospection,
         revoke: RevokeToken,
         follow: FollowRevocations,
         refusals: Refusals,
-        clock: Callable[[], float],
         body_timeout: float,
-        addresses: Addresses,
-        proofs: ProofRules,
     ) -> None:
-        self._addresses, self._proofs = addresses, proofs
-        self._view, self._who, self._tokens, self._clock = view, who, tokens, clock
-        self._introspect, self._sign, self._revoke, self._follow, self._refusals, self._timeout = (
-            introspect,
-            sign,
-            revoke,
-            follow,
-            refusals,
-            body_timeout,
-        )
+        self._view, self._callers, self._refusals, self._timeout = view, callers, refusals, body_timeout
+        self._introspect, self._sign, self._revoke, self._follow = introspect, sign, revoke, follow
 
     async def introspect(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """RFC 7662 section 2."""
@@ -113,47 +76,26 @@ class TokenQuestions:
         await self._serve(slug, scope, receive, send, self._answer_revocation)
 
     async def revocations(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """What an API must refuse from now on; held open until there is something to say."""
+        """What was revoked since a cursor; held open until there is something to report (decision 0017)."""
 
         async def work(tenant: TenantView, asked: Asked) -> Reply:
-            caller, form = await self._caller(tenant, asked), asked.form
+            caller, form = await self._callers.client_id(tenant, asked), asked.form
             page = await self._follow(slug, caller, text(form, "audience"), text(form, "cursor"), wait_of(form))
             return Reply(encode_json(page))
 
         await self._serve(slug, scope, receive, send, work)
 
     async def _answer_introspection(self, tenant: TenantView, asked: Asked) -> Reply:
-        caller = await self._caller(tenant, asked)
+        caller = await self._callers.client_id(tenant, asked)
         answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
         if asked.wants_signed() or must_be_signed(tenant, caller):
             return Reply(await self._sign(tenant, caller, answered), _SIGNED_CONTENT)
         return Reply(encode_json(answered))
 
     async def _answer_revocation(self, tenant: TenantView, asked: Asked) -> Reply:
-        caller = await self._who(tenant, asked.credentials())
+        caller = await self._callers.application(tenant, asked)
         await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
         return Reply(b"{}")
-
-    async def _caller(self, tenant: TenantView, asked: Asked) -> str:
-        """An application by its credentials, or by an access token that holds `tokens:introspect`."""
-        headers = asked.headers
-        if headers.authorization is None or headers.authorization[:7].lower().rstrip() != b"bearer":
-            return (await self._who(tenant, asked.credentials())).client_id
-        bearer = headers.authorization[7:].strip().decode("ascii", "replace")
-        claims = await self._tokens.claims(tenant, bearer, self._clock()) if bearer else None
-        if claims is None or ADMIN_API not in claims["aud"] or INTROSPECT_SCOPE not in claims["scope"].split(" "):
-            raise InvalidToken(f"authenticate with client credentials or a token that holds {INTROSPECT_SCOPE}")
-        check_possession(claims, asked.certificate)
-        return str(claims["sub"])
-
-    def _judge_proof(self, tenant: TenantView, headers: Headers, scope: Scope) -> None:
-        """Nothing here is bound to a proof, but one that was made for another request is a sign of theft: refuse it.
-
-        A right one is not used up: nothing is given for it. Raises `InvalidDpopProof`, `UseDpopNonce`.
-        """
-        proof = proof_of(headers, scope, self._addresses)
-        if proof is not None:
-            prove_possession(proof, tenant.tenant.tenant_id, self._proofs, self._clock())
 
     async def _serve(self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
         authorization, request_id = None, ""
@@ -167,7 +109,7 @@ class TokenQuestions:
             tenant = await self._view.tenant(slug)
             if tenant is None:
                 raise InvalidRequest("the tenant was deleted meanwhile")
-            self._judge_proof(tenant, headers, scope)
+            self._callers.check_proof(tenant, headers, scope)
             asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"])
             reply = await work(tenant, asked)
         except OAuthError as error:

@@ -20,7 +20,7 @@ from ..wire import JSON, SECURITY, Header, Headers, Scope, Send, encode_json, no
 
 
 class ClientCertificatePolicy(Struct, frozen=True):
-    """Whether callers' certificates reach us here, and the base under which they are asked for one, if not this one."""
+    """Whether this server sees client certificates, and the issuer whose endpoints ask for one, if it is another."""
 
     taken: bool = False
     issuer_of: Callable[[str], str] | None = None
@@ -43,62 +43,77 @@ def metadata(
     details_types: Collection[str] = (),
     transactions: TransactionTokens | None = None,
 ) -> dict[str, object]:
-    """Only what is enforced is advertised (RFC 8414 section 2), and by a name that others know.
+    """The metadata (RFC 8414 section 2): only what is enforced, by registered names where there are any.
 
     `aliases` is the base of the endpoints that ask for a certificate (RFC 8705 section 5); `signing` names the
     algorithms of the tenant's own active keys.
     """
-    hidden = ("federated_jwt", *(() if certificates else CERTIFICATE_METHODS))
-    methods = [name for name in METHODS if name not in hidden and name in (profile.auth_methods or METHODS)]
-    algorithms = [name for name in SIGNING_ALGORITHMS if name in (profile.algorithms or SIGNING_ALGORITHMS)]
-    more: dict[str, object] = {"tls_client_certificate_bound_access_tokens": True} if certificates else {}
-    if details_types:
-        more["authorization_details_types_supported"] = sorted(details_types)
-    if transactions is not None:
-        more[TRANSACTION_TOKENS] = f"draft-ietf-oauth-transaction-tokens-{transactions.draft.removeprefix('draft-')}"
-    if aliases is not None:
-        more["mtls_endpoint_aliases"] = {
-            "token_endpoint": f"{aliases}/token",
-            "introspection_endpoint": f"{aliases}/introspect",
-            "revocation_endpoint": f"{aliases}/revoke",
-            "enrolment_endpoint": f"{aliases}/enrol",
-        }
+    supported = [name for name in signing if name in (profile.algorithms or signing)]
     return {
         "issuer": issuer,
+        **_endpoints(issuer),
+        "response_types_supported": [],
+        "grant_types_supported": list(GRANTS),
+        **_authentication("token", certificates, profile),
+        **_authentication("introspection", certificates, profile),
+        "introspection_signing_alg_values_supported": sorted(supported),
+        **_authentication("revocation", certificates, profile),
+        "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
+        **({"tls_client_certificate_bound_access_tokens": True} if certificates else {}),
+        **({"authorization_details_types_supported": sorted(details_types)} if details_types else {}),
+        **({TRANSACTION_TOKENS: _draft(transactions)} if transactions is not None else {}),
+        **({"mtls_endpoint_aliases": _aliases(aliases)} if aliases is not None else {}),
+    }
+
+
+def _endpoints(issuer: str) -> dict[str, str]:
+    return {
         "token_endpoint": f"{issuer}/token",
         "jwks_uri": f"{issuer}/jwks",
         "registration_endpoint": f"{issuer}/register",
         "enrolment_endpoint": f"{issuer}/enrol",
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
-        "response_types_supported": [],
-        "grant_types_supported": list(GRANTS),
-        "token_endpoint_auth_methods_supported": methods,
-        "token_endpoint_auth_signing_alg_values_supported": algorithms,
-        "introspection_endpoint_auth_methods_supported": methods,
-        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
-        "introspection_signing_alg_values_supported": sorted(
-            name for name in signing if name in (profile.algorithms or signing)
-        ),
-        "revocation_endpoint_auth_methods_supported": methods,
-        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
-        "dpop_signing_alg_values_supported": [algorithm.value for algorithm in PROOF_ALGORITHMS],
-        **more,
     }
 
 
+def _aliases(base: str) -> dict[str, str]:
+    """The endpoints that ask for a client certificate (RFC 8705 section 5)."""
+    return {
+        "token_endpoint": f"{base}/token",
+        "introspection_endpoint": f"{base}/introspect",
+        "revocation_endpoint": f"{base}/revoke",
+        "enrolment_endpoint": f"{base}/enrol",
+    }
+
+
+def _authentication(endpoint: str, certificates: bool, profile: Profile) -> dict[str, list[str]]:
+    """The methods and algorithms with which clients authenticate at one endpoint."""
+    hidden = ("federated_jwt", *(() if certificates else CERTIFICATE_METHODS))
+    methods = [name for name in METHODS if name not in hidden and name in (profile.auth_methods or METHODS)]
+    algorithms = [name for name in SIGNING_ALGORITHMS if name in (profile.algorithms or SIGNING_ALGORITHMS)]
+    return {
+        f"{endpoint}_endpoint_auth_methods_supported": methods,
+        f"{endpoint}_endpoint_auth_signing_alg_values_supported": algorithms,
+    }
+
+
+def _draft(transactions: TransactionTokens) -> str:
+    return f"draft-ietf-oauth-transaction-tokens-{transactions.draft.removeprefix('draft-')}"
+
+
 class Document(Struct, frozen=True):
-    """A body and what names this version of it."""
+    """A body and its ETag."""
 
     body: bytes
     etag: bytes
 
 
 def signed(members: dict[str, object], tenant: TenantView) -> Document:
-    """The metadata with `signed_metadata`, which says the same (RFC 8414 section 2.1).
+    """The metadata with `signed_metadata`, a JWT of the same members (RFC 8414 section 2.1).
 
-    Without `typ`, for none is registered, and so it passes nowhere for a token: all our readers insist on one.
-    The validator is weak and made of what was signed, for two workers' signatures over it differ.
+    The JWT has no `typ`, because none is registered. It cannot pass for a token: all our readers require one.
+    The ETag is weak and made of what was signed, because the signatures of two workers differ.
     """
     plain = encode_json(members)
     key = tenant.signing.get(SIGNED_WITH)
@@ -118,13 +133,13 @@ def _strong(body: bytes) -> bytes:
 
 
 class PublicDocuments:
-    """Answers made once per view of a tenant."""
+    """The documents of a tenant, each made once per view of it."""
 
     def __init__(self, max_age: int, certificates: ClientCertificatePolicy = ClientCertificatePolicy()) -> None:  # noqa: B008 (frozen)
         self._max_age, self._certificates = max_age, certificates
 
     async def jwks(self, tenant: TenantView, scope: Scope, send: Send) -> None:
-        """How long it may be cached follows the rotation schedule: never longer than a key is published ahead."""
+        """The JWK set (RFC 7517). Caches keep it no longer than a key is published before it signs."""
         found = tenant.derived.get("jwks")
         if found is None:
             found = tenant.derived["jwks"] = encode_json(tenant.published.to_jwks())

@@ -24,10 +24,11 @@ Work = Callable[[TenantView, str, dict[str, Any], str], Awaitable[tuple[int, byt
 
 
 class RegistrationEndpoint:
-    """Protected: who has no initial access token registers nothing."""
+    """Registration is protected: it needs an initial access token (RFC 7591 section 3)."""
 
     def __init__(
         self,
+        *,
         view: View,
         desk: Desk,
         refusals: Refusals,

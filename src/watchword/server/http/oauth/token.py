@@ -9,10 +9,14 @@ from msgspec.structs import replace
 from ....jose.certificate_header import Presented
 from ...protocol.authorization_details import MAX_TEXT
 from ...protocol.errors import InvalidAuthorizationDetails, OAuthError, TooLarge
-from ...protocol.form import parse_known_form
-from ...protocol.request import TokenRequest, token_request
-from ...service.tokens.issue_token import IssueToken, Surface
+from ...protocol.form import REPEATABLE, parse_known_form
+from ...protocol.grants import REPEATABLE_BY_SOME
+from ...protocol.grants.grant import Grants
+from ...protocol.request import TokenRequest
+from ...protocol.token_form import token_request
+from ...service.tokens.issue_token import IssueToken
 from ...service.tokens.refusals import Refusals
+from ...service.tokens.surface import Surface
 from ..client_certificate import certificate_of
 from ..dpop import Addresses, proof_of
 from ..wire import (
@@ -29,24 +33,26 @@ from ..wire import (
 )
 
 MAX_DRAINED = 1 << 20
-"""Bytes that are read only to say what is wrong with them."""
+"""Bytes of a body that is too long: so many are read to answer with the reason."""
 _HEADERS = [JSON, *NO_STORE]
-Read = Callable[[Headers, bytes, Presented | None], TokenRequest]
-"""What differs between the surfaces' requests: which bodies are read, and how Basic is decoded."""
+_REPEATABLE = REPEATABLE | REPEATABLE_BY_SOME
+Read = Callable[[Headers, bytes, Presented | None, Grants], TokenRequest]
+"""What differs between the requests of surfaces: the formats of the body, and how Basic is decoded."""
 
 
-def read_form(headers: Headers, body: bytes, certificate: Presented | None) -> TokenRequest:
-    """The native issuer's: a form and nothing else."""
+def read_form(headers: Headers, body: bytes, certificate: Presented | None, grants: Grants) -> TokenRequest:
+    """Read a request to the native issuer: a form and nothing else."""
     headers.only_form()
-    form = parse_known_form(body)
-    return token_request(form, headers.basic(), request_id=headers.request_id, certificate=certificate)
+    form = parse_known_form(body, _REPEATABLE)
+    return token_request(form, headers.basic(), "", headers.request_id, certificate, grants)
 
 
 class TokenEndpoint:
-    """The token endpoint of one surface; without `addresses` it knows no DPoP."""
+    """The token endpoint of one surface. Without `addresses` it ignores DPoP proofs."""
 
     def __init__(
         self,
+        *,
         issue: IssueToken,
         surface: Surface,
         refusals: Refusals,
@@ -54,16 +60,11 @@ class TokenEndpoint:
         read: Read = read_form,
         addresses: Addresses | None = None,
     ) -> None:
-        self._issue, self._surface, self._refusals, self._timeout = (
-            issue,
-            surface,
-            refusals,
-            body_timeout,
-        )
+        self._issue, self._surface, self._refusals, self._timeout = issue, surface, refusals, body_timeout
         self._read, self._addresses = read, addresses
 
     async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, one answer; the raw form is never seen again after this function."""
+        """One request, one answer. Nothing after this function sees the raw form."""
         authorization, request_id, client_id = None, "", ""
         try:
             headers = Headers(scope["headers"])
@@ -71,7 +72,7 @@ class TokenEndpoint:
             body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise _too_long(body)
-            request = self._read(headers, body, certificate_of(scope))
+            request = self._read(headers, body, certificate_of(scope), self._surface.grants)
             client_id = request.unverified_credentials.unverified_client_id
             if headers.dpop is not None and self._addresses is not None:
                 request = replace(request, proof=proof_of(headers, scope, self._addresses))
@@ -106,7 +107,7 @@ class TokenEndpoint:
 
 
 def _too_long(body: bytes) -> OAuthError:
-    """RFC 9396 section 5 has a word of its own for what is usually long."""
+    """RFC 9396 section 5 has an error code of its own for the parameter that is usually the long one."""
     if b"authorization_details=" in body:
         return InvalidAuthorizationDetails(f"authorization_details has at most {MAX_TEXT} characters")
     return TooLarge(f"the body is longer than {MAX_BODY} bytes")

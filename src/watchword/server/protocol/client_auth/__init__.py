@@ -1,6 +1,6 @@
-"""How an application proves itself: one module per way, and one table.
+"""Client authentication: one module per method, and the table of all methods.
 
-The unknown costs what the wrong costs: an unknown application is checked against a secret or a key
+Unknown and wrong take the same time: an unknown application is checked against a secret or key
 that nothing matches, by the same code.
 """
 
@@ -29,17 +29,19 @@ METHODS: dict[str, Proof] = {
     "spiffe_x509": client_certificate.prove,
 }
 SIGNING_ALGORITHMS = (*ALGORITHMS, *(algorithm.value for algorithm in client_secret_jwt.ALGORITHMS))
-"""Of the assertions (RFC 8414 section 2)."""
+"""For assertions; in the metadata (RFC 8414 section 2)."""
 
 
 def authenticate(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """The credential that fits, or `InvalidClient`: always the same one, whatever was wrong."""
+    """The matching credential, or `InvalidClient`, always with the same text."""
     proof = METHODS.get(presented.method)
     if proof is None:
         raise InvalidClient(detail="no client authentication in the request")
     proven = proof(application, presented, grounds)
     if grounds.profile.auth_methods:
-        _check_method(application, grounds)  # last: what a profile refuses costs what the wrong costs
+        _check_method(
+            application, grounds
+        )  # last, so that a rejection by the profile takes the same time as a wrong credential
     return proven
 
 

@@ -1,4 +1,4 @@
-"""What private_key_jwt and client_secret_jwt share (RFC 7523 section 3, with the audience rule of rfc7523bis)."""
+"""Verify client assertions of private_key_jwt and client_secret_jwt (RFC 7523 section 3, rfc7523bis for `aud`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ..request import Credentials
 from .grounds import Grounds
 
 TYPES = frozenset({"JWT", "client-authentication+jwt"})
-"""`at+jwt`, `dpop+jwt` and all others are something else that was signed for someone else."""
+"""`at+jwt`, `dpop+jwt` and all other types were signed for another purpose."""
 
 MAX_TRIES = 10
 
@@ -41,7 +41,7 @@ def prove(
     algorithms: Collection[Algorithm],
     members: Set[str],
 ) -> tuple[PublicKey, ReplayMark]:
-    """The key that signed, and the mark that is to be consumed. Raises `InvalidClient`, one and the same."""
+    """The key that signed, and the replay mark to store. Raises `InvalidClient`, always with the same text."""
     if presented.assertion is None:
         raise InvalidClient(detail="no client assertion in the request")
     registered = application is not None and application.auth_method == presented.method
@@ -76,7 +76,7 @@ def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> Repla
 
 
 def spend(unverified: Read) -> None:
-    """The unknown costs what the wrong costs: one verification, by a key that nobody has."""
+    """Unknown takes the same time as wrong: one verification with a key that nobody has."""
     with suppress(JoseError):
         token = unverified.token
         decoy = _DECOYS.get(str(token.unverified_header.get("alg")))
@@ -94,7 +94,7 @@ _EC_X, _EC_Y = "rqeezUDz9iofB7ht-Pqit0q7mNqfJdrcjW9dHU0bC-U", "Yh_gTtMG2B5SCaHDt
 
 
 def _akp(algorithm: Algorithm) -> dict[str, str]:
-    """An ML-DSA public key is any bytes of its size; nobody has the private half of a digest."""
+    """Any bytes of its size are an ML-DSA public key; a hash has no known private key."""
     pub = hashlib.shake_256(b"decoy").digest(RULES[algorithm].size)
     return {"kty": "AKP", "alg": algorithm.value, "pub": b64url(pub).decode()}
 
@@ -109,4 +109,4 @@ _DECOYS = {
         *(_akp(algorithm) for algorithm in POST_QUANTUM if mldsa.OFFERED),
     )
 }
-"""Made once; their private halves were never kept."""
+"""Generated once; their private keys were not kept."""

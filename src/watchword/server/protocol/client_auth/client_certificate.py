@@ -1,4 +1,4 @@
-"""tls_client_auth and self_signed_tls_client_auth (RFC 8705 section 2): the certificate of a TLS handshake."""
+"""tls_client_auth and self_signed_tls_client_auth: verify the TLS client certificate (RFC 8705 section 2)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NOBODY = CertificateName(subject_dn="CN=nobody")
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """By the certificate that is registered, or one that a trusted authority gave to whom is registered.
+    """The registered certificate, or one with the registered name from a trusted CA.
 
-    Who it is comes from `client_id`, never from the certificate. Raises `InvalidClient`, one and the same; the path is
-    verified for the unknown and for a self-signed one that is not registered, too, for it is what costs time.
+    The application comes from `client_id`, never from the certificate. Raises `InvalidClient`, always the same.
+    The path is also verified for unknown applications and unregistered certificates, so that the time is the same.
     """
     shown = presented.certificate
     if shown is None:
@@ -51,7 +51,7 @@ def _is_self_signed(application: Application | None) -> bool:
 
 
 def _registered(certificate: Certificate, keys: KeySet) -> bool:
-    """RFC 8705 section 2.2.2: one of the keys, and where its JWK names a certificate, that one."""
+    """RFC 8705 section 2.2.2: one of the registered keys; if its JWK has a certificate, exactly that one."""
     key, itself = certificate.key_thumbprint, certificate.thumbprint
     fits = [
         hmac.compare_digest(known.thumbprint(), key)

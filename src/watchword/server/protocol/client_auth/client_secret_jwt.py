@@ -1,4 +1,4 @@
-"""client_secret_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9): an HMAC under the client secret."""
+"""client_secret_jwt: an assertion with an HMAC under the client secret (RFC 7523 section 2.2, OIDC Core 9)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ HEADER = frozenset({"alg", "typ"})
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """By one of the live secrets, or `InvalidClient`."""
+    """Verify with one of the live secrets, or raise `InvalidClient`."""
     key, mark = assertion.prove(application, presented, grounds, ALGORITHMS, HEADER)
     return Proven(secret_id=key.kid, marks=(mark,))

@@ -1,4 +1,4 @@
-"""federated_jwt and spiffe_jwt: another issuer says who the caller is, and a rule of the application believes it."""
+"""federated_jwt and spiffe_jwt: authenticate with another issuer's token that matches an identity rule."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .grounds import Grounds, Proven
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """By a statement for which one of the application's rules about its issuer holds.
+    """Authenticate with a token that meets one of the application's rules for its issuer.
 
-    Which application it is comes from `client_id`, or from `sub` where there is none (RFC 7523 section 3); the rules
-    say whether. Raises `InvalidClient`, one and the same.
+    The application comes from `client_id`, or from `sub` without one (RFC 7523 section 3); then its rules must match.
+    Raises `InvalidClient`, always with the same text.
     """
     if presented.assertion is None:
         raise InvalidClient(detail="no client assertion in the request")

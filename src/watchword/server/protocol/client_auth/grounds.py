@@ -1,4 +1,4 @@
-"""What a proof is judged by, and what comes out of it."""
+"""The inputs of client authentication that are not in the request, and its result."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from ..proof_jwt import ReplayMark, Window
 
 
 class Grounds(Struct, frozen=True):
-    """Everything that is not in the request: none of it comes from the caller."""
+    """What a credential is checked against; none of it comes from the caller."""
 
     pepper: bytes
     now: float
     issuer: str
-    """The only audience that an assertion may have."""
+    """The only allowed audience of an assertion."""
     keys: KeySet = KeySet([])
-    """The application's own keys, its secrets as HMAC keys, or those of `trusted`; empty for an unknown one."""
+    """The application's own keys, its secrets as HMAC keys, or the keys of `trusted`; empty for unknown ones."""
     window: Window = Window()
     anchors: TrustAnchors = TrustAnchors([])
-    """The tenant's, for an unknown application as well; of `trusted`, where another issuer vouches."""
+    """The tenant's trust anchors, also for an unknown application; those of `trusted` for its tokens."""
     trusted: TrustedIssuer | None = None
-    """Whom the tenant believes, of the issuer that the request names."""
+    """The trusted issuer that the request names, if the tenant has it."""
     profile: Profile = PROFILES[""]
-    """The tenant's: what it refuses beyond the rest."""
+    """The tenant's security profile, with its additional rules."""
 
     def __repr__(self) -> str:
         return "Grounds(...)"
 
 
 class Proven(Struct, frozen=True):
-    """Which credential it was, and the marks that have to be consumed before anything is given for it."""
+    """The credential that was used, and the replay marks that have to be stored before the answer."""
 
     secret_id: str = ""
     key_id: str = ""
     identity_id: str = ""
-    """The identity rule that held."""
+    """The identity rule that matched."""
     foreign_subject: str = ""
-    """Whom another issuer's statement was about."""
+    """The subject of another issuer's token."""
     marks: tuple[ReplayMark, ...] = ()

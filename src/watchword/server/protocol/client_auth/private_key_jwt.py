@@ -1,4 +1,4 @@
-"""private_key_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9): signed with a key that only the caller has."""
+"""private_key_jwt: an assertion signed with the application's private key (RFC 7523 section 2.2, OIDC Core 9)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from . import assertion
 from .grounds import Grounds, Proven
 
 HEADER = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
-"""A certificate's thumbprint is sent by some callers and decides nothing; keys and their addresses are refused."""
+"""Some callers send a certificate's thumbprint, which is ignored; keys and URLs of keys are rejected."""
 _ALGORITHMS = frozenset(map(Algorithm, ALGORITHMS))
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """By one of the registered keys, or `InvalidClient`."""
+    """Verify with one of the registered keys, or raise `InvalidClient`."""
     allowed = grounds.profile.algorithms
     algorithms = frozenset(map(Algorithm, allowed)) if allowed else _ALGORITHMS
     key, mark = assertion.prove(application, presented, grounds, algorithms, HEADER)

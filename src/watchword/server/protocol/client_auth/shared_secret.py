@@ -1,4 +1,4 @@
-"""client_secret_basic and client_secret_post (RFC 6749 section 2.3.1)."""
+"""client_secret_basic and client_secret_post: compare the client secret (RFC 6749 section 2.3.1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOBODY = Secret(id="", digest="hmac:" + "0" * 64, created_at=0)
 
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
-    """Compare with every live secret in constant time; a method of another name never matches."""
+    """Compare with every live secret in constant time; an application with another method never matches."""
     given = digest(grounds.pepper, presented.unverified_secret.encode("utf-8", "surrogateescape")).encode()
     candidates = application.secrets if application is not None and application.secrets else (_NOBODY,)
     found: Secret | None = None

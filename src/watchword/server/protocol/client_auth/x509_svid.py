@@ -1,7 +1,7 @@
-"""spiffe_x509 (draft-ietf-oauth-spiffe-client-auth section 3.2): the certificate of a TLS handshake is an X.509-SVID.
+"""spiffe_x509: the TLS client certificate is an X.509-SVID (draft-ietf-oauth-spiffe-client-auth section 3.2).
 
-Only the authorities of its own trust domain vouch for it: with the tenant's anchors together, one domain's authority
-could make the ids of another's (section 6 of the draft).
+Only the CAs of its own trust domain are trusted for it: otherwise the CA of one domain could issue ids of another
+(section 6 of the draft).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .grounds import Grounds, Proven
 
 
 def prove(application: Application, presented: Credentials, grounds: Grounds) -> Proven:
-    """By an identity rule of the application that holds for the id. Raises `InvalidClient`, one and the same.
+    """Authenticate by an identity rule that matches the id. Raises `InvalidClient`, always with the same text.
 
-    A `client_id` that is a SPIFFE id is the certificate's; any other is associated with it by the rule.
+    A `client_id` that is a SPIFFE id has to be the certificate's; any other is associated with it by the rule.
     """
     shown = presented.certificate
     assert shown is not None

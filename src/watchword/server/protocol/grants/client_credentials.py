@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from ...registry.model import Api
+from ...registry.model import CLIENT_CREDENTIALS, Api
 from ..access import Access, allowed_scopes, asked_scopes, must_be_bound, shared_settings, target_apis
 from ..authorization_details import granted_details
 from ..errors import InvalidTarget
 from ..request import TokenRequest
 from ..standing import Standing
+from .grant import Grant, Seen
 
 MAX_RESOURCES = 20
 MAX_ANSWERS, MAX_QUESTION = 8, 512
-"""How many answers are kept of one application, and to questions of how many characters."""
+"""How many answers are remembered for one application, and the longest `scope` of a remembered one, in characters."""
 
 
-def grant(standing: Standing, request: TokenRequest) -> Access:
+def judge(standing: Standing, request: TokenRequest, _: Seen = ()) -> Access:
     """The application asks for itself: the subject is the client (RFC 9068 section 2.2).
 
-    Who asks for details (RFC 9396) and for no scope gets no scope: it said what it needs. An application asks for the
-    same each time, and its standing is dropped with whatever the answer depends on.
+    A request with details (RFC 9396) and without scope gets the details and no scope. An application asks for the same
+    each time, so answers are remembered in its standing; a change to anything they depend on drops the standing.
     """
     if request.details:
         return _judge(standing, request)
@@ -55,3 +56,6 @@ def named_targets(standing: Standing, request: TokenRequest, asked: tuple[str, .
     if len(named) > MAX_RESOURCES:
         raise InvalidTarget(f"more than {MAX_RESOURCES} resources")
     return target_apis(named, asked, standing.granted, standing.apis, standing.application.default_api_id)
+
+
+GRANT = Grant(CLIENT_CREDENTIALS, judge)

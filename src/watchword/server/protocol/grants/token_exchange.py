@@ -1,33 +1,50 @@
-"""Token exchange (RFC 8693): a service that was called calls on, for who called it, with less.
+"""Token exchange (RFC 8693): a service that was called gets a token to call the next service for the same subject.
 
-Always a delegation, never an impersonation: the token says for whom (`sub`) and who acts (`act`, `client_id`).
+Always delegation, never impersonation: the token names the subject (`sub`) and the application that acts (`act`,
+`client_id`). The new token never allows more than the subject token. Section numbers are those of the RFC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from ...registry.model import ADMIN_API, Application, TransactionTokens
-from ..access import Access, Exchanged, asked_scopes, must_be_bound, shared_settings
+from ...registry.model import ADMIN_API, TOKEN_EXCHANGE
+from ..access import Access, asked_scopes, must_be_bound, shared_settings
 from ..authorization_details import granted_details
-from ..errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, InvalidTarget
-from ..request import Exchange, TokenRequest
+from ..errors import InvalidAuthorizationDetails, InvalidRequest, InvalidTarget
+from ..request import TokenRequest
 from ..standing import Standing
+from . import transaction_token
 from .client_credentials import named_targets
+from .grant import Grant, Seen
+from .subject_token import (
+    ACCESS_TOKEN,
+    JWT,
+    Exchange,
+    acting,
+    came_of,
+    depends_on,
+    exchange_of,
+    for_transaction,
+    may_act_of,
+    narrowed,
+    read,
+    shown,
+    subject_of,
+)
 
-ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
-JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
-TXN_TOKEN: Final = "urn:ietf:params:oauth:token-type:txn_token"
-MAX_ACTORS: Final = 5
-"""How long a chain of services may become."""
+
+def judge(standing: Standing, request: TokenRequest, seen: Seen) -> Access:
+    """An access token, or a transaction token if the request asks for one and the tenant offers them."""
+    exchange = exchange_of(request, seen)
+    if for_transaction(exchange, standing.tenant.transaction_tokens):
+        return transaction_token.judge(standing, request, exchange)
+    return _access_token(standing, request, exchange)
 
 
-def grant(standing: Standing, request: TokenRequest) -> Access:
-    """What the subject's token and this application's grants have in common at the APIs that were named."""
-    exchange = request.exchange
-    assert exchange is not None
-    check_form(exchange, standing.tenant.transaction_tokens)
+def _access_token(standing: Standing, request: TokenRequest, exchange: Exchange) -> Access:
+    """What the subject token and the grants of this application have in common at the APIs of the request."""
     application = standing.application
     subject = subject_of(standing, exchange)
     asked = asked_scopes(request.scope)
@@ -47,94 +64,16 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
         must_be_bound(application, targets) or "cnf" in subject,
         may_act=may_act_of(subject),
         details=_details(standing, request, subject, targets),
-        exchanged=came_of(exchange, subject, act),
+        exchanged=came_of(subject, act),
+        depends_on=depends_on(exchange, subject, act),
+        issued_type=exchange.requested_token_type or ACCESS_TOKEN,
     )
-
-
-def acting(application: Application, subject: Mapping[str, Any]) -> dict[str, Any]:
-    """`act` of what is asked for (section 4.1). Raises `InvalidRequest` when the chain becomes too long."""
-    before = subject.get("act")
-    act = {"sub": application.client_id} if before is None else {"sub": application.client_id, "act": before}
-    if len(_actors(act)) > MAX_ACTORS:
-        raise InvalidRequest(f"more than {MAX_ACTORS} applications would act for one another")
-    return act
-
-
-def may_act_of(subject: Mapping[str, Any]) -> str:
-    """Who alone may exchange the subject's token, and so what comes of it (section 4.4)."""
-    may_act = subject.get("may_act")
-    return str(may_act["sub"]) if isinstance(may_act, dict) else ""
-
-
-def came_of(exchange: Exchange, subject: Mapping[str, Any], act: Mapping[str, Any]) -> Exchanged:
-    tokens = (*subject.get("subject_tokens", ()), str(subject["jti"]))
-    shown = () if exchange.actor is None else (str(exchange.actor["jti"]),)
-    applications = (str(subject["sub"]), *_actors(act))
-    return Exchanged(
-        str(act["sub"]), dict(act), tokens, int(subject["exp"]), frozenset((*applications, *tokens, *shown))
-    )
-
-
-def for_transaction(exchange: Exchange, offered: TransactionTokens | None) -> bool:
-    """Whether a transaction token is asked for, where there are any."""
-    return offered is not None and exchange.requested_token_type == TXN_TOKEN
-
-
-def check_form(exchange: Exchange, offered: TransactionTokens | None) -> None:
-    """What can be said without looking at a token (section 2.1). Raises `InvalidRequest`.
-
-    A tenant that does not offer transaction tokens answers as if nobody had ever thought of them.
-    """
-    if not exchange.unverified_subject_token or not exchange.subject_token_type:
-        raise InvalidRequest("subject_token and subject_token_type are needed")
-    if bool(exchange.unverified_actor_token) != bool(exchange.actor_token_type):
-        raise InvalidRequest("actor_token and actor_token_type come together or not at all")
-    transaction = for_transaction(exchange, offered)
-    replaced = transaction and exchange.subject_token_type == TXN_TOKEN
-    for kind in ("" if replaced else exchange.subject_token_type, exchange.actor_token_type):
-        if kind and kind not in (ACCESS_TOKEN, JWT):
-            raise InvalidRequest(f"tokens that are exchanged are of type {ACCESS_TOKEN} or {JWT}")
-    if not transaction and exchange.requested_token_type not in ("", ACCESS_TOKEN, JWT):
-        raise InvalidRequest(f"requested_token_type is {ACCESS_TOKEN}, {JWT} or left out")
-
-
-def subject_of(standing: Standing, exchange: Exchange) -> Mapping[str, Any]:
-    """The claims of a token that this application may exchange. Raises `InvalidRequest` (section 2.2.2)."""
-    application, subject = standing.application, exchange.subject
-    if subject is None:
-        raise InvalidRequest("subject_token is not an active token of this issuer")
-    if exchange.unverified_actor_token and (exchange.actor is None or exchange.actor["sub"] != application.client_id):
-        raise InvalidRequest("actor_token is not an active token of this application: who acts is who asks")
-    audience = subject["aud"]
-    listed = {audience} if isinstance(audience, str) else set(audience)
-    served = {
-        api.identifier for api in standing.apis.values() if api.api_id in application.exchange_from and api.enabled
-    }
-    if not listed & served:
-        raise InvalidRequest("subject_token is for no API that this application serves (exchange_from)")
-    may_act = subject.get("may_act")
-    if may_act is not None and may_act.get("sub") != application.client_id:
-        raise InvalidRequest("subject_token names another application that may act for its subject (may_act)")
-    return subject
-
-
-def narrowed(asked: tuple[str, ...], subject: Mapping[str, Any], available: frozenset[str]) -> tuple[str, ...]:
-    """Scopes that both have; all of them, when none is asked. Raises `InvalidScope`."""
-    held = frozenset(str(subject["scope"]).split(" ")) - {""}
-    if not asked:
-        common = tuple(sorted(held & available))
-        if not common and held:
-            raise InvalidScope("the subject token and this application's grants have no scope in common here")
-        return common
-    if not held.issuperset(asked) or not available.issuperset(asked):
-        raise InvalidScope("a scope is not in the subject token, or not granted to this application at this API")
-    return asked
 
 
 def _details(
     standing: Standing, request: TokenRequest, subject: Mapping[str, Any], targets: Any
 ) -> tuple[dict[str, Any], ...]:
-    """Only what the subject token has, object by object; without a word, what of it these APIs know."""
+    """Only objects that the subject token has. If none is asked: all of them whose type these APIs know."""
     held = list(subject.get("authorization_details", ()))
     if request.details:
         if any(one not in held for one in request.details):
@@ -144,6 +83,4 @@ def _details(
     return tuple(one for one in held if one["type"] in known)
 
 
-def _actors(act: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Who acts, and for whom that one acted, and so on (section 4.1)."""
-    return () if act is None else (str(act["sub"]), *_actors(act.get("act")))
+GRANT = Grant(TOKEN_EXCHANGE, judge, read=read, repeatable=frozenset({"audience"}), shown=shown)

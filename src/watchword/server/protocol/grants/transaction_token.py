@@ -1,7 +1,7 @@
-"""Transaction tokens (draft-ietf-oauth-transaction-tokens-10): what a call is about, for all who serve it.
+"""Transaction tokens (draft-ietf-oauth-transaction-tokens-10): the context of a call, for all services behind it.
 
-A kind of token exchange, and so never more than the subject token: its subject, scopes of its own, no longer life.
-What comes out is no access token. Section numbers are the draft's.
+A kind of token exchange, so a transaction token never allows more than the subject token: the same subject, scopes of
+that token only, no longer life. It is not an access token. Section numbers are those of the draft.
 """
 
 from __future__ import annotations
@@ -10,29 +10,98 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ...registry.model import SECRET_METHODS, Application
-from ..access import Access, Transaction, asked_scopes
+from ..access import Access, Kind, asked_scopes
 from ..bounded_json import check_values, read_text
 from ..errors import InvalidRequest, InvalidTarget
-from ..request import Exchange, TokenRequest
+from ..request import TokenRequest
 from ..standing import Standing
 from .client_credentials import named_targets
-from .token_exchange import TXN_TOKEN, acting, came_of, check_form, may_act_of, narrowed, subject_of
+from .subject_token import (
+    TRANSACTION_TYPE,
+    TXN_TOKEN,
+    Exchange,
+    acting,
+    came_of,
+    depends_on,
+    may_act_of,
+    narrowed,
+    subject_of,
+)
 
-TYPE: Final = "txntoken+jwt"
-"""Section 9.1."""
 MAX_CONTEXT: Final = 2_048
-"""Bytes of each context: the token has to pass in a header, beside the others of a request."""
+"""Bytes of each context: the token has to fit in a header, beside the other headers of a request."""
 MAX_DEPTH: Final = 8
 
 
-def grant(standing: Standing, request: TokenRequest) -> Access:
-    """A new transaction, or the same with another token (section 13.15)."""
-    exchange, offered = request.exchange, standing.tenant.transaction_tokens
-    assert exchange is not None and offered is not None
-    check_form(exchange, offered)
+class Transaction(Struct, frozen=True):
+    """The claims that only a transaction token has (section 9.2)."""
+
+    txn: str
+    """The transaction's id; empty for a new transaction."""
+    tctx: dict[str, Any] | None
+    rctx: dict[str, Any] | None
+
+
+class TransactionAccess(Access, frozen=True, kw_only=True):
+    """What was granted, and the transaction."""
+
+    transaction: Transaction
+
+
+class TransactionTokenClaims(Struct, frozen=True, omit_defaults=True):
+    """draft-ietf-oauth-transaction-tokens-10 section 9.2, and `jti`, `act`, `may_act` as in an access token."""
+
+    iss: str
+    iat: int
+    aud: str
+    exp: int
+    txn: str
+    sub: str
+    scope: str
+    req_wl: str
+    jti: str
+    act: dict[str, Any]
+    """The call chain that a replacement has to keep (section 13.15): the application that asked, and those before."""
+    subject_tokens: tuple[str, ...]
+    """See `access.Exchanged`."""
+    tctx: dict[str, Any] | None = None
+    rctx: dict[str, Any] | None = None
+    may_act: dict[str, str] | None = None
+
+
+def claims(access: TransactionAccess, issuer: str, now: int, token_id: str) -> TransactionTokenClaims:
+    """Pure. A new transaction is named after its first token."""
+    exchanged, transaction = access.exchanged, access.transaction
+    assert exchanged is not None
+    return TransactionTokenClaims(
+        issuer,
+        now,
+        access.audience[0],
+        min(now + access.settings.lifetime, exchanged.expires_at),
+        transaction.txn or token_id,
+        access.subject,
+        " ".join(access.scopes),
+        exchanged.actor,
+        token_id,
+        exchanged.act,
+        exchanged.subject_tokens,
+        transaction.tctx,
+        transaction.rctx,
+        {"sub": access.may_act} if access.may_act else None,
+    )
+
+
+KIND: Final = Kind(TRANSACTION_TYPE, claims)
+
+
+def judge(standing: Standing, request: TokenRequest, exchange: Exchange) -> TransactionAccess:
+    """A new transaction, or another token of the same one (section 13.15)."""
+    offered = standing.tenant.transaction_tokens
+    assert offered is not None
     if request.details:
         raise InvalidRequest("a transaction token has request_details, not authorization_details")
     if request.resources or request.audiences != (offered.trust_domain,):
@@ -46,13 +115,16 @@ def grant(standing: Standing, request: TokenRequest) -> Access:
     if domain.require_bound:
         raise InvalidTarget("tokens for this API are bound to a key (require_bound), and transaction tokens are not")
     act = acting(application, subject)
-    return Access(
+    return TransactionAccess(
         str(subject["sub"]),
         (domain.identifier,),
         narrowed(asked, subject, standing.granted[domain.api_id]),
         replace(domain.tokens, format="jwt", lifetime=offered.lifetime, status_list=False),
         may_act=may_act_of(subject),
-        exchanged=came_of(exchange, subject, act),
+        exchanged=came_of(subject, act),
+        depends_on=depends_on(exchange, subject, act),
+        issued_type=exchange.requested_token_type,
+        kind=KIND,
         transaction=_transaction(exchange, subject, domain.identifier),
     )
 

@@ -1,1 +1,1 @@
-"""Who is asking: authentication of applications, their keys, assertions and failed attempts."""
+"""Client authentication: secrets, keys, assertions, certificates, other issuers' tokens, and failed attempts."""

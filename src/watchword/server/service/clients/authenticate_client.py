@@ -22,7 +22,7 @@ class AuthenticateClient:
         self._view, self._prove, self._commits, self._clock = view, prove, commits, clock
 
     async def __call__(self, tenant: TenantView, presented: Credentials) -> Application:
-        """The application that proved itself; its proof is used up, on disk, before anything is answered for it."""
+        """The authenticated application; its proof is recorded as used, on disk, before anything is answered for it."""
         try:
             for _ in range(_ATTEMPTS):
                 current = await self._view.tenant(tenant.tenant.slug)

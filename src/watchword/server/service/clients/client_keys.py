@@ -1,4 +1,4 @@
-"""What an application's assertions are verified with: its keys, fetched when they stand elsewhere, or its secrets."""
+"""Find the keys that verify an application's assertions: registered keys, keys at its `jwks_uri`, or its secrets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .fetched_keys import Fetch, FetchedKeys, wanted_kid
 
 MAX_APPLICATIONS = 10_000
 Lacks = Callable[[KeySet], bool]
-"""Whether a set has not the key that is needed."""
+"""Whether a key set lacks the needed key."""
 _NONE = KeySet([])
 _log = structlog.get_logger("watchword.client_keys")
 
 
 class ClientKeys:
-    """One per worker."""
+    """Finds and caches keys; one object a worker."""
 
     def __init__(self, fetch: Fetch, master: MasterKey, clock: Callable[[], float]) -> None:
         self._fetch, self._master = fetch, master
@@ -33,7 +33,7 @@ class ClientKeys:
         self._remote = FetchedKeys(_NONE, clock)
 
     async def of(self, application: Application, presented: Credentials, now: float) -> KeySet:
-        """The keys that may verify this proof; empty when the application proves itself otherwise."""
+        """The keys that can verify this proof; empty when the application authenticates otherwise."""
         if application.auth_method == "self_signed_tls_client_auth" and presented.certificate is not None:
             if application.jwks_uri is None:
                 return self._given(application)
@@ -81,7 +81,7 @@ def _without(kid: str | None) -> Lacks:
 
 
 def _without_key_of(presented: Presented) -> Lacks:
-    """A handshake names no key id: the key itself is looked for."""
+    """A TLS handshake has no key id: compare the key itself."""
     try:
         wanted = read_certificate(presented.certificate).key_thumbprint
     except UnacceptableCertificate:

@@ -1,6 +1,6 @@
-"""Try a token on an application's identity rules, or on rules that nobody has yet: which hold, and why not.
+"""Dry run of identity rules: check a token against an application's rules, or new ones, and explain each result.
 
-Judged by the very functions that /token judges with; nothing is changed, given or used up.
+Uses the same functions as /token. Changes nothing, issues nothing, and does not count the token as used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .issuer_keys import IssuerKeys
 
 
 class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token, and whose rules: those of an application, or these."""
+    """A token, and the rules: those of an application, or the given ones."""
 
     token: str
     client_id: str | None = None
@@ -36,7 +36,7 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ConditionFinding(Struct, frozen=True, kw_only=True):
-    """One condition, and in words why it does not hold."""
+    """One condition, and why it is not met."""
 
     condition: Condition
     holds: bool
@@ -44,7 +44,7 @@ class ConditionFinding(Struct, frozen=True, kw_only=True):
 
 
 class RuleFinding(Struct, frozen=True, kw_only=True):
-    """One rule: it matches when it is about the token's issuer and every condition holds."""
+    """One rule: it matches when it is for the token's issuer and every condition is met."""
 
     rule_id: str
     issuer_id: str
@@ -54,29 +54,29 @@ class RuleFinding(Struct, frozen=True, kw_only=True):
 
 
 class Findings(Struct, frozen=True, kw_only=True):
-    """What /token would say. `statement`: why the token itself counts for nothing, empty when it counts."""
+    """What /token would answer. `statement`: why the token itself is rejected; empty when it is accepted."""
 
     proves: bool
     issuer: str
-    """Whose token it says that it is."""
+    """The token's `iss`, unverified."""
     issuer_id: str | None
-    """The trusted issuer of that name."""
+    """The id of the trusted issuer with this `iss`."""
     statement: str
     rules: tuple[RuleFinding, ...]
     claims: dict[str, Any]
 
 
 class DryRunIdentity:
-    """The verb."""
+    """Checks a token against identity rules."""
 
     def __init__(self, desk: Desk, keys: IssuerKeys, issuer_of: Callable[[str], str], window: Window) -> None:
         self._desk, self._keys, self._issuer_of, self._window = desk, keys, issuer_of, window
 
     async def __call__(self, caller: Caller, trial: Trial) -> Findings:
-        """Raises `Invalid` for what is no JWT, and for rules that would be refused; `NotFound`."""
+        """Raises `Invalid` for text that is no JWT, and for rules that could not be stored; `NotFound`."""
         if (trial.client_id is None) == (not trial.rules):
             raise Invalid("give client_id, for the rules of an application, or rules", field="client_id")
-        token = _read(trial.token.strip())  # it was pasted
+        token = _read(trial.token.strip())  # pasted text has white space around it
         unverified = token.unverified_claims
         async with self._desk.store.snapshot() as look:
             tenant: Tenant = found(await look.tenants.get("", caller.tenant_id), "tenant")
@@ -126,7 +126,7 @@ def _read(unverified_token: str) -> Read:
 
 
 def _unregistered(trial: Trial, issuers: dict[str, TrustedIssuer]) -> Application:
-    """An application that has the rules of the trial, judged as they would be."""
+    """An unregistered application with the given rules."""
     rules = tuple(
         IdentityRule(rule_id=str(number), issuer_id=rule.issuer_id, conditions=rule.conditions)
         for number, rule in enumerate(trial.rules, 1)

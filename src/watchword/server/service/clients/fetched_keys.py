@@ -1,8 +1,8 @@
-"""Keys that stand at somebody else's address: fetched when they are needed, and kept for a while.
+"""Fetch and cache keys from a URL (`jwks_uri`) of an application or trusted issuer.
 
-What was fetched serves for `CACHED` seconds; when its address does not answer, it serves on until `STALE`. A key that
-it lacks makes us ask again, at most once in `COOL_DOWN` seconds, so that nobody makes us fetch without end and no
-failure takes good keys away (CVE-2026-48524).
+Fetched keys are cached for `CACHED` seconds, and until `STALE` when the URL does not answer. A missing key causes
+another fetch, at most once in `COOL_DOWN` seconds, so that callers cannot cause endless fetches, and a failed fetch
+removes no valid keys (CVE-2026-48524).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = structlog.get_logger("watchword.fetched_keys")
 
 
 class FetchFailed(Exception):
-    """The address gave no answer that counts. One text, whatever was wrong; `detail` is for the operator's log."""
+    """The URL gave no valid answer. The same text for every reason; `detail` is for the operator's log."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("the address cannot be used")
@@ -34,7 +34,7 @@ class FetchFailed(Exception):
 
 
 class _Remote(Generic[T]):
-    """What is known of one place."""
+    """The cached keys of one URL."""
 
     __slots__ = ("asked_at", "fetched_at", "found", "turn")
 
@@ -44,22 +44,22 @@ class _Remote(Generic[T]):
 
 
 class FetchedKeys(Generic[T]):
-    """One per worker and kind of keys; `nothing` is what there is when nothing can be had."""
+    """One object per worker and kind of keys; `nothing` is the value when no keys can be fetched."""
 
     def __init__(self, nothing: T, clock: Callable[[], float]) -> None:
         self._nothing, self._clock = nothing, clock
         self._remotes: OrderedDict[tuple[str, ...], _Remote[T]] = OrderedDict()
 
     async def get(self, place: tuple[str, ...], ask: Callable[[], Awaitable[T]], lacks: Callable[[T], bool]) -> T:
-        """What stands at `place`, by which it is remembered; `ask` raises `FetchFailed` or a `JoseError`.
+        """The keys of `place`, the cache key; `ask` fetches them, and raises `FetchFailed` or a `JoseError`.
 
-        `lacks` says whether it has not the key that is needed.
+        `lacks` tells whether the cached keys lack the needed one.
         """
         remote = self._remotes.setdefault(place, _Remote(self._nothing))
         if len(self._remotes) > MAX_PLACES:
             self._remotes.popitem(last=False)
         if self._due(remote, lacks):
-            async with remote.turn:  # whoever waited here finds what the first one fetched
+            async with remote.turn:  # requests that waited here find the keys that the first one fetched
                 if self._due(remote, lacks):
                     await self._ask(place, ask, remote)
         return remote.found if self._age(remote.fetched_at) <= STALE else self._nothing
@@ -70,7 +70,7 @@ class FetchedKeys(Generic[T]):
         return self._age(remote.fetched_at) > CACHED or lacks(remote.found)
 
     def _age(self, at: float) -> float:
-        """Wall time; after the clock was set back nothing is young."""
+        """The age by wall time; infinite after the clock was set back."""
         age = self._clock() - at
         return age if age >= 0 else float("inf")
 
@@ -80,7 +80,7 @@ class FetchedKeys(Generic[T]):
             remote.fetched_at = self._clock()
         except (FetchFailed, JoseError) as error:
             _log.warning("keys cannot be fetched", place=place, why=error.detail)
-        remote.asked_at = self._clock()  # not before: who comes meanwhile is to wait for this answer
+        remote.asked_at = self._clock()  # not before: concurrent requests wait for this answer
 
 
 def wanted_kid(unverified: Read | None) -> str | None:

@@ -1,7 +1,7 @@
-"""Who keeps failing to prove himself is told to slow down; who proves himself is never refused for it.
+"""Rate limit failed client authentications, without ever locking out an application with the right credentials.
 
-Credentials are judged first and failures counted after, by source and not by application: an outsider who fails in an
-application's name fails for himself. The memory is of a fixed size whatever is sent and from how many addresses.
+Credentials are checked first and failures counted afterwards, by source address and not by application alone, so
+that strangers cannot lock out an application by using its client id. The memory has a fixed size.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ...protocol.rate import source_of, spent, wait
 from ...registry.rate_limit import RateLimit
 
 REMEMBERED = 20_000
-"""Sources, and pairs of a source and a client id; beyond it, the one that failed longest ago is forgotten."""
+"""Sources, and pairs of a source and a client id, that are remembered; beyond that the oldest is dropped."""
 FREE = 100
-"""Wrong proofs of one application by one source, before it is told to slow down."""
+"""Failures of one source with one client id before it gets 429."""
 OF_ANY = 3
-"""Times as many are free of any application: one network address may be a whole fleet's, with broken devices in it."""
+"""Times as many failures are free for all client ids together: a whole fleet may share one network address."""
 
 
 class Guesses:
-    """One object per worker. `salt` keeps others from making two sources share a place."""
+    """One object per worker. `salt` prevents callers from making two sources share a counter."""
 
     def __init__(self, salt: bytes, free: int = FREE) -> None:
         self._salt = salt
@@ -31,11 +31,11 @@ class Guesses:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many places are taken."""
+        """The number of counters in use."""
         return len(self._until)
 
     def failed(self, unverified_client_id: str, peer: str, now: float) -> int:
-        """Count one failure. Whole seconds to wait, when it was one too many; else 0."""
+        """Count one failure. Returns whole seconds to wait when the limit is exceeded, else 0."""
         source = source_of(peer)
         seconds = self._count(source, self._of_source, now)
         return max(seconds, self._count(f"{source} {unverified_client_id}", self._of_one, now))

@@ -1,7 +1,7 @@
-"""Secrets that came from another server as bcrypt or PBKDF2 hashes: checked once, then ours.
+"""Check secrets that were imported as bcrypt or PBKDF2 hashes, and replace the hash by an HMAC at the first use.
 
-The check is expensive, so few run at once and each has a bounded cost; the first success replaces
-the hash by an HMAC, in a transaction with its audit event.
+The check is expensive, so few run at once and each has a bounded cost. The replacement and its audit
+event are one transaction.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ def matches(imported: str, unverified_secret: bytes) -> bool:
 
 
 class ImportedSecrets:
-    """Upgrades at first use."""
+    """Upgrades imported secrets at their first use."""
 
     def __init__(self, store: Store, pepper: bytes, clock: Callable[[], float]) -> None:
         self._store, self._pepper, self._clock = store, pepper, clock
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def concern(self, application: Application) -> bool:
-        """Whether the application still has a foreign hash."""
+        """Whether the application still has an imported hash."""
         for secret in application.secrets:  # noqa: SIM110  (each token request asks; a generator costs twice this)
             if not secret.digest.startswith("hmac:"):
                 return True
         return False
 
     async def upgrade(self, application: Application, presented: Credentials, now: float) -> None:
-        """Replace the foreign hash that the presented secret matches; do nothing when none does."""
+        """Replace the imported hash that the presented secret matches; do nothing when none does."""
         given = presented.unverified_secret.encode("utf-8", "surrogateescape")
         for secret in application.secrets:
             if secret.digest.startswith("hmac:") or not secret.live(now) or not given:

@@ -1,4 +1,4 @@
-"""What the statements of trusted issuers are verified with: given by value, or fetched, by discovery if need be."""
+"""Find the keys of trusted issuers: given by value, or fetched from `jwks_uri` or by OpenID discovery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_ISSUERS = 1_000
 
 
 class IssuerKeys:
-    """One per worker. A change of the issuer begins anew: what was fetched for the old one is not looked at."""
+    """One object per worker. A changed issuer record gets a new cache entry."""
 
     def __init__(self, fetch: Fetch, clock: Callable[[], float]) -> None:
         self._fetch = fetch
@@ -21,7 +21,7 @@ class IssuerKeys:
         self._remote = FetchedKeys(NO_BUNDLE, clock)
 
     async def of(self, issuer: TrustedIssuer, unverified_kid: str | None = None) -> Bundle:
-        """Empty when nothing can be had. Raises nothing: an issuer that is down is a caller that is not proved."""
+        """Empty when no keys can be fetched. Raises nothing: while the issuer is down, its tokens are rejected."""
         if issuer.keys or issuer.authorities:
             return self._by_value(issuer)
 

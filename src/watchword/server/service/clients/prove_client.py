@@ -1,4 +1,4 @@
-"""Prove an application: what /token, /introspect and /revoke do first, and in the same way."""
+"""Authenticate an application: the first step of /token, /introspect and /revoke, and the same in each."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _NO_KEYS = KeySet([])
 
 
 class Client(Struct, frozen=True):
-    """An application that proved itself; a mark in `proven` is not consumed yet."""
+    """An authenticated application. The replay mark in `proven` is not consumed yet."""
 
     standing: Standing
     proven: Proven
     as_of: int
-    """The view's place in the change feed before anything was looked at."""
+    """The position of the cache in the change feed before anything was read from it."""
 
 
 class ProveClient:
-    """Raises `InvalidClient` for unknown, wrong, expired and disabled alike; `StorageUnavailable`."""
+    """Raises `InvalidClient`, the same for unknown, wrong, expired and disabled; `StorageUnavailable`."""
 
     def __init__(
-        self, view: View, imported: ImportedSecrets, keys: ClientKeys, issuers: IssuerKeys,
+        self, *, view: View, imported: ImportedSecrets, keys: ClientKeys, issuers: IssuerKeys,
         issuer_of: Callable[[str], str], pepper: bytes, window: Window,
     ) -> None:  # fmt: skip
         self._view, self._imported, self._keys, self._issuers = view, imported, keys, issuers
         self._issuer_of, self._pepper, self._window = issuer_of, pepper, window
 
     async def __call__(self, tenant: TenantView, presented: Credentials, now: float) -> Client:
-        """The application, and by what it proved itself."""
+        """The application, and the credential with which it authenticated."""
         as_of = self._view.seq
         standing = await self._view.standing(tenant, presented.unverified_client_id)
         if standing is not None and self._imported.concern(standing.application):
@@ -76,7 +76,7 @@ class ProveClient:
     async def _foreign(
         self, tenant: TenantView, application: Application | None, name: str, presented: Credentials, grounds: Grounds
     ) -> Grounds:
-        """With the issuer of that name, and its keys: it is asked for them only for whom there is a rule."""
+        """Add the trusted issuer to the grounds, and its keys: fetched only if the application has a rule about it."""
         issuer = tenant.trusted(name)
         if issuer is None or not rules_of(application, issuer):
             return replace(grounds, trusted=issuer)
@@ -89,7 +89,7 @@ def _asserts_itself(presented: Credentials) -> bool:
 
 
 def _unverified_domain(presented: Credentials) -> str:
-    """The trust domain that a certificate names; empty for none."""
+    """The trust domain in a certificate's SPIFFE id; empty without one."""
     if presented.certificate is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Prove that the caller holds the key that its access token is bound to (RFC 9449 section 7), for this one request."""
+"""Check the DPoP proof that comes with a bound access token (RFC 9449 section 7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..view import TenantView
 
 
 class ProvePossession:
-    """One per worker; what it takes note of is in the database, so a proof counts once for all workers and nodes."""
+    """One object per worker; used proofs are in the database, so a proof works once for all workers and nodes."""
 
     def __init__(self, commits: GroupCommit, rules: ProofRules, clock: Callable[[], float]) -> None:
         self._commits, self._rules, self._clock = commits, rules, clock
@@ -21,14 +21,14 @@ class ProvePossession:
     async def __call__(
         self, tenant: TenantView, client_id: str, jkt: str, presented: PresentedProof, as_of: int
     ) -> bool:
-        """True once the proof is used up, on disk; False when the caller must be judged again, and it is not.
+        """True once the proof is recorded as used, on disk; False when the token must be judged again.
 
-        `as_of` is the view's place in the change feed before the token was judged.
+        `as_of` is the view's place in the change feed before the token was checked.
 
         Raises:
             InvalidDpopProof, UseDpopNonce: the proof is wrong, or was used before.
-            InvalidToken: it is by another key than the token's.
-            StorageUnavailable: nobody can tell whether it was used before.
+            InvalidToken: the proof was made with another key than the token's.
+            StorageUnavailable: it is unknown whether the proof was used before.
         """
         tenant_id = tenant.tenant.tenant_id
         held = prove_possession(presented, tenant_id, self._rules, self._clock())

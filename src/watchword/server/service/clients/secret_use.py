@@ -1,4 +1,4 @@
-"""When each secret was last used: gathered in memory, written now and then; but for first uses that end something."""
+"""Record when each secret was last used: collected in memory and written every minute, except for some first uses."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from ..ports import StorageUnavailable
 
 EVERY = 60.0
-"""Seconds: what is written together and in order of its key is written to fewer pages than a piece each ten seconds."""
+"""Seconds between writes: many rows written together, in order of their key, touch fewer pages."""
 MOST = 20_000
-"""That wait to be written; then they are not waited for."""
+"""Uses that wait in memory; with more than that they are written at once."""
 PIECE = 50
-"""Secrets of one transaction: a commit of tokens waits for one of them at most, and each secret is another page."""
+"""Secrets in one transaction: a group commit waits for one transaction at most, and each secret is another page."""
 REMEMBERED = 10_000
-"""First uses; one that was forgotten is written again."""
+"""First uses that are remembered; a forgotten one is written again."""
 Save = Callable[[Mapping[tuple[str, str], int]], Awaitable[None]]
 
 
 class SecretUse:
-    """A lost minute of it harms nobody, so it is not part of any promise."""
+    """Not durable: a crash may lose the last minute."""
 
     def __init__(self, save: Save) -> None:
         self._save = save
@@ -28,7 +28,7 @@ class SecretUse:
         self._first: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def first(self, tenant_id: str, secret_id: str, now: float) -> None:
-        """On disk when this returns: from then on the secret is not given again. Raises `StorageUnavailable`."""
+        """Store a first use; on disk when this returns. Raises `StorageUnavailable`."""
         key = tenant_id, secret_id
         if key in self._first:
             return
@@ -38,17 +38,17 @@ class SecretUse:
             self._first.popitem(last=False)
 
     def note(self, tenant_id: str, secret_id: str, now: float) -> None:
-        """The secret proved somebody just now."""
+        """Note that the secret was used just now."""
         self._unsaved[tenant_id, secret_id] = int(now)
 
     async def flush_when_due(self, now: float) -> None:
-        """`flush`, once in `EVERY` seconds or when there are many."""
+        """`flush`, once in `EVERY` seconds or when many uses wait."""
         if now - self._saved_at >= EVERY or len(self._unsaved) >= MOST:
             self._saved_at = now
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what is new, piece by piece."""
+        """Write the collected uses, `PIECE` secrets a transaction."""
         unsaved, self._unsaved = sorted(self._unsaved.items()), {}
         for start in range(0, len(unsaved), PIECE):
             try:

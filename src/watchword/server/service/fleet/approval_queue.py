@@ -1,4 +1,4 @@
-"""Devices wait until an administrator has looked at them."""
+"""The approval queue: devices of groups with approval wait until an administrator decides."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ...audit.fleet_events import EnrolmentRequested
 from ...protocol.approval import ask_again_in
 from ...protocol.enrolment import EnrolmentRequest, admitted, check_expected
 from ...protocol.errors import SlowDown
-from ...registry.enrolment import EnrolmentGroup
 from ...registry.errors import Conflict
-from ...registry.pending import MAX_WAITING, WAITS, PendingEnrolment
+from ...registry.fleet.enrolment import EnrolmentGroup
+from ...registry.fleet.pending import MAX_WAITING, WAITS, PendingEnrolment
+from ...registry.fleet.ports import FleetRecords
 from ...registry.secret_text import digest
 from ..desk import Caller, Desk
 from ..ports import Contention, Transaction
@@ -20,14 +21,14 @@ from ..registry.create_application import check_application
 from .enrolment_entry import Entry, claim_once, listed_for, ticket_of
 
 QUEUE_FULL = 600
-"""Seconds until a device may ask again where too many wait."""
+"""Seconds until a device may ask again when the queue is full."""
 
 
 class Waiting(Struct, frozen=True):
-    """An administrator has to look at the device first. `ask_again_in` is seconds, `expires_at` since the epoch."""
+    """The device waits for approval. `ask_again_in` is seconds, `expires_at` seconds since the epoch."""
 
     ticket: str
-    """By which it may ask again; empty for who proves itself each time."""
+    """The text with which the device asks again; empty for devices that authenticate each time."""
     ask_again_in: int
     expires_at: int
 
@@ -36,7 +37,7 @@ class Waiting(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """What came with a request, beside its body."""
+    """The context of an enrolment request, beside its body."""
 
     presented: Presented | None = None
     source: str = ""
@@ -44,13 +45,13 @@ class Asked(Struct, frozen=True):
 
 
 class ApprovalQueue:
-    """What `EnrolDevice` does in its transaction, where a group's devices are looked at first."""
+    """The part of `EnrolDevice`'s transaction for groups with approval."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     async def approved(self, tx: Transaction, entry: Entry) -> bool:
-        """Whether an administrator let it in; locked, so that nobody takes it back meanwhile. Raises `Contention`."""
+        """Whether an administrator has approved it; locks the row until the end. Raises `Contention`."""
         seen = entry.pending
         if seen is None:
             return False
@@ -60,7 +61,7 @@ class ApprovalQueue:
         return pending.state == "approved" and pending.live(self._desk.clock())
 
     async def collect(self, tx: Transaction, entry: Entry, client_id: str) -> None:
-        """Its code is used up, or was when it asked; then it waits no more, and its ticket goes on to be answered."""
+        """Use the code, or delete the waiting request, which used the code before; its ticket still gets the answer."""
         pending = entry.pending
         if pending is None:
             await self._use_code(tx, entry)
@@ -72,7 +73,7 @@ class ApprovalQueue:
     async def ask(
         self, tx: Transaction, group: EnrolmentGroup, entry: Entry, own_key: str, wanted: EnrolmentRequest, asked: Asked
     ) -> Waiting:
-        """It waits from now on. What would not be let in anyway is refused at once, and has used nothing up."""
+        """Add the device to the queue. A device against the policy is rejected at once, without using its code."""
         desk, now, before = self._desk, int(self._desk.clock()), entry.pending
         device = check_expected(group, await listed_for(tx, entry), entry.serial, entry.key)
         serial = (device.serial if device is not None else None) or entry.serial
@@ -99,16 +100,16 @@ class ApprovalQueue:
         return self.waiting(made)
 
     def waiting(self, pending: PendingEnrolment) -> Waiting:
-        """What the device is told."""
+        """The answer to a waiting device."""
         ticket = ticket_of(self._desk, pending.mark) if pending.ticket else ""
         return Waiting(ticket, ask_again_in(pending, self._desk.clock()), pending.expires_at)
 
-    async def _use_code(self, tx: Transaction, entry: Entry) -> None:
+    async def _use_code(self, tx: FleetRecords, entry: Entry) -> None:
         if entry.code and not await tx.codes.use(entry.tenant_id, entry.code, int(self._desk.clock())):
             raise Contention("the code was used up or withdrawn meanwhile")
 
 
-async def _add(tx: Transaction, made: PendingEnrolment) -> None:
+async def _add(tx: FleetRecords, made: PendingEnrolment) -> None:
     try:
         await tx.pending.add(made)
     except Conflict:

@@ -1,4 +1,4 @@
-"""Secrets that are made of what the caller keeps and of what the server keeps: the same question, the same secrets."""
+"""Derive secrets of an import or rotation from the caller's bundle key and a server key: a repeat gives the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...registry.errors import Invalid
 
 
 def secret_key(unverified_bundle_key: str | None, bulk_key: bytes, tenant_id: str) -> bytes | None:
-    """What the secrets of one bundle in one tenant are made of (decision 0058); None without a bundle.
+    """The key from which the secrets of one bundle in one tenant are derived (decision 0058); None without a bundle.
 
     `unverified_bundle_key`: 32 bytes in base64url. Raises `Invalid`.
     """
@@ -26,10 +26,10 @@ def secret_key(unverified_bundle_key: str | None, bulk_key: bytes, tenant_id: st
 
 
 def of_import(key: bytes, serial: str) -> bytes:
-    """32 bytes: what the secret of a device is made of that an import registers."""
+    """32 bytes for the secret of an imported device."""
     return hmac.digest(key, serial.encode(), "sha256")
 
 
 def of_rotation(key: bytes, client_id: str) -> bytes:
-    """32 bytes: what its next secret is made of. No serial number holds a NUL, so no import makes the same."""
+    """32 bytes for a device's next secret. Serial numbers contain no NUL, so no import derives the same bytes."""
     return hmac.digest(key, b"rotate\0" + client_id.encode(), "sha256")

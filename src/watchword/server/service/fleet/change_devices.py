@@ -1,7 +1,7 @@
-"""Disable, enable, quarantine, release or rotate devices by the thousand: what is true of one is true of each.
+"""Bulk changes: disable, enable, quarantine, release or rotate thousands of devices, by the rules of a single change.
 
-A batch is one transaction with its audit events and its entries in the feed. Whoever got no answer asks again: what has
-changed stays as it is, and a secret is told again to whoever brings the key that it was made of.
+A batch is one transaction with its audit events and its feed entries. After a lost answer the caller repeats the
+request: changed devices stay as they are, and the same bundle key gets the same secrets again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from ...registry import rules
 from ...registry.application_rules import Surroundings
-from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Invalid, RegistryError
+from ...registry.fleet.enrolment import EnrolmentGroup, check_serial
+from ...registry.fleet.ports import FleetReads
 from ...registry.model import SECRET_METHODS, Application
 from ...registry.tags import group_tag, label_tag, tags_of
 from ..desk import Caller, Desk, surroundings_of
@@ -29,9 +30,9 @@ from .bundle_secrets import of_rotation, secret_key
 
 MAX_BATCH = 1_000
 _PATIENCE = 30.0
-"""Seconds: no token waits for this answer, and batches wait for each other."""
+"""Seconds for one batch: no token waits for it, but batches wait for each other."""
 _BREATH = 25
-"""Devices between two turns of the event loop: tokens are issued meanwhile."""
+"""Devices between two turns of the event loop, so that tokens are issued meanwhile."""
 Action = Literal["disable", "enable", "quarantine", "release", "rotate"]
 Outcome = Literal["changed", "unchanged", "skipped", "refused", "missing"]
 
@@ -55,13 +56,13 @@ class DeviceChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     bundle_key: str | None = None
 
     def selection(self) -> list[str]:
-        """In words that are the same for the same selection."""
+        """A text that is the same for the same selection."""
         labels = [part for name in sorted(self.labels) for part in (name, self.labels[name])]
         return [self.action, self.group or "", *labels]
 
 
 class DeviceResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one device; `reason` is for `skipped` and `refused`."""
+    """The result for one device; `reason` is for `skipped` and `refused`."""
 
     client_id: str
     serial: str
@@ -75,9 +76,9 @@ class DeviceResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Batch(Struct, frozen=True):
-    """Its results; `last` is the client id behind which the next one begins, None at the end.
+    """The results of a batch; `last` is the client id after which the next batch begins, None at the end.
 
-    `selected` is how many there are in all, for a first look.
+    `selected` is the number of all selected devices, for a dry run.
     """
 
     results: list[DeviceResult]
@@ -89,15 +90,15 @@ class _Changed(Struct, frozen=True):
     before: Application
     after: Application
     record: Callable[[Transaction], None]
-    """Writes what is told of it."""
+    """Records the audit event."""
 
 
 class _Known(Struct, frozen=True):
-    """What a batch is judged by."""
+    """What the devices of a batch are checked against."""
 
     around: Surroundings
     lives: dict[str, int | None]
-    """How long secrets live, by enrolment group."""
+    """The lifetime of secrets in seconds, by enrolment group."""
     secret_key: bytes | None
     keep_old: int
 
@@ -112,9 +113,9 @@ class _Selected(Struct, frozen=True):
 async def change_devices(
     desk: Desk, caller: Caller, change: DeviceChange, after: str, bulk_key: bytes, keep_old: int
 ) -> Batch:
-    """The batch behind the client id `after`: those that can be are changed, whatever is wrong with others.
+    """Change the devices of the batch after the client id `after`; an error of one device does not stop the others.
 
-    Raises `Invalid` for a change that cannot be meant.
+    Raises `Invalid` for a contradictory change.
     """
     key = secret_key(change.bundle_key, bulk_key, caller.tenant_id)
     _check(change)
@@ -150,7 +151,7 @@ def _check(change: DeviceChange) -> None:
 
 
 async def _judged(
-    desk: Desk, look: Transaction | Snapshot, caller: Caller, change: DeviceChange, after: str, key: bytes | None,
+    desk: Desk, look: Snapshot, caller: Caller, change: DeviceChange, after: str, key: bytes | None,
     keep_old: int,
 ) -> tuple[Batch, list[_Changed]]:  # fmt: skip
     found = await _selected(look, caller.tenant_id, change, after)
@@ -174,7 +175,7 @@ async def _judged(
 
 
 async def _selected(
-    look: Transaction | Snapshot, tenant_id: str, change: DeviceChange, after: str
+    look: FleetReads, tenant_id: str, change: DeviceChange, after: str
 ) -> _Selected:  # fmt: skip
     if change.serials:
         held = await look.fleet.holding(tenant_id, SERIAL, [each for each in change.serials if _possible(each)])
@@ -190,7 +191,7 @@ async def _selected(
 
 
 def _possible(unverified_serial: str) -> bool:
-    """No device has another one, and not every database can be asked for it."""
+    """Whether any device can have this serial number; others cannot be looked up in every database."""
     try:
         check_serial(unverified_serial)
     except Invalid:
@@ -198,10 +199,8 @@ def _possible(unverified_serial: str) -> bool:
     return True
 
 
-async def tags_for(
-    look: Transaction | Snapshot, tenant_id: str, labels: dict[str, str], group_name: str | None
-) -> list[str]:
-    """What those have that are meant. Raises `Invalid` for a group that there is not."""
+async def tags_for(look: FleetReads, tenant_id: str, labels: dict[str, str], group_name: str | None) -> list[str]:
+    """The tags of the selected devices. Raises `Invalid` for an unknown group."""
     tags = [label_tag(name, value) for name, value in labels.items()]
     if group_name is None:
         return tags
@@ -212,7 +211,7 @@ async def tags_for(
 
 
 async def _lives(
-    look: Transaction | Snapshot, tenant_id: str, devices: Sequence[Application]
+    look: FleetReads, tenant_id: str, devices: Sequence[Application]
 ) -> dict[str, int | None]:  # fmt: skip
     lives: dict[str, int | None] = {}
     for group_id in sorted({each.group_id for each in devices if each.group_id is not None}):

@@ -1,4 +1,4 @@
-"""An administrator looks at a device that waits, and lets it in or not."""
+"""Approve or deny a device that waits for approval."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from msgspec.structs import replace
 
 from ...audit.fleet_events import EnrolmentApproved, EnrolmentDenied
 from ...registry.errors import Conflict
-from ...registry.pending import COLLECTS, PendingEnrolment
+from ...registry.fleet.pending import COLLECTS, PendingEnrolment
+from ...registry.fleet.ports import FleetReads
 from ..desk import Caller, Desk, found
-from ..ports import Transaction
 
 
 async def approve_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
-    """It becomes a device when it asks again. Raises `NotFound`, `Conflict` for one that was denied or has expired."""
+    """The device is enrolled when it asks again. Raises `NotFound`; `Conflict` for a denied or expired request."""
     async with desk.store.transaction() as tx:
         before = await _pending(tx, caller, pending_id)
         if before.state == "approved":
@@ -32,7 +32,7 @@ async def approve_enrolment(desk: Desk, caller: Caller, pending_id: str) -> Pend
 
 
 async def deny_enrolment(desk: Desk, caller: Caller, pending_id: str) -> PendingEnrolment:
-    """The device is told so, each time that it asks. Raises `NotFound`, also for one that is a device by now."""
+    """Every further request of the device is denied. Raises `NotFound`, also when it is enrolled already."""
     async with desk.store.transaction() as tx:
         before = await _pending(tx, caller, pending_id)
         if before.state == "denied":
@@ -44,6 +44,6 @@ async def deny_enrolment(desk: Desk, caller: Caller, pending_id: str) -> Pending
     return after
 
 
-async def _pending(tx: Transaction, caller: Caller, pending_id: str) -> PendingEnrolment:
+async def _pending(tx: FleetReads, caller: Caller, pending_id: str) -> PendingEnrolment:
     one: PendingEnrolment = found(await tx.pending.get(caller.tenant_id, pending_id), "enrolment that waits")
     return one

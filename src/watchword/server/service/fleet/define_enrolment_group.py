@@ -7,8 +7,8 @@ from msgspec.structs import asdict, replace
 
 from ...audit.fleet_events import EnrolmentGroupCreated, EnrolmentGroupDeleted, EnrolmentGroupUpdated
 from ...registry.certificates import MAX_GROUP_ANCHORS, read_anchors
-from ...registry.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ...registry.errors import Conflict, Invalid
+from ...registry.fleet.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ...registry.model import AuthMethod, Grant, Kind
 from ...registry.rate_limit import RateLimit
 from ..desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
@@ -17,13 +17,13 @@ from ..registry.change_application import given
 
 
 class NewEnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group that is to be."""
+    """The fields of a new enrolment group."""
 
 
 class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays (RFC 7396). Devices that are in it stay as they are.
+    """The fields that can be changed; absent fields keep their value (RFC 7396). Its devices do not change.
 
-    Its `rate_limit` holds for them, too, at once.
+    `rate_limit` applies to its devices at once.
     """
 
     name: str | UnsetType = UNSET
@@ -46,7 +46,7 @@ class EnrolmentGroupChange(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmentGroup) -> EnrolmentGroup:
-    """Raises `Invalid`, and `Conflict` where the name is taken."""
+    """Raises `Invalid`, and `Conflict` when the name exists."""
     now = int(desk.clock())
     _check_anchors(wanted.anchors, now)
     group = EnrolmentGroup(tenant_id=caller.tenant_id, group_id=desk.new_id(), created_at=now, **asdict(wanted))
@@ -61,7 +61,7 @@ async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmen
 async def update_enrolment_group(
     desk: Desk, caller: Caller, group_id: str, change: EnrolmentGroupChange, expected: int | None = None
 ) -> EnrolmentGroup:
-    """Judged on its final state, for whoever enrols from now on. Raises a `RegistryError`."""
+    """Checked on its final state; applies to later enrolments. Raises a `RegistryError`."""
     fields = given(change)
     async with desk.store.transaction() as tx:
         before: EnrolmentGroup = found(await tx.enrolment_groups.get(caller.tenant_id, group_id), "enrolment group")
@@ -80,7 +80,7 @@ async def update_enrolment_group(
 
 
 async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expected: int | None = None) -> None:
-    """Nobody enrols through it any more. Its devices have to be moved or deleted before. Raises `Conflict`."""
+    """Delete an empty group: its devices have to be moved or deleted before. Raises `Conflict`."""
     async with desk.store.transaction() as tx:
         before: EnrolmentGroup = found(await tx.enrolment_groups.get(caller.tenant_id, group_id), "enrolment group")
         check_version(before, expected)
@@ -98,7 +98,7 @@ async def delete_enrolment_group(desk: Desk, caller: Caller, group_id: str, expe
 
 
 def _check_anchors(pem: str, now: int) -> None:
-    """When they are given, and not at each change: one that has expired since must not block a change."""
+    """Checked only when they are given: an anchor that has expired since must not block other changes."""
     if pem and len(read_anchors(pem, now, "anchors")) > MAX_GROUP_ANCHORS:
         raise Invalid(f"a group has at most {MAX_GROUP_ANCHORS} trust anchors", field="anchors")
 

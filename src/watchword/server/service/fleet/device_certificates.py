@@ -1,4 +1,4 @@
-"""The tenant's own authority for devices: made when it is first needed, and the certificates that it signs."""
+"""Sign device certificates with the tenant's own CA, which is created when it is first needed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from ....jose.certificates import Certificate, read_pem
 from ....jose.device_ca import CertificateRequest, DeviceAuthorityKey
 from ...audit.fleet_events import DeviceAuthorityAdded, DeviceAuthorityRemoved, DeviceCertificateIssued
-from ...registry.device_authority import AUTHORITY_LIFE, DeviceAuthority
 from ...registry.errors import Invalid
+from ...registry.fleet.device_authority import AUTHORITY_LIFE, DeviceAuthority
 from ...registry.model import Application, Tenant
 from ..desk import EVERYTHING, Caller, Desk, found
 from ..ports import Transaction
@@ -20,21 +20,21 @@ MAX_AUTHORITIES = 20
 
 
 class DeviceCertificate(Struct, frozen=True):
-    """As the device is told of it."""
+    """The answer to the device."""
 
     pem: str
     expires_at: int
     authority: str
-    """The PEM of whoever signed it."""
+    """The PEM of the CA that signed it."""
 
 
 def authority_place(tenant_id: str, authority_id: str) -> str:
-    """Where a sealed key of an authority belongs; part of what the seal covers."""
+    """The place that an encrypted CA key is bound to; part of what the encryption authenticates."""
     return f"device_authority/{tenant_id}/{authority_id}"
 
 
 class DeviceCertificates:
-    """One object per worker. `unseal` opens what `Desk.seal` closed."""
+    """One object per worker. `unseal` decrypts what `Desk.seal` encrypted."""
 
     def __init__(self, desk: Desk, unseal: Callable[[bytes, str], bytes]) -> None:
         self._desk, self._unseal = desk, unseal
@@ -42,7 +42,7 @@ class DeviceCertificates:
     async def sign(
         self, tx: Transaction, caller: Caller, application: Application, request: CertificateRequest, life: int
     ) -> DeviceCertificate:
-        """For the application, whatever the request calls itself; `life` is seconds. With its event, in `tx`."""
+        """Sign a certificate for the application and record it; ignores the request's subject. `life` is seconds."""
         desk, now = self._desk, self._desk.clock()
         authority = await self._signing(tx, caller, now + life)
         place = authority_place(caller.tenant_id, authority.authority_id)
@@ -57,13 +57,13 @@ class DeviceCertificates:
         return DeviceCertificate(made.to_pem(), int(made.ends_at), authority.pem)
 
     async def rotate(self, caller: Caller) -> DeviceAuthority:
-        """A new authority signs from now on; what the others signed counts until it expires. Raises `Invalid`."""
+        """Create a new CA for later certificates; existing ones are accepted until they expire. Raises `Invalid`."""
         async with self._desk.store.transaction() as tx:
             known = await self._locked(tx, caller.tenant_id)
             return await self._begin(tx, caller, known)
 
     async def remove(self, caller: Caller, authority_id: str) -> None:
-        """What it signed proves nothing any more, from the moment of the answer. Raises `NotFound`."""
+        """Certificates of this CA are rejected as soon as this returns. Raises `NotFound`."""
         async with self._desk.store.transaction() as tx:
             before: DeviceAuthority = found(
                 await tx.device_authorities.get(caller.tenant_id, authority_id), "device authority"
@@ -74,14 +74,14 @@ class DeviceCertificates:
     async def _signing(self, tx: Transaction, caller: Caller, until: float) -> DeviceAuthority:
         known = await tx.device_authorities.page(caller.tenant_id, None, EVERYTHING)
         if not any(one.signs(until) for one in known):
-            known = await self._locked(tx, caller.tenant_id)  # whoever came first made it
+            known = await self._locked(tx, caller.tenant_id)  # a concurrent request has created it
         for one in known:
             if one.signs(until):
                 return one
         return await self._begin(tx, caller, known)
 
     async def _locked(self, tx: Transaction, tenant_id: str) -> list[DeviceAuthority]:
-        """The tenant's row is what those meet at who would all make the first one."""
+        """The CAs of the tenant; locks the tenant's row, so that concurrent requests create only one."""
         _: Tenant = found(await tx.tenants.get("", tenant_id), "tenant")
         return await tx.device_authorities.page(tenant_id, None, EVERYTHING)
 

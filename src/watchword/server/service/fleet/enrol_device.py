@@ -1,7 +1,7 @@
-"""A device enrols itself, once; or is answered again when the first answer was lost.
+"""Enrol a device, once; a repeated request after a lost answer gets the answer again.
 
-The use of the code, the entry in the list, the place in the group, the serial number, the application and its events
-are one transaction.
+Using the code, taking the device off the list, claiming its place in the group and its serial number, creating the
+application and recording the events are one transaction.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ...protocol.enrolment import (
     check_repeat,
 )
 from ...protocol.proof_jwt import Window
-from ...registry.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
+from ...registry.fleet.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
 from ...registry.model import SECRET_METHODS, Application
 from ..desk import Caller, Desk
-from ..ports import Contention, Transaction
+from ..ports import AuditRecorder, Contention, Transaction
 from ..registry.client_key_changes import record_keys
 from ..registry.create_application import check_application
 from ..registry.membership import settle
@@ -47,7 +47,7 @@ from .enrolment_entry import (
 
 
 class Enrolled(Struct, frozen=True):
-    """A device's application; `secret` is its text, None where it brought a key."""
+    """A device's application; `secret` is its text, None for a device with its own key."""
 
     application: Application
     first: bool
@@ -80,9 +80,9 @@ class EnrolDevice:
         """The device's application: one for each enrolment id of a code, expected key, or manufacturer's certificate.
 
         Raises:
-            InvalidGrant: the code is unknown, used up or expired, the key not expected, or nobody vouches for the
-                certificate: one and the same.
-            EnrolmentRefused: the group does not let it in. `EnrolmentDenied`: an administrator did not.
+            InvalidGrant: the code is unknown, used up or expired, the key is not expected, or no CA of the group
+                signed the certificate; the same error for all.
+            EnrolmentRefused: the group's policy rejects it. `EnrolmentDenied`: an administrator denied it.
             InvalidRequest: a proof is wrong. `SlowDown`: too many wait.
             RegistryError: the group is full, the serial number taken, or the group's policy makes no application.
             Contention: another request of this device came first; do it again, and it is answered.
@@ -101,7 +101,7 @@ class EnrolDevice:
     async def _entry(
         self, tenant_id: str, issuer: str, wanted: EnrolmentRequest, presented: Presented | None
     ) -> tuple[Entry, str]:
-        """How it comes, and the thumbprint of the key that it registers."""
+        """The way of its enrolment, and the thumbprint of the key to register."""
         desk = self._desk
 
         def proved() -> str:
@@ -124,12 +124,12 @@ class EnrolDevice:
         client_id = desk.new_id()
         caller = Caller(tenant_id, client_id, asked.request_id)
         async with desk.store.transaction() as tx:
-            await tx.tenants.get("", tenant_id)  # locked first, as by whoever else changes applications
+            await tx.tenants.get("", tenant_id)  # locked first, in the same order as all changes of applications
             group = await tx.enrolment_groups.get(tenant_id, entry.group_id)
             approved = await self._queue.approved(tx, entry)
             if not approved:
                 group = check_open(group, entry.way, now)
-            assert group is not None  # what waits goes with its group
+            assert group is not None  # a waiting request belongs to its group, which was deleted
             if group.approval == "required" and not approved:
                 return await self._queue.ask(tx, group, entry, own_key, wanted, asked)
             await self._queue.collect(tx, entry, client_id)
@@ -148,7 +148,7 @@ class EnrolDevice:
         return Enrolled(made, True, text, certificate)
 
     async def _expected(self, tx: Transaction, group: EnrolmentGroup, entry: Entry, client_id: str) -> str | None:
-        """Its serial number as the list has it, and off the list: who was deleted has to be listed again."""
+        """Take it off the list; its listed serial number. A device that is deleted later has to be listed again."""
         device = check_expected(group, await listed_for(tx, entry), entry.serial, entry.key)
         if device is None:
             return entry.serial
@@ -204,13 +204,13 @@ class EnrolDevice:
 def _with_secret(
     desk: Desk, application: Application, life: int | None, repeat_until: int | None
 ) -> tuple[Application, str]:
-    """One new secret in place of those that there are."""
+    """The record with one new secret in place of all others."""
     kept, text = desk.new_secret(int(desk.clock()) + life if life is not None else None)
     kept = replace(desk.kept_for(application, kept, text), repeat_until=repeat_until)
     return replace(application, secrets=(kept,)), text
 
 
-def _record(desk: Desk, tx: Transaction, caller: Caller, made: Application, way: Way) -> None:
+def _record(desk: Desk, tx: AuditRecorder, caller: Caller, made: Application, way: Way) -> None:
     said, tenant_id = desk.said(caller), caller.tenant_id
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, **said))
     enrolled = DeviceEnrolled(

@@ -1,4 +1,4 @@
-"""Make and withdraw the codes with which devices enrol."""
+"""Create and withdraw enrolment codes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from msgspec import Struct
 from ...audit.fleet_events import EnrolmentCodesCreated, EnrolmentCodesWithdrawn
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused
-from ...registry.enrolment import MAX_OPEN_CODES, EnrolmentCode, EnrolmentGroup, check_codes
 from ...registry.errors import Conflict
+from ...registry.fleet.enrolment import MAX_OPEN_CODES, EnrolmentCode, EnrolmentGroup, check_codes
 from ...registry.secret_text import ENROLMENT_PREFIX, digest, generate
 from ..desk import Caller, Desk, found
 
@@ -52,7 +52,7 @@ async def create_enrolment_codes(
 
 
 async def withdraw_enrolment_codes(desk: Desk, caller: Caller, group_id: str) -> None:
-    """Nobody enrols with any code of this group any more; devices that did stay. Raises `NotFound`."""
+    """All codes of this group are rejected from now on; enrolled devices stay. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         found(await tx.enrolment_groups.get(caller.tenant_id, group_id), "enrolment group")
         count = await tx.codes.withdraw(caller.tenant_id, group_id)

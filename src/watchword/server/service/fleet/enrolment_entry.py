@@ -1,4 +1,4 @@
-"""By what a device asks to be let in: looked up without a transaction that writes, so that a stranger gets none."""
+"""Look up an enrolling device by code, ticket, key or certificate, in a read-only transaction."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from ....jose.certificate_header import Presented
 from ....jose.certificates import MAX_CHAIN, Certificate, TrustAnchors, UnacceptableCertificate, read_pem
 from ...protocol.enrolment import EnrolmentRequest
 from ...protocol.errors import EnrolmentRefused, InvalidGrant
-from ...registry.enrolment import Way
 from ...registry.errors import Conflict
-from ...registry.expected import ExpectedDevice
+from ...registry.fleet.enrolment import Way
+from ...registry.fleet.expected import ExpectedDevice
+from ...registry.fleet.pending import PendingEnrolment
+from ...registry.fleet.ports import FleetReads
 from ...registry.model import Application
-from ...registry.pending import PendingEnrolment
+from ...registry.ports import Claims, Holders
 from ...registry.secret_text import TICKET_PREFIX, digest, generate
 from ..desk import Desk
-from ..ports import Contention, Snapshot, Transaction
+from ..ports import Contention, Snapshot
 
 ENROLMENT = "enrolment"
 DEVICE_KEY = "device_key"
-"""The key that a device's certificate is for: who comes with another one is another device."""
+"""Claim of the key that a device's certificate is for; another key means another device."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """What was found; it may be gone when the transaction begins."""
+    """The result of the look-up; it may be outdated when the writing transaction begins."""
 
     tenant_id: str
     way: Way
     group_id: str
     mark: str
-    """By which the device's repeats are known. It goes with the application."""
+    """Recognizes repeated requests of the device. It is released with the application."""
     serial: str | None
     key: str
-    """The thumbprint of the key that shows which device it is; empty without one."""
+    """The thumbprint of the key that identifies the device; empty without one."""
     code: str = ""
-    """The digest of the code that is to be used."""
+    """The HMAC of the code to use."""
     application: Application | None = None
-    """What the device is already."""
+    """The device's application, if it is enrolled already."""
     pending: PendingEnrolment | None = None
-    """What it waits for."""
+    """The device's waiting request, if there is one."""
 
 
 async def by_code(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Entry:
@@ -59,7 +61,7 @@ async def by_code(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Entry
 
 
 async def by_ticket(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Entry:
-    """By what a device was told that waits. Raises `InvalidGrant`."""
+    """By the ticket of a waiting device. Raises `InvalidGrant`."""
     ticket = digest(desk.pepper, wanted.unverified_ticket.encode("utf-8", "surrogatepass"))
     async with desk.store.snapshot() as seen:
         before, _ = await _known(seen, tenant_id, ticket)
@@ -74,7 +76,7 @@ async def by_ticket(desk: Desk, tenant_id: str, wanted: EnrolmentRequest) -> Ent
 
 
 async def by_key(desk: Desk, tenant_id: str, key: str, wanted: EnrolmentRequest) -> Entry:
-    """By the thumbprint of a key that is the caller's own. Raises `InvalidGrant`."""
+    """By the thumbprint of a key whose possession was proved. Raises `InvalidGrant`."""
     mark = mark_of_key(desk, key)
     async with desk.store.snapshot() as seen:
         before, pending = await _known(seen, tenant_id, mark)
@@ -89,10 +91,10 @@ async def by_key(desk: Desk, tenant_id: str, key: str, wanted: EnrolmentRequest)
 
 
 async def by_certificate(desk: Desk, tenant_id: str, wanted: EnrolmentRequest, presented: Presented | None) -> Entry:
-    """By the certificate of the connection, for which an authority of the group vouches.
+    """By the certificate of the TLS connection, signed by a CA of the group.
 
-    It is one device's: its key is what the device is known by, and its serial number the device's. Raises
-    `InvalidGrant`, one and the same; `EnrolmentRefused` for another serial number.
+    The certificate's key identifies the device, and its serial number is the device's. Raises
+    `InvalidGrant`, always with the same text; `EnrolmentRefused` for another serial number.
     """
     async with desk.store.snapshot() as seen:
         group = await seen.enrolment_groups.find(tenant_id, wanted.unverified_group)
@@ -119,12 +121,12 @@ async def by_certificate(desk: Desk, tenant_id: str, wanted: EnrolmentRequest, p
 
 
 def mark_of_key(desk: Desk, key: str) -> str:
-    """Who came with a key that was expected is known by it."""
+    """The mark of a device that enrols with an expected key."""
     return digest(desk.pepper, f"key\n{key}".encode())
 
 
-async def listed_for(tx: Transaction, entry: Entry) -> list[ExpectedDevice]:
-    """All that is listed with its serial number or its key, in whatever group. Raises `Contention`."""
+async def listed_for(tx: FleetReads, entry: Entry) -> list[ExpectedDevice]:
+    """The entries with its serial number or key, of any group. Raises `Contention`."""
     serial, key = entry.serial, entry.key
     listed = await tx.expected.find(entry.tenant_id, [serial] if serial else [], [key] if key else [])
     if entry.way == "key" and not any(one.key == key for one in listed):
@@ -132,16 +134,16 @@ async def listed_for(tx: Transaction, entry: Entry) -> list[ExpectedDevice]:
     return listed
 
 
-async def claim_once(tx: Transaction, tenant_id: str, mark: str, client_id: str) -> None:
-    """Raises `Contention`: the one that came first is found when this is done again."""
+async def claim_once(tx: Claims, tenant_id: str, mark: str, client_id: str) -> None:
+    """Claim the mark of a device. Raises `Contention`; a retry finds the device of the earlier request."""
     try:
         await tx.claim(tenant_id, ENROLMENT, mark, client_id)
     except Conflict:
         raise Contention("another request of this device came first") from None
 
 
-async def claim_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, client_id: str) -> None:
-    """The key of a device's certificate is its own, in place of the one before. Raises `EnrolmentRefused`."""
+async def claim_device_key(desk: Desk, tx: Claims, tenant_id: str, key: str, client_id: str) -> None:
+    """Claim the key of a device's certificate in place of the one before. Raises `EnrolmentRefused`."""
     mark = mark_of_key(desk, key)
     if await tx.holder(tenant_id, DEVICE_KEY, mark) == client_id:
         return
@@ -152,13 +154,13 @@ async def claim_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str
         raise EnrolmentRefused("another device has a certificate for this key: make a new key", rule="key") from None
 
 
-async def has_device_key(desk: Desk, tx: Transaction, tenant_id: str, key: str, client_id: str) -> bool:
+async def has_device_key(desk: Desk, tx: Holders, tenant_id: str, key: str, client_id: str) -> bool:
     """Whether the device's certificate is for this key."""
     return await tx.holder(tenant_id, DEVICE_KEY, mark_of_key(desk, key)) == client_id
 
 
 def ticket_of(desk: Desk, mark: str) -> str:
-    """The same each time: a device whose answer was lost is told the ticket that it has."""
+    """The ticket for a mark: always the same, so that a device whose answer was lost gets it again."""
     return generate(hmac.digest(desk.pepper, f"ticket\n{mark}".encode(), "sha256"), TICKET_PREFIX)
 
 

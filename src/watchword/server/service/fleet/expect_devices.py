@@ -1,4 +1,4 @@
-"""List the devices that may come into a group, by the thousand, and take them off the list again."""
+"""Add expected devices to a group's list, up to thousands at once, and remove them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from msgspec.structs import replace
 
 from ...audit.fleet_events import DevicesExpected, ExpectedDevicesRemoved
 from ...registry.errors import Invalid, NotFound
-from ...registry.expected import ExpectedDevice, read_expected
+from ...registry.fleet.expected import ExpectedDevice, read_expected
+from ...registry.fleet.ports import FleetReads, FleetRecords
 from ..desk import Caller, Desk, found
-from ..ports import Contention, Transaction
+from ..ports import Contention
 from ..registry.membership import SERIAL
 from .enrolment_entry import ENROLMENT, mark_of_key
 
 MAX_ROWS = 1_000
 _PATIENCE = 30.0
 _BREATH = 25
-"""Rows between two turns of the event loop: tokens are issued meanwhile."""
+"""Rows between two turns of the event loop, so that tokens are issued meanwhile."""
 Outcome = Literal["added", "exists", "enrolled", "refused"]
 
 
 class ExpectedRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A device: a serial number, a public key (JWK, or its RFC 7638 thumbprint), or both: then both have to fit."""
+    """A device: a serial number, a public key (JWK, or its RFC 7638 thumbprint), or both; then both have to match."""
 
     serial: str | None = None
     jwk: dict[str, Any] | None = None
@@ -33,13 +34,13 @@ class ExpectedRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ExpectedBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows of a list."""
+    """The rows of a request."""
 
     rows: tuple[ExpectedRow, ...]
 
 
 class ExpectedResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the row at place `row`, counted from 0; `enrolled`: it has come already."""
+    """The result for the row number `row`, counted from 0; `enrolled`: the device has enrolled already."""
 
     row: int
     outcome: Outcome
@@ -51,9 +52,9 @@ Judged = list[tuple[ExpectedDevice | None, ExpectedResult]]
 
 
 async def expect_devices(desk: Desk, caller: Caller, group_id: str, batch: ExpectedBatch) -> list[ExpectedResult]:
-    """A result for each row; the good ones are listed in one transaction. The same batch again changes nothing.
+    """A result for each row; the valid ones are added in one transaction. Repeating the batch changes nothing.
 
-    Raises `Invalid` when it is no batch, `NotFound`, `Contention` when another list met this one: do it again.
+    Raises `Invalid` for a malformed batch, `NotFound`, `Contention` when a concurrent request has the same devices.
     """
     if not 1 <= len(batch.rows) <= MAX_ROWS:
         raise Invalid(f"send 1 to {MAX_ROWS} rows", field="rows")
@@ -69,7 +70,7 @@ async def expect_devices(desk: Desk, caller: Caller, group_id: str, batch: Expec
 
 
 async def withdraw_expected(desk: Desk, caller: Caller, group_id: str, entry: str = "") -> None:
-    """One is not expected any more, or all of the group. Raises `NotFound`."""
+    """Remove one device from the list, or all of the group. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         found(await tx.enrolment_groups.get(caller.tenant_id, group_id), "enrolment group")
         count = await tx.expected.remove(caller.tenant_id, group_id, entry)
@@ -81,7 +82,7 @@ async def withdraw_expected(desk: Desk, caller: Caller, group_id: str, entry: st
 
 
 async def _read(tenant_id: str, group_id: str, rows: Sequence[ExpectedRow]) -> Judged:
-    """Before anything is locked: keys are most of the work. What stands twice counts the first time."""
+    """Read before anything is locked: parsing keys is most of the work. Of duplicate rows the first counts."""
     judged: Judged = []
     seen: set[str] = set()
     for number, row in enumerate(rows):
@@ -101,8 +102,8 @@ async def _read(tenant_id: str, group_id: str, rows: Sequence[ExpectedRow]) -> J
     return judged
 
 
-async def _judged(desk: Desk, tx: Transaction, tenant_id: str, read: Judged) -> Judged:
-    """By what is listed already, and by who has come already: a device that was deleted is not let in by a repeat."""
+async def _judged(desk: Desk, tx: FleetReads, tenant_id: str, read: Judged) -> Judged:
+    """Compare with the list and with enrolled devices, so that a repeated batch does not admit a deleted device."""
     devices = [device for device, _ in read if device is not None]
     serials = [device.serial for device in devices if device.serial is not None]
     marks = {device.key: mark_of_key(desk, device.key) for device in devices if device.key is not None}
@@ -129,8 +130,8 @@ def _refused(result: ExpectedResult, field: str, reason: str) -> ExpectedResult:
     return replace(result, outcome="refused", field=field, reason=reason)
 
 
-async def _add(tx: Transaction, new: Sequence[ExpectedDevice]) -> None:
-    """Who lost a race to another list judges again, and finds what that one listed."""
+async def _add(tx: FleetRecords, new: Sequence[ExpectedDevice]) -> None:
+    """Insert, and raise `Contention` when a concurrent request has added the same devices; a retry finds them."""
     await tx.expected.add(new)
     serials = [device.serial for device in new if device.serial is not None]
     listed = await tx.expected.find(new[0].tenant_id, serials, [device.key for device in new if device.key is not None])

@@ -1,4 +1,4 @@
-"""Register devices by the thousand, row by row of a list: an answer that was lost is had again by asking again."""
+"""Import up to thousands of devices in one request; a repeated request after a lost answer gets the answer again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ...audit.events import ApplicationCreated, SecretCreated
 from ...protocol.errors import without_frames
 from ...registry import client_keys
 from ...registry.application_rules import Surroundings, check_application
-from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Conflict, Invalid, RegistryError
+from ...registry.fleet.enrolment import EnrolmentGroup, check_serial
 from ...registry.model import SECRET_METHODS, Application, AuthMethod, ClientKey, Grant
 from ..desk import Caller, Desk, changed_fields, surroundings_of
 from ..ports import Contention, Snapshot, Transaction
@@ -24,17 +24,17 @@ from .bundle_secrets import of_import, secret_key
 
 MAX_ROWS = 1_000
 _PATIENCE = 30.0
-"""Seconds: no token waits for this answer, and batches wait for each other."""
+"""Seconds for one batch: no token waits for it, but batches wait for each other."""
 _BREATH = 25
-"""Rows between two turns of the event loop: tokens are issued meanwhile."""
+"""Rows between two turns of the event loop, so that tokens are issued meanwhile."""
 Outcome = Literal["created", "exists", "differs", "refused"]
 _COMPARED = frozenset({"name", "kind", "auth_method", "grants", "role_ids", "labels", "group_id", "require_bound"})
 
 
 class DeviceRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One device. Either `group`, the name of an enrolment group, or `grants` and `role_ids` say what it may.
+    """One device. Either `group`, the name of an enrolment group, or `grants` and `role_ids` give it its scopes.
 
-    `jwks` holds its public key; without one it gets a secret. `labels` go over those of the group.
+    `jwks` is its public key; without one it gets a secret. `labels` override those of the group.
     """
 
     serial: str
@@ -48,10 +48,10 @@ class DeviceRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class DeviceBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rows of a list. `bundle_key`: 32 random bytes (base64url) of whoever imports, the same for the whole list.
+    """The rows of a request. `bundle_key`: 32 random bytes (base64url) of the caller, the same for the whole list.
 
-    Secrets are made of it and of a key that never leaves the server: neither alone is enough, and the same batch
-    gets the same secrets again.
+    Secrets are derived from it and from a key of the server: neither alone is enough, and the same batch gets
+    the same secrets again.
     """
 
     rows: tuple[DeviceRow, ...]
@@ -60,7 +60,7 @@ class DeviceBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class RowResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the row at place `row`, counted from 0; `reason` is for `refused` and `differs`."""
+    """The result for the row number `row`, counted from 0; `reason` is for `refused` and `differs`."""
 
     row: int
     serial: str
@@ -75,7 +75,7 @@ class RowResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Known(Struct, frozen=True):
-    """What a batch is judged by."""
+    """What the rows of a batch are checked against."""
 
     around: Surroundings
     groups: Mapping[str, EnrolmentGroup]
@@ -86,9 +86,9 @@ class _Known(Struct, frozen=True):
 
 
 async def import_devices(desk: Desk, caller: Caller, batch: DeviceBatch, bulk_key: bytes) -> list[RowResult]:
-    """A result for each row. Those that are good are created in one transaction, whatever is wrong with others.
+    """A result for each row. Valid rows are created in one transaction; an error in one row does not stop the others.
 
-    Raises `Invalid` when it is no batch, `Contention` when another import met this one: do it again.
+    Raises `Invalid` for a malformed batch, `Contention` when a concurrent import has the same devices.
     """
     key = secret_key(batch.bundle_key, bulk_key, caller.tenant_id)
     if not 1 <= len(batch.rows) <= MAX_ROWS:
@@ -105,7 +105,7 @@ async def import_devices(desk: Desk, caller: Caller, batch: DeviceBatch, bulk_ke
 
 
 async def _keys_of(rows: Sequence[DeviceRow], now: int) -> list[tuple[ClientKey, ...] | Invalid]:
-    """Read before anything is locked: this is most of the work."""
+    """Parse the keys before anything is locked: this is most of the work."""
     found: list[tuple[ClientKey, ...] | Invalid] = []
     for number, row in enumerate(rows):
         try:
@@ -164,7 +164,7 @@ async def _known(
 def _row(
     desk: Desk, caller: Caller, known: _Known, row: DeviceRow, keys: tuple[ClientKey, ...]
 ) -> tuple[RowResult, Application | None]:
-    """Its result, and the application when it is a new one. Raises a `RegistryError`."""
+    """The result of a row, and the application if it is new. Raises a `RegistryError`."""
     check_serial(row.serial)
     there = known.devices.get(row.serial)
     group = _group(known, row)
@@ -214,7 +214,7 @@ def _wanted(
 
 
 def _method(row: DeviceRow, group: EnrolmentGroup | None) -> AuthMethod:
-    """The row's own, or what fits what it brings. Raises `Invalid`."""
+    """The authentication method: the row's own, or the one that fits its credentials. Raises `Invalid`."""
     known: tuple[AuthMethod, ...] = get_args(AuthMethod)
     allowed = group.auth_methods if group is not None else known
     fitting = ("private_key_jwt",) if row.jwks is not None else SECRET_METHODS
@@ -230,7 +230,7 @@ def _method(row: DeviceRow, group: EnrolmentGroup | None) -> AuthMethod:
 def _with_secret(
     desk: Desk, known: _Known, group: EnrolmentGroup | None, wanted: Application, there: bool
 ) -> tuple[Application, str]:
-    """With the secret that this import makes for it, if its method has one. Raises `Invalid`."""
+    """The record with the derived secret, if its method uses one. Raises `Invalid`."""
     if wanted.auth_method not in SECRET_METHODS:
         return wanted, ""
     if known.secret_key is None:
@@ -244,7 +244,7 @@ def _with_secret(
 
 
 def _compared(row: DeviceRow, there: Application, wanted: Application, text: str) -> RowResult:
-    """The secret is told again to whoever brings the key that it was made of, and to nobody else."""
+    """Compare a row with its existing device. Only the same bundle key gets the secret again."""
     fields = [name for name in changed_fields(there, wanted) if name in _COMPARED]
     if [key.jwk for key in there.keys] != [key.jwk for key in wanted.keys]:
         fields.append("jwks")
@@ -267,7 +267,7 @@ def _take_room(known: _Known, group: EnrolmentGroup) -> None:
 
 
 async def _create(desk: Desk, tx: Transaction, caller: Caller, made: Sequence[Application]) -> None:
-    """All of them. Who lost a race to another import judges again, and finds what that one made."""
+    """Create all of them. Raises `Contention` when a concurrent import has the same devices; a retry finds them."""
     tenant_id, said = caller.tenant_id, desk.said(caller)
     if await tx.fleet.claim(tenant_id, SERIAL, {str(each.serial): each.client_id for each in made}):
         raise Contention("another import has the same serial numbers")

@@ -1,4 +1,4 @@
-"""A device has a certificate that is still good, and gets the next one."""
+"""Renew a device's certificate: the device authenticates with its valid certificate."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class RenewCertificate:
         self, tenant: TenantView, unverified_client_id: str, presented: Presented | None, csr: CertificateRequest,
         request_id: str = "",
     ) -> tuple[Application, DeviceCertificate]:  # fmt: skip
-        """For the same key or for a new one; the older certificates count until they expire.
+        """For the same key or a new one; older certificates are accepted until they expire.
 
         Raises:
-            InvalidClient: the certificate of the connection does not prove this application.
-            EnrolmentRefused: the group does not give certificates any more, or another device has the key.
+            InvalidClient: the certificate of the TLS connection does not authenticate this application.
+            EnrolmentRefused: the group no longer issues certificates, or another device has the key.
         """
         desk, shown = self._desk, Credentials("tls_client_auth", unverified_client_id, "")
         proved = await self._who(tenant, replace(shown, certificate=presented))

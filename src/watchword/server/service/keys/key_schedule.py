@@ -1,4 +1,4 @@
-"""When to rotate which tenant's keys: a worker remembers what is due and visits nobody before."""
+"""Schedule key rotation: a worker remembers when each tenant's keys are due and reads no keys before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .rotate_key import RotateKey
 class KeySchedule:
     """Reads every tenant's keys once in `Policy.look_again` seconds: nothing that happens in between is due sooner.
 
-    Each worker has a schedule, so none is needed by the others; the second to visit a tenant finds nothing to do.
+    Each worker has its own schedule; the second worker that visits a tenant finds nothing to do.
     """
 
     def __init__(self, keys: RotateKey, policy: Policy, clock: Callable[[], float]) -> None:
@@ -22,7 +22,9 @@ class KeySchedule:
     async def __call__(self) -> None:
         """Do what is due now."""
         now = self._clock()
-        if now >= self._look_at or now < self._look_at - self._policy.look_again:  # the second: the clock was set back
+        if (
+            now >= self._look_at or now < self._look_at - self._policy.look_again
+        ):  # the second case: the clock was set back
             self._due = await self._keys.due()
             self._look_at = now + self._policy.look_again
         visited = [tenant_id for tenant_id, due in self._due.items() if due <= now]

@@ -33,15 +33,10 @@ class RotateKey:
         policy: Policy,
         clock: Callable[[], float],
     ) -> None:
-        self._store, self._master, self._policy, self._clock = (
-            store,
-            master,
-            policy,
-            clock,
-        )
+        self._store, self._master, self._policy, self._clock = store, master, policy, clock
 
     async def on_schedule(self, tenant_id: str) -> list[Step]:
-        """Do what is due; every worker may call it, and the second finds nothing to do."""
+        """Carry out the steps that are due. Every worker may call it: the second one finds nothing to do."""
         async with self._store.transaction() as tx:
             if await tx.tenants.get("", tenant_id) is None:  # also the lock that makes the second worker wait
                 return []
@@ -51,7 +46,7 @@ class RotateKey:
         return steps
 
     async def due(self, tenant_ids: Sequence[str] | None = None) -> dict[str, float]:
-        """When the keys of these tenants, or of all, are due next; locks none."""
+        """When the keys of these tenants, or of all, must rotate next (seconds since the epoch); takes no lock."""
         async with self._store.snapshot() as seen:
             if tenant_ids is None:
                 tenant_ids = [each.tenant_id for each in await seen.tenants.page("", None, EVERYTHING)]
@@ -65,7 +60,7 @@ class RotateKey:
         actor: str,
         request_id: str = "",
     ) -> list[Step]:
-        """Turn to the next key. Raises `Conflict` while verifiers may not have seen it yet."""
+        """Start signing with the next key. Raises `Conflict` while verifiers may not have seen it yet."""
         now = self._clock()
         async with self._store.transaction() as tx:
             keys = await tx.keys.page(tenant_id, None, _ALL)
@@ -82,7 +77,7 @@ class RotateKey:
         return steps
 
     async def in_emergency(self, tenant_id: str, kid: str, actor: str, request_id: str = "") -> list[Step]:
-        """Take a compromised key out at once: its tokens become inactive, the next key signs."""
+        """Withdraw a compromised key at once: its tokens become inactive, and the next key signs."""
         async with self._store.transaction() as tx:
             keys = await tx.keys.page(tenant_id, None, _ALL)
             steps = rotation.emergency(keys, kid)
@@ -110,52 +105,42 @@ class RotateKey:
         emergency: bool = False,
     ) -> None:
         """Carry out the steps, each with its audit event."""
-        now = self._clock()
-        at = int(now)
         by_kid = {key.kid: key for key in keys}
-        said: dict[str, Any] = {"at": now, "actor": actor, "request_id": request_id}
+        said: dict[str, Any] = {"at": self._clock(), "actor": actor, "request_id": request_id}
         for step in steps:
             match step.what:
                 case "found" | "publish":
-                    key = self._new(
-                        tenant_id,
-                        step.algorithm,
-                        "active" if step.what == "found" else "next",
-                        at,
-                    )
-                    await tx.keys.add(key)
-                    tx.record(
-                        tenant_id,
-                        KeyPublished(kid=key.kid, algorithm=key.algorithm, **said),
-                    )
-                    if step.what == "found":
-                        tx.record(
-                            tenant_id,
-                            KeyActivated(kid=key.kid, algorithm=key.algorithm, **said),
-                        )
+                    await self._publish(tx, tenant_id, step, said)
                 case "activate":
-                    await tx.keys.replace(_next(by_kid[step.kid], state="active", activated_at=at))
-                    tx.record(
-                        tenant_id,
-                        KeyActivated(kid=step.kid, algorithm=step.algorithm, **said),
-                    )
+                    await self._activate(tx, by_kid[step.kid], said)
                 case "retire":
-                    gone_at = at + self._policy.keep_retired
-                    await tx.keys.replace(
-                        _next(
-                            by_kid[step.kid],
-                            state="retiring",
-                            retired_at=at,
-                            gone_at=gone_at,
-                        )
-                    )
-                    tx.record(tenant_id, KeyRetired(kid=step.kid, gone_at=gone_at, **said))
+                    await self._retire(tx, by_kid[step.kid], said)
                 case "withdraw":
-                    await tx.keys.replace(_next(by_kid[step.kid], state="gone", gone_at=at, sealed=b""))
-                    tx.record(
-                        tenant_id,
-                        KeyWithdrawn(kid=step.kid, emergency=emergency, **said),
-                    )
+                    await self._withdraw(tx, by_kid[step.kid], said, emergency=emergency)
+
+    async def _publish(self, tx: Transaction, tenant_id: str, step: Step, said: dict[str, Any]) -> None:
+        """Make a key: the first of its algorithm signs at once."""
+        first = step.what == "found"
+        key = self._new(tenant_id, step.algorithm, "active" if first else "next", int(said["at"]))
+        await tx.keys.add(key)
+        tx.record(tenant_id, KeyPublished(kid=key.kid, algorithm=key.algorithm, **said))
+        if first:
+            tx.record(tenant_id, KeyActivated(kid=key.kid, algorithm=key.algorithm, **said))
+
+    async def _activate(self, tx: Transaction, key: SigningKey, said: dict[str, Any]) -> None:
+        await tx.keys.replace(_next(key, state="active", activated_at=int(said["at"])))
+        tx.record(key.tenant_id, KeyActivated(kid=key.kid, algorithm=key.algorithm, **said))
+
+    async def _retire(self, tx: Transaction, key: SigningKey, said: dict[str, Any]) -> None:
+        at = int(said["at"])
+        gone_at = at + self._policy.keep_retired
+        await tx.keys.replace(_next(key, state="retiring", retired_at=at, gone_at=gone_at))
+        tx.record(key.tenant_id, KeyRetired(kid=key.kid, gone_at=gone_at, **said))
+
+    async def _withdraw(self, tx: Transaction, key: SigningKey, said: dict[str, Any], *, emergency: bool) -> None:
+        """End a key and delete its private part."""
+        await tx.keys.replace(_next(key, state="gone", gone_at=int(said["at"]), sealed=b""))
+        tx.record(key.tenant_id, KeyWithdrawn(kid=key.kid, emergency=emergency, **said))
 
     def _new(self, tenant_id: str, algorithm: SigningAlgorithm, state: State, at: int) -> SigningKey:
         key = PrivateKey.generate(Algorithm(algorithm))

@@ -1,4 +1,4 @@
-"""Update, disable, cut off and delete applications."""
+"""Update, disable and delete applications, and revoke all tokens of one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOT_ITSELF = "an administrator cannot disable, delete or disarm itself; use ano
 
 
 class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays (RFC 7396)."""
+    """The fields that can be changed; absent fields keep their value (RFC 7396)."""
 
     name: str | UnsetType = UNSET
     kind: Kind | UnsetType = UNSET
@@ -65,7 +65,7 @@ class ApplicationChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def given(change: Struct) -> dict[str, Any]:
-    """The fields that a change sets."""
+    """The fields that are present in a change."""
     return {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
 
 
@@ -76,7 +76,7 @@ async def update_application(
     change: ApplicationChange,
     expected: int | None = None,
 ) -> Application:
-    """Judged on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
+    """Checked on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
     if isinstance(change.jwks_uri, str):
         await desk.check_address(change.jwks_uri)
     async with desk.store.transaction() as tx:
@@ -97,7 +97,7 @@ async def update_application(
 def changed_application(
     desk: Desk, caller: Caller, before: Application, change: ApplicationChange, around: Surroundings
 ) -> Application:
-    """What it becomes; `before` itself when nothing changes. Raises `Invalid`, `Conflict`."""
+    """The changed record; `before` itself when nothing changes. Raises `Invalid`, `Conflict`."""
     after = _changed(_still_there(before, around), change, int(desk.clock()))
     fields = changed_fields(before, after)
     if not fields:
@@ -110,7 +110,7 @@ def changed_application(
 
 
 def record_change(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
-    """To the log, and to the APIs when it was enabled or disabled."""
+    """Record the audit event, and announce to the APIs that it was enabled or disabled."""
     fields = changed_fields(before, after)
     if "enabled" in fields:
         tx.announce(caller.tenant_id, of_application(after, desk.clock()))
@@ -118,7 +118,7 @@ def record_change(tx: Transaction, desk: Desk, caller: Caller, before: Applicati
 
 
 def _still_there(application: Application, around: Surroundings) -> Application:
-    """Without the APIs, scopes, roles, issuers that were deleted since: what gives nothing must not block a change."""
+    """The record without references to deleted APIs, scopes, roles and issuers, which must not block a change."""
     apis, roles, issuers = around.apis, around.roles, around.issuers
     return replace(
         application,
@@ -140,7 +140,7 @@ def _still_there(application: Application, around: Surroundings) -> Application:
 
 
 def _changed(before: Application, change: ApplicationChange, at: int) -> Application:
-    """Credentials follow the method: a new one begins without those of the old."""
+    """Apply the change; a new authentication method removes the credentials of the old one."""
     fields = given(change)
     if "jwks" in fields:
         known = {key.kid: key for key in before.keys}
@@ -160,7 +160,7 @@ def _changed(before: Application, change: ApplicationChange, at: int) -> Applica
 
 
 async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Application:
-    """Every token issued to the application before now becomes inactive; later ones are good."""
+    """Revoke all tokens issued to the application until now; later tokens are valid."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         after = replace(before, not_before_ms=int(desk.clock() * 1000), version=before.version + 1)
@@ -171,7 +171,7 @@ async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Applicat
 
 
 async def delete_application(desk: Desk, caller: Caller, client_id: str, expected: int | None = None) -> None:
-    """Its tokens turn inactive; its client id is never used again."""
+    """Its tokens become inactive; its client id is never reused."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
@@ -186,7 +186,7 @@ async def remove_application(desk: Desk, tx: Transaction, caller: Caller, before
 
 
 async def retire_application(desk: Desk, tx: Transaction, caller: Caller, before: Application) -> None:
-    """`remove_application`, also at its own wish."""
+    """`remove_application`, also for an application that deletes its own registration."""
     await leave(tx, before)
     after = replace(
         before,

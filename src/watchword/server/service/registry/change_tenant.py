@@ -10,20 +10,21 @@ from msgspec.structs import replace
 from ...audit.events import TenantUpdated
 from ...registry.errors import Conflict
 from ...registry.model import Application, ProfileName, Tenant, TransactionTokens
+from ...registry.ports import RegistryReads
 from ...registry.profiles import PROFILES, Profile, api_gap, application_gap
 from ...registry.rate_limit import RateLimit, check_rate_limit
 from ...registry.rules import check_transaction_tokens
 from ..desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
-from ..ports import Snapshot, Transaction
+from ..ports import Transaction
 from .change_application import given
 
 _PAGE = 1_000
 MAX_NAMED = 20
-"""How many of those that are in the way a refusal names."""
+"""The most applications and APIs that a refusal names."""
 
 
 class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays (RFC 7396)."""
+    """The fields that can be changed; absent fields keep their value (RFC 7396)."""
 
     profile: ProfileName | UnsetType = UNSET
     transaction_tokens: TransactionTokens | UnsetType | None = UNSET
@@ -33,7 +34,7 @@ class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def update_tenant(
     desk: Desk, caller: Caller, slug: str, change: TenantChange, expected: int | None = None
 ) -> Tenant:
-    """Recorded in both tenants' logs; who asked, in the caller's alone.
+    """Recorded in both tenants' audit logs; the caller's client id only in its own tenant's log.
 
     Raises:
         NotFound, VersionMismatch, Invalid.
@@ -89,8 +90,8 @@ async def _check_profile(tx: Transaction, tenant: Tenant) -> None:
         )
 
 
-async def gaps(tx: Transaction | Snapshot, tenant_id: str, profile: Profile) -> AsyncIterator[str]:
-    """What a tenant lacks for a profile, thing by thing. What is disabled is in nobody's way."""
+async def gaps(tx: RegistryReads, tenant_id: str, profile: Profile) -> AsyncIterator[str]:
+    """Each enabled API and application that would break a profile's rules, with the reason."""
     for api in (await apis_of(tx, tenant_id)).values():
         gap = api_gap(profile, api) if api.enabled else ""
         if gap:

@@ -12,7 +12,7 @@ from ...registry.client_keys import MAX_KEYS, read_key
 from ...registry.errors import Conflict, Invalid, NotFound
 from ...registry.model import Application
 from ..desk import Caller, Desk, found
-from ..ports import Transaction
+from ..ports import AuditRecorder
 
 
 class NewClientKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +22,7 @@ class NewClientKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 async def add_client_key(desk: Desk, caller: Caller, client_id: str, wanted: NewClientKey) -> Application:
-    """Works beside the older ones from the moment of the answer. Raises `Invalid`, `Conflict`, `NotFound`."""
+    """The key is accepted beside the older ones as soon as this returns. Raises `Invalid`, `Conflict`, `NotFound`."""
     key = read_key(wanted.jwk, int(desk.clock()))
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
@@ -39,7 +39,7 @@ async def add_client_key(desk: Desk, caller: Caller, client_id: str, wanted: New
 
 
 async def remove_client_key(desk: Desk, caller: Caller, client_id: str, kid: str) -> Application:
-    """Proves nothing any more, from the moment of the answer; the last one goes with the application only."""
+    """The key is rejected as soon as this returns. The last key cannot be removed."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         rest = tuple(key for key in before.keys if key.kid != kid)
@@ -53,8 +53,8 @@ async def remove_client_key(desk: Desk, caller: Caller, client_id: str, kid: str
     return after
 
 
-def record_keys(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
-    """One event for each key that came or went; a key that was replaced under its kid did both."""
+def record_keys(tx: AuditRecorder, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
+    """One event for each added or removed key; both for a key that was replaced under its kid."""
     said = desk.said(caller)
     old, new = ({key.kid: key.jwk for key in each.keys} for each in (before, after))
     for kid, jwk in old.items():

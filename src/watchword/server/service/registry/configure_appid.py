@@ -1,4 +1,4 @@
-"""Set how a tenant's App ID tokens look: their lifetime and their custom claims."""
+"""Set the lifetime and the custom claims of a tenant's App ID tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..desk import Caller, Desk, changed_fields, found
 
 
 async def configure_appid(desk: Desk, caller: Caller, lifetime: int, claims: tuple[ClaimMapping, ...]) -> Tenant:
-    """Tokens that exist keep what they have. Raises `Invalid`."""
+    """Existing tokens do not change. Raises `Invalid`."""
     check_lifetime(lifetime)
     check_claims(claims)
     async with desk.store.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Register an application, or bring one along from another server."""
+"""Create an application, or import one from another server."""
 
 from __future__ import annotations
 
@@ -69,11 +69,25 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
     """The application and its secret's text (None when imported, or when it has keys). Raises `Invalid`, `Conflict`."""
-    imported = wanted.client_id is not None or wanted.secret is not None or wanted.secret_hash is not None
     if wanted.jwks_uri is not None:
         await desk.check_address(wanted.jwks_uri)
+    application, text = _with_secret(desk, wanted, _application(desk, caller, wanted))
+    async with desk.store.transaction() as tx:
+        await check_application(tx, application)
+        await settle(tx, None, application)
+        await tx.applications.add(application)
+        _record(tx, desk, caller, application, imported=_is_imported(wanted))
+    return application, text
+
+
+def _is_imported(wanted: NewApplication) -> bool:
+    return wanted.client_id is not None or wanted.secret is not None or wanted.secret_hash is not None
+
+
+def _application(desk: Desk, caller: Caller, wanted: NewApplication) -> Application:
+    """The record without its secret. Raises `Invalid`."""
     now = int(desk.clock())
-    application = Application(
+    return Application(
         tenant_id=caller.tenant_id,
         client_id=desk.new_id() if wanted.client_id is None else wanted.client_id,
         name=wanted.name,
@@ -100,35 +114,29 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
         labels=wanted.labels,
         created_at=now,
     )
-    text = None
+
+
+def _with_secret(desk: Desk, wanted: NewApplication, application: Application) -> tuple[Application, str | None]:
+    """The application with its secret, and the text of a new one, if its method has secrets. Raises `Invalid`."""
     if wanted.auth_method in SECRET_METHODS:
         kept, text = _secret(desk, wanted, application)
-        application = replace(application, secrets=(kept,))
-    elif wanted.secret is not None or wanted.secret_hash is not None:
+        return replace(application, secrets=(kept,)), text
+    if wanted.secret is not None or wanted.secret_hash is not None:
         raise Invalid(f"{wanted.auth_method} has no secret", field="secret")
+    return application, None
+
+
+def _record(tx: Transaction, desk: Desk, caller: Caller, made: Application, *, imported: bool) -> None:
+    """One audit event for the application and one for each of its credentials."""
     said = desk.said(caller)
-    async with desk.store.transaction() as tx:
-        await check_application(tx, application)
-        await settle(tx, None, application)
-        await tx.applications.add(application)
-        tx.record(
-            caller.tenant_id,
-            ApplicationCreated(
-                client_id=application.client_id,
-                name=application.name,
-                imported=imported,
-                **said,
-            ),
-        )
-        for secret in application.secrets:
-            event = SecretCreated(
-                client_id=application.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said
-            )
-            tx.record(caller.tenant_id, event)
-        nothing = replace(application, keys=(), identities=())
-        record_keys(tx, desk, caller, nothing, application)
-        record_identities(tx, desk, caller, nothing, application)
-    return application, text
+    created = ApplicationCreated(client_id=made.client_id, name=made.name, imported=imported, **said)
+    tx.record(caller.tenant_id, created)
+    for secret in made.secrets:
+        event = SecretCreated(client_id=made.client_id, secret_id=secret.id, expires_at=secret.expires_at, **said)
+        tx.record(caller.tenant_id, event)
+    nothing = replace(made, keys=(), identities=())
+    record_keys(tx, desk, caller, nothing, made)
+    record_identities(tx, desk, caller, nothing, made)
 
 
 def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tuple[Secret, str | None]:
@@ -161,5 +169,5 @@ def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tup
 
 
 async def check_application(tx: Transaction, application: Application) -> None:
-    """Every rule on the final state, whatever verb led to it. Raises `Invalid`, `Conflict`."""
+    """Check every rule on the final state, whichever verb made it. Raises `Invalid`, `Conflict`."""
     application_rules.check_application(application, await surroundings_of(tx, application.tenant_id))

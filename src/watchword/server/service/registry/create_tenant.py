@@ -1,17 +1,19 @@
-"""Create a tenant: its keys, its administration API and its first administrator, all at once."""
+"""Create a tenant with its signing keys, its administration API and its first administrator, in one transaction."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from ...audit.events import ApiCreated, ApplicationCreated, SecretCreated, TenantCreated
+from ...audit.events import ApiCreated, ApplicationCreated, ClientKeyAdded, Event, SecretCreated, TenantCreated
 from ...keys import rotation
 from ...keys.rotation import Policy
 from ...registry import rules
+from ...registry.client_keys import read_keys
 from ...registry.model import ADMIN_API, Api, Application, Grant, Scope, Secret, Tenant
 from ...registry.secret_text import digest, generate
 from ..desk import Caller
@@ -33,8 +35,12 @@ ADMIN_SCOPES: dict[str, str] = {
 DEFAULT = "default"
 
 
+Keep = Callable[[str, str], None]
+"""Called with client id and secret before the commit: what it raises, makes nothing of it happen."""
+
+
 class FirstAdmin(Struct, frozen=True):
-    """Shown once."""
+    """A new administrator. The secret is shown once; it is empty for an administrator with a key."""
 
     tenant: Tenant
     client_id: str
@@ -45,10 +51,11 @@ class FirstAdmin(Struct, frozen=True):
 
 
 class CreateTenant:
-    """Ids are fresh; a slug is never used twice, not even after deletion."""
+    """The verb. A slug is never used twice, not even after deletion."""
 
     def __init__(
         self,
+        *,
         store: Store,
         keys: RotateKey,
         policy: Policy,
@@ -63,10 +70,21 @@ class CreateTenant:
         """A lower-case UUID."""
         return str(uuid.UUID(bytes=self._random(16), version=4))
 
-    async def __call__(self, slug: str, name: str, caller: Caller | None = None) -> FirstAdmin:
-        """Raises `Invalid` for a slug that is none, `Conflict` for one that was ever used.
+    async def __call__(
+        self,
+        slug: str,
+        name: str,
+        caller: Caller | None = None,
+        *,
+        keep: Keep | None = None,
+        jwks: Mapping[str, Any] | None = None,
+    ) -> FirstAdmin:
+        """Create the tenant, and its administrator with a secret, or with the keys of `jwks` (private_key_jwt).
 
-        Who asked is named in the asking tenant's log alone: no tenant sees another's client ids.
+        Raises `Invalid` for a slug or keys that are none, `Conflict` for a slug that was ever used, and what `keep`
+        raises; then nothing is created.
+
+        Only the audit log of the caller's tenant names the caller: no tenant sees client ids of another.
         """
         rules.check_slug(slug)
         rules.check_name(name)
@@ -75,13 +93,7 @@ class CreateTenant:
         said: dict[str, Any] = {"at": now, "request_id": request_id}
         tenant = Tenant(tenant_id=self.new_id(), slug=slug, name=name, created_at=int(now))
         api = self._admin_api(tenant, slug, int(now))
-        text = generate(self._random(32))
-        secret = Secret(
-            id=self.new_id(),
-            digest=digest(self._pepper, text.encode()),
-            created_at=int(now),
-        )
-        admin = self._administrator(tenant, api, secret, int(now))
+        admin, text = self._administrator(tenant, api, jwks, int(now))
         async with self._store.transaction() as tx:
             await tx.tenants.add(tenant)
             await tx.apis.add(api)
@@ -95,31 +107,66 @@ class CreateTenant:
                 tenant.tenant_id,
                 ApplicationCreated(client_id=admin.client_id, name=admin.name, **said),
             )
-            tx.record(
-                tenant.tenant_id,
-                SecretCreated(client_id=admin.client_id, secret_id=secret.id, **said),
-            )
+            for event in credential_events(admin, **said):
+                tx.record(tenant.tenant_id, event)
             steps = rotation.plan([], STANDARD, now, self._policy)
             await self._keys.take(tx, tenant.tenant_id, [], steps, request_id=request_id)
             if caller is not None:
                 tx.record(caller.tenant_id, TenantCreated(slug=slug, actor=caller.actor, **said))
+            if keep is not None:
+                keep(admin.client_id, text)
         return FirstAdmin(tenant, admin.client_id, text)
 
     def _admin_api(self, tenant: Tenant, slug: str, at: int) -> Api:
-        scopes = tuple(
-            Scope(name=name, description=text)
-            for name, text in ADMIN_SCOPES.items()
-            if slug == DEFAULT or not name.startswith("tenants:")
-        )
         return Api(
             tenant_id=tenant.tenant_id, api_id=self.new_id(), identifier=ADMIN_API, name="Watchword administration",
-            scopes=scopes, created_at=at,
+            scopes=admin_scopes(slug), created_at=at,
         )  # fmt: skip
 
-    def _administrator(self, tenant: Tenant, api: Api, secret: Secret, at: int) -> Application:
-        grant = Grant(api_id=api.api_id, scopes=tuple(scope.name for scope in api.scopes))
-        return Application(
-            tenant_id=tenant.tenant_id, client_id=self.new_id(), name="administrator",
+    def _administrator(
+        self, tenant: Tenant, api: Api, jwks: Mapping[str, Any] | None, at: int
+    ) -> tuple[Application, str]:
+        text = generate(self._random(32)) if jwks is None else ""
+        secret = Secret(id=self.new_id(), digest=digest(self._pepper, text.encode()), created_at=at) if text else None
+        admin = administrator(
+            tenant, api, self.new_id(), secret=secret, jwks=jwks, at=at,
             description="Made with the tenant; holds every administration scope.",
-            secrets=(secret,), grants=(grant,), created_at=at,
         )  # fmt: skip
+        return admin, text
+
+
+def admin_scopes(slug: str) -> tuple[Scope, ...]:
+    """The scopes of the administration API; those on tenants exist in the default tenant only."""
+    return tuple(
+        Scope(name=name, description=text)
+        for name, text in ADMIN_SCOPES.items()
+        if slug == DEFAULT or not name.startswith("tenants:")
+    )
+
+
+def administrator(
+    tenant: Tenant,
+    api: Api,
+    client_id: str,
+    *,
+    secret: Secret | None,
+    jwks: Mapping[str, Any] | None,
+    at: int,
+    description: str,
+) -> Application:
+    """An application with every administration scope, and a secret or keys. Raises `Invalid` for keys that are none."""
+    grant = Grant(api_id=api.api_id, scopes=tuple(scope.name for scope in api.scopes))
+    made = Application(
+        tenant_id=tenant.tenant_id, client_id=client_id, name="administrator", description=description,
+        grants=(grant,), created_at=at,
+    )  # fmt: skip
+    if secret is not None:
+        return replace(made, secrets=(secret,))
+    return replace(made, auth_method="private_key_jwt", keys=read_keys(jwks or {}, at))
+
+
+def credential_events(admin: Application, **said: Any) -> list[Event]:
+    """What it authenticates with, for the audit log."""
+    secrets: list[Event] = [SecretCreated(client_id=admin.client_id, secret_id=one.id, **said) for one in admin.secrets]
+    keys = [ClientKeyAdded(client_id=admin.client_id, kid=k.kid, algorithm=k.jwk["alg"], **said) for k in admin.keys]
+    return [*secrets, *keys]

@@ -17,7 +17,7 @@ from .change_application import given
 
 
 class NewApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said at creation."""
+    """The fields of a new API."""
 
     identifier: str
     name: str
@@ -30,7 +30,7 @@ class NewApi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ApiChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; the identifier may not: tokens carry it."""
+    """The fields that can be changed; the identifier cannot, because tokens contain it."""
 
     name: str | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
@@ -64,7 +64,7 @@ async def _check_profile(tx: Transaction, api: Api) -> None:
 
 
 async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
-    """Makes the signing key of its algorithm, too, if the tenant has none. Raises `Invalid`, `Conflict`."""
+    """Also creates a signing key of its algorithm, if the tenant has none. Raises `Invalid`, `Conflict`."""
     async with desk.store.transaction() as tx:
         return await add_api(desk, keys, tx, caller, wanted)
 
@@ -97,7 +97,7 @@ async def update_api(
     change: ApiChange,
     expected: int | None = None,
 ) -> Api:
-    """A scope that is dropped leaves every role; grants keep its name and give nothing for it."""
+    """A removed scope is removed from every role; grants keep its name without effect."""
     async with desk.store.transaction() as tx:
         before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
         check_version(before, expected)
@@ -126,7 +126,7 @@ async def change_api(
 
 
 async def delete_api(desk: Desk, caller: Caller, api_id: str, expected: int | None = None) -> None:
-    """Grants and role entries for it end with it; Watchword's own API stays."""
+    """Its grants and role entries end. Watchword's own administration API cannot be deleted."""
     async with desk.store.transaction() as tx:
         before: Api = found(await tx.apis.get(caller.tenant_id, api_id), "API")
         check_version(before, expected)
@@ -143,7 +143,7 @@ async def remove_api(desk: Desk, tx: Transaction, caller: Caller, before: Api) -
 
 
 async def _drop_from_roles(tx: Transaction, api: Api) -> None:
-    """No role names a scope that the API does not offer."""
+    """Remove scopes that the API does not offer from all roles."""
     for role in (await roles_of(tx, api.tenant_id)).values():
         access = tuple(entry for entry in (_narrowed(entry, api) for entry in role.access) if entry.scopes)
         if access != role.access:

@@ -14,7 +14,7 @@ from .change_application import given
 
 
 class NewRole(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said at creation."""
+    """The fields of a new role."""
 
     name: str
     description: str = ""
@@ -22,7 +22,7 @@ class NewRole(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class RoleChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change."""
+    """The fields that can be changed."""
 
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
@@ -58,7 +58,7 @@ async def update_role(
     change: RoleChange,
     expected: int | None = None,
 ) -> Role:
-    """Judged on its final state."""
+    """Checked on its final state."""
     async with desk.store.transaction() as tx:
         before: Role = found(await tx.roles.get(caller.tenant_id, role_id), "role")
         check_version(before, expected)
@@ -77,7 +77,7 @@ async def update_role(
 
 
 async def delete_role(desk: Desk, caller: Caller, role_id: str, expected: int | None = None) -> None:
-    """Applications that hold it hold nothing of it any more."""
+    """Applications with this role lose its scopes."""
     async with desk.store.transaction() as tx:
         before: Role = found(await tx.roles.get(caller.tenant_id, role_id), "role")
         check_version(before, expected)

@@ -1,4 +1,4 @@
-"""Delete a tenant: its endpoints answer 404, its tokens are inactive, its slug is never used again."""
+"""Delete a tenant: its endpoints answer 404, its tokens are inactive, its slug is never reused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..desk import Caller, Desk, found
 
 
 async def delete_tenant(desk: Desk, caller: Caller, slug: str) -> None:
-    """Recorded in both tenants' logs; who asked, in the caller's alone. Raises `NotFound`."""
+    """Recorded in both tenants' audit logs; the caller's client id only in its own tenant's. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         tenant: Tenant = found(await tx.tenants.find("", slug), "tenant")
         at = int(desk.clock())

@@ -1,4 +1,4 @@
-"""Add and remove the rules by which statements of trusted issuers prove an application."""
+"""Add and remove identity rules: which tokens of trusted issuers authenticate an application."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ...registry.identity_rules import check_rules
 from ...registry.model import BORROWING_METHODS, Application
 from ...registry.trusted_issuer import Condition, IdentityRule
 from ..desk import Caller, Desk, found, issuers_of
-from ..ports import Transaction
+from ..ports import AuditRecorder
 
 
 class NewIdentityRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose statements, and what has to stand in them: all of the conditions."""
+    """The issuer, and the conditions that its token must meet: all of them."""
 
     issuer_id: str
     conditions: tuple[Condition, ...]
 
 
 def new_rule(desk: Desk, wanted: NewIdentityRule) -> IdentityRule:
-    """With an id, not judged yet."""
+    """The rule with an id; not checked yet."""
     return IdentityRule(rule_id=desk.new_id(), issuer_id=wanted.issuer_id, conditions=wanted.conditions)
 
 
 async def add_identity(
     desk: Desk, caller: Caller, client_id: str, wanted: NewIdentityRule
 ) -> tuple[Application, IdentityRule]:
-    """Beside the other rules, from the moment of the answer. Raises `Invalid`, `Conflict`, `NotFound`."""
+    """The rule applies beside the others as soon as this returns. Raises `Invalid`, `Conflict`, `NotFound`."""
     rule = new_rule(desk, wanted)
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
@@ -48,7 +48,7 @@ async def add_identity(
 
 
 async def remove_identity(desk: Desk, caller: Caller, client_id: str, rule_id: str) -> Application:
-    """Proves nothing any more, from the moment of the answer. Raises `NotFound`."""
+    """The rule has no effect as soon as this returns. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         rest = tuple(rule for rule in before.identities if rule.rule_id != rule_id)
@@ -60,8 +60,8 @@ async def remove_identity(desk: Desk, caller: Caller, client_id: str, rule_id: s
     return after
 
 
-def record_identities(tx: Transaction, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
-    """One event for each rule that came or went."""
+def record_identities(tx: AuditRecorder, desk: Desk, caller: Caller, before: Application, after: Application) -> None:
+    """One event for each added or removed rule."""
     said = desk.said(caller)
     old = {rule.rule_id for rule in before.identities}
     new = {rule.rule_id: rule for rule in after.identities}

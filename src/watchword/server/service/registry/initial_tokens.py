@@ -18,29 +18,29 @@ from ..desk import EVERYTHING, Caller, Desk, apis_of, found
 from ..ports import Transaction
 
 MAX_OPEN = 100_000
-"""Registrations that a tenant's living tokens permit together: what a leak of all of them could do."""
+"""The most registrations that all living tokens of a tenant allow together: limits the damage of a leak."""
 MAX_LIFE = 366 * 86_400
 MIN_SECRET_LIFE = 60
 
 
 class NewInitialToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`expires_in` is seconds; `policy` is what those that register with it may become."""
+    """`expires_in` is seconds; `policy` limits the applications that register with the token."""
 
     name: str
     uses: int = 1
     expires_in: int = 86_400
     policy: RegistrationPolicy = RegistrationPolicy()
     group_id: str | None = None
-    """Those that register come into this enrolment group; `policy` then says of software statements only."""
+    """Applications that register are put into this enrolment group; `policy` then only has software statement rules."""
 
 
 def token_id(pepper: bytes, unverified_text: str) -> str:
-    """Under which a token is kept: 128 bits of its HMAC, so that looking it up compares nothing secret."""
+    """The id of a token: 128 bits of its HMAC, so that looking it up compares no secret."""
     return digest(pepper, unverified_text.encode("utf-8", "surrogatepass")).removeprefix("hmac:")[:32]
 
 
 async def create_initial_token(desk: Desk, caller: Caller, wanted: NewInitialToken) -> tuple[InitialToken, str]:
-    """The token as it is kept, and its text, shown once. Raises `Invalid`."""
+    """The stored token, and its text, shown once. Raises `Invalid`."""
     text, now = generate(desk.random_bytes(32), INITIAL_PREFIX), int(desk.clock())
     if not 1 <= wanted.uses <= MAX_OPEN:
         raise Invalid(f"use 1 to {MAX_OPEN}", field="uses")
@@ -73,7 +73,7 @@ async def create_initial_token(desk: Desk, caller: Caller, wanted: NewInitialTok
 
 
 async def revoke_initial_token(desk: Desk, caller: Caller, token_id: str) -> None:
-    """Nobody registers with it any more; those that did stay, under its policy. Raises `NotFound`."""
+    """The token is rejected from now on; registered applications stay, under its policy. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         before: InitialToken = found(await tx.initial_tokens.get(caller.tenant_id, token_id), "initial access token")
         if before.revoked_at is not None:

@@ -1,9 +1,9 @@
-"""What an application takes up among the others: its serial number, and a place in its enrolment group."""
+"""Claim and release an application's serial number and its place in an enrolment group."""
 
 from __future__ import annotations
 
-from ...registry.enrolment import EnrolmentGroup, check_serial
 from ...registry.errors import Conflict, Invalid
+from ...registry.fleet.enrolment import EnrolmentGroup, check_serial
 from ...registry.model import Application
 from ..ports import Transaction
 
@@ -11,9 +11,9 @@ SERIAL = "serial"
 
 
 async def settle(tx: Transaction, before: Application | None, after: Application) -> None:
-    """Take what `after` has and `before` had not, and give the rest back. Raises `Invalid`, `Conflict`.
+    """Claim what `after` has and `before` had not, and release the rest. Raises `Invalid`, `Conflict`.
 
-    The group's place is taken by one statement, so that its limit holds however many come at once.
+    One atomic statement takes the place in the group, so that concurrent requests cannot exceed its limit.
     """
     old_serial, old_group = (before.serial, before.group_id) if before is not None else (None, None)
     if after.serial != old_serial:
@@ -30,7 +30,7 @@ async def settle(tx: Transaction, before: Application | None, after: Application
 
 
 async def leave(tx: Transaction, gone: Application) -> None:
-    """All that it had taken up is free for others."""
+    """Release its serial number and its place."""
     await tx.release(gone.tenant_id, gone.client_id)
     if gone.group_id is not None:
         await tx.leave_place(gone.tenant_id, gone.group_id)

@@ -1,4 +1,4 @@
-"""Applications that offer scopes: each is an API whose identifier is the client id."""
+"""Set the scopes that an application offers on the App ID surface, as an API whose identifier is the client id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .define_api import ApiChange, NewApi, add_api, change_api, remove_api
 async def offer_scopes(
     desk: Desk, keys: RotateKey, caller: Caller, client_id: str, names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Replaces all; a scope that is dropped leaves every role. Raises `NotFound`, `Invalid`."""
+    """Replaces all scopes; a removed scope is removed from every role. Raises `NotFound`, `Invalid`."""
     check_offered(client_id, names)
     async with desk.store.transaction() as tx:
         application: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
@@ -29,7 +29,7 @@ async def offer_scopes(
 
 
 async def delete_with_scopes(desk: Desk, caller: Caller, client_id: str) -> None:
-    """The application and what it offered, in one transaction. Raises `NotFound`, `Conflict`."""
+    """Delete the application and its scopes, in one transaction. Raises `NotFound`, `Conflict`."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         await remove_application(desk, tx, caller, before)

@@ -1,4 +1,4 @@
-"""Put an application into quarantine, and let it out again."""
+"""Put an application into quarantine, or release it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..ports import Transaction
 async def quarantine_application(
     desk: Desk, caller: Caller, client_id: str, reason: str, expected: int | None = None
 ) -> Application:
-    """No token by any grant, and those that it has are inactive, until it is released. Raises a `RegistryError`."""
+    """The application gets no tokens, and its tokens are inactive, until it is released. Raises a `RegistryError`."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
@@ -25,7 +25,7 @@ async def quarantine_application(
 
 
 async def release_application(desk: Desk, caller: Caller, client_id: str, expected: int | None = None) -> Application:
-    """Out of quarantine, and otherwise as it was: a disabled one stays disabled. Raises a `RegistryError`."""
+    """End the quarantine; a disabled application stays disabled. Raises a `RegistryError`."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
@@ -42,7 +42,7 @@ async def isolate(desk: Desk, tx: Transaction, caller: Caller, before: Applicati
 
 
 def isolated(desk: Desk, caller: Caller, before: Application, reason: str) -> Application:
-    """In quarantine; one that is there already stays as it is. Raises `Invalid`, `Conflict`."""
+    """The record in quarantine; unchanged if it is already. Raises `Invalid`, `Conflict`."""
     rules.check_text(reason, "reason", 500)
     if before.client_id == caller.actor:
         raise Conflict("an administrator cannot put itself into quarantine; use another one's token for that")
@@ -62,7 +62,7 @@ async def let_out(desk: Desk, tx: Transaction, caller: Caller, before: Applicati
 
 
 def released(before: Application, around: Surroundings) -> Application:
-    """Out of quarantine. Raises `Invalid`, `Conflict`."""
+    """The record out of quarantine. Raises `Invalid`, `Conflict`."""
     if before.quarantine is None:
         return before
     after = replace(before, quarantine=None, version=before.version + 1)
@@ -71,7 +71,7 @@ def released(before: Application, around: Surroundings) -> Application:
 
 
 def record_quarantine(tx: Transaction, desk: Desk, caller: Caller, after: Application) -> None:
-    """That it is in quarantine, or out of it: to the log and to the APIs."""
+    """Record the change in the audit log, and announce it to the APIs."""
     said = desk.said(caller)
     tx.announce(caller.tenant_id, of_application(after, desk.clock()))
     if after.quarantine is None:

@@ -1,7 +1,7 @@
-"""Applications register themselves (RFC 7591) and keep themselves up to date (RFC 7592).
+"""Dynamic client registration: applications register themselves (RFC 7591) and manage their registration (RFC 7592).
 
-All that they may become stands in the policy of the initial access token that they registered with. It goes on to hold:
-an update is a whole registration again, judged on its final state, and what an administrator changed stays.
+The policy of the initial access token limits the application, at registration and at each later update. An update
+replaces the whole registration and is checked on its final state; changes by an administrator stay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
 from ...protocol.software_statement import stated
 from ...registry import client_keys
-from ...registry.enrolment import EnrolmentGroup, registration_policy
+from ...registry.fleet.enrolment import EnrolmentGroup, registration_policy
+from ...registry.fleet.ports import FleetReads
 from ...registry.model import (
     SECRET_METHODS,
     Application,
@@ -30,9 +31,10 @@ from ...registry.model import (
     RegistrationPolicy,
     Secret,
 )
+from ...registry.ports import Claims
 from ...registry.secret_text import REGISTRATION_PREFIX, digest, generate
 from ..desk import Caller, Desk, apis_of, changed_fields
-from ..ports import Snapshot, Transaction
+from ..ports import AuditRecorder, Transaction
 from .change_application import retire_application
 from .client_key_changes import record_keys
 from .create_application import check_application
@@ -44,11 +46,11 @@ _REFUSED = "the access token is not one for this registration"
 
 
 class Registered(Struct, frozen=True):
-    """An application as it registered itself, with the texts that its answer shows."""
+    """A registered application, with the secrets that are shown in its answer."""
 
     application: Application
     access_token: str
-    """For its registration (RFC 7592 section 1.3)."""
+    """The registration access token (RFC 7592 section 1.3)."""
     secret: str | None = None
 
     def __repr__(self) -> str:
@@ -58,14 +60,14 @@ class Registered(Struct, frozen=True):
 async def register(
     desk: Desk, tenant_id: str, unverified_token: str, unverified: dict[str, Any], leeway: float, request_id: str = ""
 ) -> Registered:
-    """One use of an initial token, and one application; or neither.
+    """Use an initial access token once and create one application; or neither.
 
     Raises:
         InvalidToken: no token, or one that is used up, expired or revoked. `OAuthError` of RFC 7591 section 3.2.2.
         RegistryError: a rule of the registry is broken; `Conflict` where only one may be.
     """
     initial_id, now = token_id(desk.pepper, unverified_token), desk.clock()
-    async with desk.store.snapshot() as seen:  # a stranger gets no transaction that writes
+    async with desk.store.snapshot() as seen:  # unauthenticated callers get no writing transaction
         initial = await seen.initial_tokens.get(tenant_id, initial_id)
     living = _living(initial, now)
     wanted = _read(unverified, living.policy, now, leeway)
@@ -94,7 +96,7 @@ async def register(
 
 
 async def show_registration(desk: Desk, tenant_id: str, client_id: str, unverified_token: str) -> Registered:
-    """RFC 7592 section 2.1. Raises `InvalidToken`, also for an application that is disabled, quarantined or gone."""
+    """RFC 7592 section 2.1. Raises `InvalidToken`, also for a disabled, quarantined or deleted application."""
     async with desk.store.snapshot() as seen:
         application = _owner(desk, await seen.applications.get(tenant_id, client_id), unverified_token)
     return Registered(application, unverified_token)
@@ -104,7 +106,7 @@ async def update_registration(
     desk: Desk, tenant_id: str, client_id: str, unverified_token: str, unverified: dict[str, Any], leeway: float,
     request_id: str = "",
 ) -> Registered:  # fmt: skip
-    """RFC 7592 section 2.2: all of it anew. What is left out goes back to its default; the token is replaced."""
+    """RFC 7592 section 2.2: replaces the registration. Absent members get their default; the token is replaced."""
     caller, now = Caller(tenant_id, client_id, request_id), desk.clock()
     async with desk.store.snapshot() as seen:
         before = _owner(desk, await seen.applications.get(tenant_id, client_id), unverified_token)
@@ -134,14 +136,14 @@ async def update_registration(
 async def delete_registration(
     desk: Desk, tenant_id: str, client_id: str, unverified_token: str, request_id: str = ""
 ) -> None:
-    """RFC 7592 section 2.3: its secrets, its tokens and its registration access token are dead."""
+    """RFC 7592 section 2.3: ends its secrets, its tokens and its registration access token."""
     async with desk.store.transaction() as tx:
         before = _owner(desk, await tx.applications.get(tenant_id, client_id), unverified_token)
         await retire_application(desk, tx, Caller(tenant_id, client_id, request_id), before)
 
 
 def client_information(made: Registered, address: str) -> dict[str, Any]:
-    """RFC 7591 section 3.2.1 and RFC 7592 section 3: what there is, and not what was only asked for."""
+    """RFC 7591 section 3.2.1 and RFC 7592 section 3: the metadata as registered, which may differ from the request."""
     a, kept = made.application, _registration(made.application)
     told: dict[str, Any] = {
         "client_id": a.client_id,
@@ -170,7 +172,7 @@ def client_information(made: Registered, address: str) -> dict[str, Any]:
     return {**told, **{name: value for name, value in optional.items() if value}}
 
 
-# -- who asks ------------------------------------------------------------------------------------
+# -- the caller ------------------------------------------------------------------------------------
 
 
 def _living(initial: InitialToken | None, now: float) -> InitialToken:
@@ -180,7 +182,7 @@ def _living(initial: InitialToken | None, now: float) -> InitialToken:
 
 
 def _owner(desk: Desk, application: Application | None, unverified_token: str) -> Application:
-    """The unknown costs what the wrong costs; who is disabled or in quarantine cannot do anything about it here."""
+    """Unknown and wrong take the same time; a disabled or quarantined application cannot change that here."""
     registration = application.registration if application is not None else None
     kept = registration.digest if registration is not None else _NOBODY
     given = digest(desk.pepper, unverified_token.encode("utf-8", "surrogatepass"))
@@ -198,14 +200,14 @@ def _registration(application: Application) -> Registration:
     return application.registration
 
 
-async def _group_of(look: Transaction | Snapshot, initial: InitialToken | None) -> EnrolmentGroup | None:
+async def _group_of(look: FleetReads, initial: InitialToken | None) -> EnrolmentGroup | None:
     if initial is None or initial.group_id is None:
         return None
     return await look.enrolment_groups.get(initial.tenant_id, initial.group_id)
 
 
 async def _group(tx: Transaction, initial: InitialToken, now: float) -> EnrolmentGroup | None:
-    """That of the token, locked in the order of whoever else changes applications. Raises `InvalidToken`."""
+    """The token's group, locked in the same order as all changes of applications. Raises `InvalidToken`."""
     if initial.group_id is None:
         return None
     await tx.tenants.get("", initial.tenant_id)
@@ -220,11 +222,11 @@ def _policy(initial: InitialToken | None, group: EnrolmentGroup | None) -> Regis
     return registration_policy(policy, group) if group is not None else policy
 
 
-# -- what it becomes -----------------------------------------------------------------------------
+# -- the new record -----------------------------------------------------------------------------
 
 
 def _read(unverified: dict[str, Any], policy: RegistrationPolicy, now: float, leeway: float) -> ClientMetadata:
-    """The request's metadata, over which those of a publisher win."""
+    """The request's metadata; those of a software statement replace them."""
     wanted = read_metadata(unverified)
     if wanted.statement:
         wanted = read_metadata({**unverified, **stated(wanted.statement, policy.publishers, now, leeway)})
@@ -236,7 +238,7 @@ def _read(unverified: dict[str, Any], policy: RegistrationPolicy, now: float, le
 
 
 def _check_own_members(desk: Desk, before: Application, unverified: dict[str, Any]) -> None:
-    """RFC 7592 section 2.2: what an update must say, must not say, and may only repeat."""
+    """RFC 7592 section 2.2: members that an update must have, must not have, or may only repeat."""
     if unverified.get("client_id") != before.client_id:
         raise InvalidClientMetadata("an update says the client_id that it is for")
     if taken := sorted(SERVERS_OWN & unverified.keys()):
@@ -251,7 +253,7 @@ def _check_own_members(desk: Desk, before: Application, unverified: dict[str, An
 
 
 def _member(blank: Application, group: EnrolmentGroup) -> Application:
-    """It has a place in the group, which names it as it names all its devices."""
+    """The application as a member of the group, with a name by the group's pattern."""
     name = group.device_name(None, blank.client_id)
     return replace(blank, name=name, group_id=group.group_id, role_ids=group.role_ids)
 
@@ -268,7 +270,7 @@ async def _shaped(
     initial_id: str,
     policy: RegistrationPolicy,
 ) -> Registered:
-    """`before` as its metadata and the policy have it, with a new access token for its registration."""
+    """`before` changed by the metadata and the policy, with a new registration access token."""
     method = _method(wanted, policy)
     grants, granted = await _grants(tx, before, wanted, policy)
     access_token = generate(desk.random_bytes(32), REGISTRATION_PREFIX)
@@ -297,7 +299,7 @@ async def _shaped(
 
 
 def _method(wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
-    """client_secret_basic is the default (RFC 7591 section 2), where the policy has it."""
+    """client_secret_basic is the default (RFC 7591 section 2), where the policy allows it."""
     allowed = policy.auth_methods
     method = wanted.auth_method or ("client_secret_basic" if "client_secret_basic" in allowed else allowed[0])
     if method not in allowed:
@@ -308,9 +310,9 @@ def _method(wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
 async def _grants(
     tx: Transaction, before: Application, wanted: ClientMetadata, policy: RegistrationPolicy
 ) -> tuple[tuple[Grant, ...], tuple[Grant, ...]]:
-    """Those of the policy that still exist; or the administrator's, where they are not what registration gave.
+    """The policy's grants that still exist; or the administrator's, where an administrator has changed them.
 
-    Beside them what counts as given by registration from now on.
+    And the grants that are recorded as given by registration.
     """
     apis = await apis_of(tx, before.tenant_id)
     kept = before.registration.granted if before.registration is not None else ()
@@ -334,7 +336,7 @@ async def _grants(
 def _secrets(
     desk: Desk, before: Application, after: Application, policy: RegistrationPolicy
 ) -> tuple[tuple[Secret, ...], str | None]:
-    """Those that there are, while the method keeps them; one new one for a method that needs it."""
+    """The present secrets, if the method still uses them; a new one for a method that needs it."""
     kinds = before.auth_method == "client_secret_jwt", after.auth_method == "client_secret_jwt"
     if after.auth_method not in SECRET_METHODS:
         return (), None
@@ -345,12 +347,12 @@ def _secrets(
     return (desk.kept_for(after, kept, text),), text
 
 
-async def _claim(tx: Transaction, made: Application, wanted: ClientMetadata, policy: RegistrationPolicy) -> None:
+async def _claim(tx: Claims, made: Application, wanted: ClientMetadata, policy: RegistrationPolicy) -> None:
     if policy.one_per_software:
         await tx.claim(made.tenant_id, SOFTWARE, wanted.software_id, made.client_id)
 
 
-def _record_creation(desk: Desk, tx: Transaction, caller: Caller, made: Application) -> None:
+def _record_creation(desk: Desk, tx: AuditRecorder, caller: Caller, made: Application) -> None:
     said, tenant_id, kept = desk.said(caller), caller.tenant_id, _registration(made)
     tx.record(tenant_id, ApplicationCreated(client_id=made.client_id, name=made.name, imported=False, **said))
     registered = ApplicationRegistered(

@@ -1,4 +1,4 @@
-"""Hand out, rotate and end client secrets."""
+"""Rotate and revoke client secrets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ async def rotate_secret(
     keep_old: int = 1,
     expires_at: int | None = None,
 ) -> tuple[Application, Secret, str]:
-    """A new secret; the `keep_old` youngest older ones work for `overlap` seconds more, the others end now.
+    """Create a new secret; the `keep_old` newest older ones work for `overlap` seconds more, the others end now.
 
-    Of rotations that race, each hands out a secret that works until a later one supersedes it.
+    Each of several concurrent rotations returns a secret that works until a later rotation replaces it.
     """
     check_overlap(overlap)
     async with desk.store.transaction() as tx:
@@ -45,7 +45,7 @@ def check_overlap(overlap: int) -> None:
 def rotated(
     desk: Desk, caller: Caller, before: Application, fresh: Secret, overlap: int, keep_old: int
 ) -> tuple[Application, SecretRotated]:
-    """With the new secret as its last one."""
+    """The record with the new secret."""
     now = desk.clock()
     ends = int(now) + overlap
     living = [secret for secret in before.secrets if secret.live(now)]
@@ -59,7 +59,7 @@ def rotated(
 
 
 async def revoke_secret(desk: Desk, caller: Caller, client_id: str, secret_id: str) -> Application:
-    """End one secret now; the last living one only by disabling or deleting the application."""
+    """Revoke one secret now. The last living secret cannot be revoked: disable or delete the application."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         rest = tuple(secret for secret in before.secrets if secret.id != secret_id)

@@ -1,4 +1,4 @@
-"""Add and remove the authorities whose certificates count for a tenant's applications (RFC 8705 section 2.1)."""
+"""Add and remove the CAs that a tenant trusts for client certificates (RFC 8705 section 2.1)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..desk import Caller, Desk, found
 
 
 class NewAnchors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One or more certificates of authorities, PEM."""
+    """One or more CA certificates, PEM."""
 
     pem: str
 
 
 async def add_anchors(desk: Desk, caller: Caller, wanted: NewAnchors) -> tuple[TrustAnchor, ...]:
-    """All of the tenant's; those that are there already stay as they are. Raises `Invalid`."""
+    """Returns all anchors of the tenant; existing ones stay as they are. Raises `Invalid`."""
     given = read_anchors(wanted.pem, int(desk.clock()))
     async with desk.store.transaction() as tx:
         before: Tenant = found(await tx.tenants.get("", caller.tenant_id), "tenant")
@@ -38,7 +38,7 @@ async def add_anchors(desk: Desk, caller: Caller, wanted: NewAnchors) -> tuple[T
 
 
 async def remove_anchor(desk: Desk, caller: Caller, thumbprint: str) -> None:
-    """What it vouched for proves nothing any more, from the moment of the answer. Raises `NotFound`."""
+    """Certificates of this CA are rejected as soon as this returns. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         before: Tenant = found(await tx.tenants.get("", caller.tenant_id), "tenant")
         rest = tuple(anchor for anchor in before.anchors if anchor.thumbprint != thumbprint)

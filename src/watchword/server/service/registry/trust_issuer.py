@@ -1,4 +1,4 @@
-"""Trust another issuer, change what is believed of it, and trust it no more."""
+"""Add, change and remove trusted issuers, with whose tokens applications can authenticate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_ISSUERS = 1_000
 
 
 class NewIssuer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be said at first; `kind` chooses what is left out, and what rules about it have to pin.
+    """The fields of a new issuer; `kind` chooses the defaults, and the claims that identity rules have to fix.
 
     `jwks` (a JWK set, or a SPIFFE bundle) or `jwks_uri` says where its keys are; with neither, its discovery document.
     """
@@ -34,7 +34,7 @@ class NewIssuer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class IssuerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may change; a field that is left out stays. `jwks` and `jwks_uri` take each other's place."""
+    """The fields that can be changed; absent fields keep their value. `jwks` and `jwks_uri` replace each other."""
 
     enabled: bool | UnsetType = UNSET
     jwks: dict[str, Any] | UnsetType = UNSET
@@ -46,7 +46,7 @@ class IssuerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 async def trust_issuer(desk: Desk, caller: Caller, wanted: NewIssuer) -> TrustedIssuer:
-    """From the moment of the answer; it proves nobody until an application has a rule. Raises `Invalid`, `Conflict`."""
+    """Trusted as soon as this returns; applications need identity rules to use it. Raises `Invalid`, `Conflict`."""
     preset = PRESETS[wanted.kind]
     keys, authorities = read_keys(wanted.jwks) if wanted.jwks is not None else ((), ())
     issuer = TrustedIssuer(
@@ -79,11 +79,11 @@ async def trust_issuer(desk: Desk, caller: Caller, wanted: NewIssuer) -> Trusted
 async def update_issuer(
     desk: Desk, caller: Caller, issuer_id: str, change: IssuerChange, expected: int | None = None
 ) -> TrustedIssuer:
-    """Judged on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
+    """Checked on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
     async with desk.store.snapshot() as look:
         seen: TrustedIssuer = found(await look.issuers.get(caller.tenant_id, issuer_id), "trusted issuer")
     if change.jwks_uri is not UNSET:
-        await _check_address(desk, _changed(seen, change))  # here, because it may take seconds
+        await _check_address(desk, _changed(seen, change))  # outside of the transaction, because it may take seconds
     async with desk.store.transaction() as tx:
         before: TrustedIssuer = found(await tx.issuers.get(caller.tenant_id, issuer_id), "trusted issuer")
         check_version(before, expected)
@@ -100,7 +100,7 @@ async def update_issuer(
 
 
 async def distrust_issuer(desk: Desk, caller: Caller, issuer_id: str, expected: int | None = None) -> None:
-    """Its statements prove nothing any more, and rules about it hold nothing, also if it is trusted anew."""
+    """Stop trusting an issuer. Rules about it never match again, even if the issuer is added again."""
     async with desk.store.transaction() as tx:
         before: TrustedIssuer = found(await tx.issuers.get(caller.tenant_id, issuer_id), "trusted issuer")
         check_version(before, expected)
@@ -120,7 +120,7 @@ def _changed(before: TrustedIssuer, change: IssuerChange) -> TrustedIssuer:
 
 
 async def _check_address(desk: Desk, issuer: TrustedIssuer) -> None:
-    """Where we would be led; not asked of an issuer whose keys are here."""
+    """Check the address of its keys; not needed with keys given by value."""
     if issuer.keys or issuer.authorities:
         return
     try:

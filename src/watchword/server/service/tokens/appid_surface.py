@@ -1,4 +1,4 @@
-"""What `IssueToken` needs to speak as App ID: its audience rule, and a mint for its tokens."""
+"""The App ID surface of `IssueToken`: its grants, and how it makes its tokens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from ...protocol import appid
 from ...protocol.access import Access
 from ...protocol.claims import encode, encode_members
 from ..view import TenantView
-from .issue_token import Minted, Surface, signer
+from .signers import signer
+from .surface import Minted, Surface
 
 
 def appid_surface(issuer_of: Callable[[str], str]) -> Surface:
-    """Signed with RS256; `ver` 4 stands in the header, where the SDK looks for it."""
+    """Tokens are signed with RS256; `ver` 4 is in the header, where the App ID SDK reads it."""
 
     def mint(tenant: TenantView, access: Access, now: float, jti: str) -> Minted:
         assert isinstance(access, appid.AppIdAccess)
@@ -24,4 +25,4 @@ def appid_surface(issuer_of: Callable[[str], str]) -> Surface:
         token = signer(tenant, appid.ALGORITHM, "JWT", ver=4).sign(payload)
         return Minted(token, jti, claims.aud, claims.scope, claims.exp)
 
-    return Surface("appid", mint, appid.grant)
+    return Surface("appid", mint, appid.GRANTS)

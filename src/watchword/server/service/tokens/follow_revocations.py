@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from ...protocol.errors import InvalidRequest, InvalidTarget, Unavailable
 from ...registry.revocation import EVERY_API, Revocation
-from ..ports import Change, RevocationReader, StorageUnavailable
+from ..ports import Change, StorageUnavailable
 from ..view import View
 from .introspect_token import may_introspect
+from .ports import RevocationReader
 
 PAGE: Final = 1_000
 LONGEST_WAIT: Final = 5.0

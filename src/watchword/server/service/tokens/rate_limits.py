@@ -14,7 +14,8 @@ from msgspec import Struct
 from ...protocol.errors import SlowDown
 from ...protocol.rate import merged, retry_after, share_of, spent, turn, wait
 from ...registry.limits import Limit
-from ..ports import Debts, Spending, StorageUnavailable
+from ..ports import StorageUnavailable
+from .ports import Debts, Spending
 
 _SWEPT_ABOVE = 10_000
 INTERVAL = 0.2

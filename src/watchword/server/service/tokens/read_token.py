@@ -14,7 +14,7 @@ import msgspec
 from ....jose import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, JoseError, verify_signature
 from ....jose.cwt import looks_like_cwt, verify_cwt
 from ...protocol.claims import issued_ms
-from ...protocol.grants.transaction_token import TYPE as TRANSACTION_TYPE
+from ...protocol.grants.grant import ShownToken
 from ...registry.secret_text import OPAQUE_PREFIX, opaque_hash, well_formed
 from ..view import TenantView, View
 
@@ -55,11 +55,16 @@ class TokenReader:
                 known.popitem(last=False)
         return claims if await self._still_active(tenant, claims, now) else None
 
-    async def transaction(self, tenant: TenantView, unverified_token: str, now: float) -> dict[str, Any] | None:
-        """The claims of an active transaction token, or None. Not remembered: what is, counts as an access token."""
+    async def shown(self, tenant: TenantView, token: ShownToken, now: float) -> dict[str, Any] | None:
+        """The claims of an active token of the type that a grant expects, or None.
+
+        Only access tokens are remembered: a remembered token counts as an access token.
+        """
+        if not token.type:
+            return await self.claims(tenant, token.unverified, now)
         try:
             claims = verify_signature(
-                unverified_token, tenant.published, algorithms=_ALGORITHMS, typ={TRANSACTION_TYPE}
+                token.unverified, tenant.published, algorithms=_ALGORITHMS, typ={token.type}
             ).claims
         except JoseError:
             return None

@@ -1,4 +1,4 @@
-"""Serve status lists: made of the revocations in the database, when somebody asks, and kept for moments."""
+"""Serve status lists, made on request from the revocations in the database and cached for `ttl` seconds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from msgspec import Struct
 from ...protocol.claims import encode_members
 from ...protocol.errors import Unavailable
 from ...protocol.status_list import PATH, TYPE, list_claims, read_name
-from ..ports import Change, StatusReader, StorageUnavailable
+from ..ports import Change, StorageUnavailable
 from ..view import TenantView, View
-from .issue_token import signer
+from .ports import StatusReader
+from .signers import signer
 
 MOST_KEPT: Final = 1_000
 """Lists whose tokens a worker keeps; others are made again."""
@@ -35,6 +36,7 @@ class ServeStatusList:
 
     def __init__(
         self,
+        *,
         view: View,
         reader: StatusReader,
         clock: Callable[[], float],

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...protocol.claims import encode_members
 from ..view import TenantView, View
-from .issue_token import signer
+from .signers import signer
 
 TYPE: Final = "token-introspection+jwt"
 DEFAULT: Final = "RS256"

@@ -1,9 +1,9 @@
-"""The file of an exported instance: a sequence of sealed pieces that can be read only whole.
+"""Write and read export files: encrypted pieces that can only be read as a whole.
 
-Every piece is sealed under the master key for its own place (this export, this number, last or
-not), so that one that was altered, left out, put elsewhere or cut off is noticed. The file is bound
-to the master key because what it holds is: secrets are HMACs under a key that derives from it, and
-signing keys are sealed with it. It holds neither that key nor any secret's text.
+Every piece is encrypted under the master key for its own place (this export, its number, last or
+not), so that an altered, missing, moved or truncated piece is detected. The file is bound to the
+master key because its content is: secrets are HMACs under a key that derives from it, and signing
+keys are encrypted with it. The file has neither that key nor any secret's text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LARGEST = 64 * 1024 * 1024
 
 
 class DamagedExport(Exception):
-    """The file is not one of ours, not whole, or made under another master key; the text says what to do."""
+    """The file is no export, incomplete, or made with another master key; the text says what to do."""
 
 
 def _place(export_id: bytes, number: int, last: bool) -> str:
@@ -34,18 +34,18 @@ class ExportWriter:
         file.write(_MAGIC + export_id)
 
     def write(self, piece: bytes, *, last: bool = False) -> None:
-        """Seal and append."""
+        """Encrypt and append."""
         sealed = self._master.seal(piece, _place(self._id, self._number, last))
         self._file.write((b"\1" if last else b"\0") + len(sealed).to_bytes(_SIZE, "big") + sealed)
         self._number += 1
 
     def close(self) -> None:
-        """The end, by which a reader knows that nothing is missing."""
+        """Write the last piece, by which readers know that nothing is missing."""
         self.write(b"", last=True)
 
 
 def read_export(file: BinaryIO, master: MasterKey) -> Iterator[bytes]:
-    """The pieces. Raises `DamagedExport`, possibly after some of them: act on none before the end was seen."""
+    """The pieces. Raises `DamagedExport`, possibly after some of them: use none before the end was read."""
     if file.read(len(_MAGIC)) != _MAGIC:
         raise DamagedExport("this is not a file that `watchword export` wrote")
     export_id = file.read(_ID)

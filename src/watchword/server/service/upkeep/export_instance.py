@@ -1,4 +1,4 @@
-"""Export a whole instance: tenants, applications, APIs, roles, keys, and what makes tokens valid or not."""
+"""Export a whole instance: tenants, applications, APIs, roles, keys, revocations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 class Heading(Struct, frozen=True, forbid_unknown_fields=True):
-    """The first piece: which schema the records follow."""
+    """The first piece: the schema revision of the records."""
 
     schema: str
     exported_at: float
@@ -38,11 +38,11 @@ class Source(Protocol):
     schema: str
 
     def pieces(self) -> AsyncGenerator[Piece]:
-        """Every record that moves, also the deleted ones: their ids and slugs stay taken."""
+        """Every record to export, including deleted ones, whose ids and slugs stay taken."""
 
 
 class ExportInstance:
-    """The audit log stays behind: it is this instance's, and `watchword audit export` writes it."""
+    """Leaves out the audit log, which belongs to this instance; `watchword audit export` writes it."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ExportInstance:
         self._clock, self._random = clock, random_bytes
 
     async def __call__(self, file: BinaryIO, progress: Callable[[int], None] = lambda records: None) -> int:
-        """How many records were written. Every tenant's log says so before this returns."""
+        """Returns the number of records. Every tenant's audit log has an event before this returns."""
         now, count = self._clock(), 0
         writer = ExportWriter(file, self._master, self._random(16))
         writer.write(msgspec.json.encode(Heading(self._source.schema, now)))

@@ -1,4 +1,4 @@
-"""What a worker does now and then: follow the feed, tell debts, rotate keys, write sums, bind chains, purge, prune."""
+"""Background work of a worker: follow the change feed, rotate keys, write counts, sign checkpoints, purge, prune."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
+from msgspec import Struct
 
 from ..clients.secret_use import SecretUse
 from ..group_commit import GroupCommit
@@ -17,29 +18,42 @@ from ..view import View
 _log = structlog.get_logger("watchword.housekeeping")
 
 
+Chore = Callable[[], Awaitable[None]]
+
+
+class Chores(Struct, frozen=True, kw_only=True):
+    """Work that belongs to other modules and is due from time to time."""
+
+    rotate_keys: Chore
+    bind_chains: Chore
+    """Signs a checkpoint of the audit chains."""
+    purge: Callable[[float], Awaitable[None]]
+    """Deletes what expired before a time."""
+    prune_audit: Chore
+
+
 class Housekeeping:
-    """Each chore may fail without harm; the next round does it."""
+    """Each chore may fail without harm: the next round does it."""
 
     def __init__(
         self,
+        *,
         view: View,
         store: Store,
         commits: GroupCommit,
-        rotate_keys: Callable[[], Awaitable[None]],
         refusals: Refusals,
         uses: SecretUse,
         limits: RateLimits,
-        bind_chains: Callable[[], Awaitable[None]],
-        purge: Callable[[float], Awaitable[None]],
-        prune_audit: Callable[[], Awaitable[None]],
+        chores: Chores,
         clock: Callable[[], float],
     ) -> None:
-        self._view, self._store, self._commits, self.rotate_keys = view, store, commits, rotate_keys
-        self._refusals, self._uses, self._limits, self._bind, self._purge = refusals, uses, limits, bind_chains, purge
-        self.prune_audit, self._clock = prune_audit, clock
+        self._view, self._store, self._commits = view, store, commits
+        self._refusals, self._uses, self._limits, self._clock = refusals, uses, limits, clock
+        self._bind, self._purge = chores.bind_chains, chores.purge
+        self.rotate_keys, self.prune_audit = chores.rotate_keys, chores.prune_audit
 
     async def run(self) -> None:
-        """For as long as the worker lives."""
+        """Run until cancelled, each chore at its own interval (seconds)."""
         await asyncio.gather(
             self._view.follow(),
             self._limits.follow(),
@@ -52,7 +66,7 @@ class Housekeeping:
         )
 
     async def write_sums(self) -> None:
-        """Refusals as aggregates."""
+        """Record refusals of callers that did not authenticate, as counts (one event a kind)."""
         found = self._refusals.take()
         if found:
             async with self._store.transaction() as tx:
@@ -62,29 +76,29 @@ class Housekeeping:
                         tx.record(tenant.tenant.tenant_id, event)
 
     async def write_uses(self) -> None:
-        """When secrets were last used."""
+        """Write the times of last use of secrets."""
         await self._uses.flush_when_due(self._clock())
 
     async def purge(self) -> None:
-        """What expired."""
+        """Delete what expired, here and in the database."""
         self._view.forget_expired(self._clock())
         await self._purge(self._clock())
 
     async def finish(self) -> None:
-        """Before the worker ends: nothing that was answered may be missing."""
+        """Before the worker ends: write everything that an answer promised."""
         await self._commits.drain()
         await self._limits.settle()
         await self._quietly(self.write_sums)
         await self._quietly(self._uses.flush)
         await self._quietly(self._bind)
 
-    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, seconds: float, chore: Chore) -> None:
         while True:
             await asyncio.sleep(seconds)
             await self._quietly(chore)
 
     @staticmethod
-    async def _quietly(chore: Callable[[], Awaitable[None]]) -> None:
+    async def _quietly(chore: Chore) -> None:
         try:
             await chore()
         except StorageUnavailable as error:

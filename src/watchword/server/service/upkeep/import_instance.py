@@ -1,4 +1,4 @@
-"""Import an exported instance into an empty one: all of it, or nothing."""
+"""Import an exported instance into an empty one, in one transaction."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Target(Protocol):
     async def load(self, pieces: Iterator[Piece], event: Event) -> int:
         """In one transaction, which records `event` in every tenant. Raises `Conflict` when it is not empty.
 
-        Whatever `pieces` raises rolls it back.
+        An exception of `pieces` rolls the transaction back.
         """
 
 
 class ImportInstance:
-    """Needs the master key of the instance that was exported; see `export_file`."""
+    """Needs the master key of the exported instance; see `export_file`."""
 
     def __init__(self, target: Target, master: MasterKey, clock: Callable[[], float]) -> None:
         self._target, self._master, self._clock = target, master, clock
 
     async def __call__(self, file: BinaryIO, progress: Callable[[int], None] = lambda records: None) -> int:
-        """How many records came in. Raises `DamagedExport`, `Conflict`; then nothing was changed."""
+        """Returns the number of records. Raises `DamagedExport`, `Conflict`; then nothing was changed."""
         event = InstanceImported(at=self._clock())
         return await self._target.load(pieces_of(file, self._master, self._target.schema, progress), event)
 
@@ -40,7 +40,7 @@ class ImportInstance:
 def pieces_of(
     file: BinaryIO, master: MasterKey, schema: str, progress: Callable[[int], None] = lambda records: None
 ) -> Iterator[Piece]:
-    """The pieces behind the heading. Raises `DamagedExport`."""
+    """The pieces after the heading. Raises `DamagedExport`."""
     raw = read_export(file, master)
     try:
         heading = msgspec.json.decode(next(raw), type=Heading)

@@ -1,4 +1,4 @@
-"""Remove audit events that are older than a date, on purpose and on record."""
+"""Prune audit events that are older than a date, and record the pruning."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ...registry.errors import Invalid
 
 
 class OldRows(Protocol):
-    """The audit log's old end."""
+    """The oldest rows of the audit log."""
 
     async def give_up(self, before: float, event: Callable[[int], Event]) -> int:
-        """In one transaction: sign where the chains begin from now on, and record `event(rows)` in each tenant."""
+        """In one transaction: sign anchors as the new beginning of the chains, record `event(rows)` in each tenant."""
 
     def remove(self) -> AsyncIterator[int]:
-        """Delete what was given up, batch by batch; yields each batch's rows."""
+        """Delete the rows before the anchors in batches; yields the number of rows of each batch."""
 
 
 class PruneAudit:
-    """A history that was pruned still verifies, from a signed anchor on; see `audit/verification.py`."""
+    """A pruned log can still be verified, from a signed anchor on; see `audit/verification.py`."""
 
     def __init__(self, old: OldRows, clock: Callable[[], float]) -> None:
         self._old, self._clock = old, clock
 
     async def __call__(self, before: float, progress: Callable[[int], None] = lambda rows: None) -> int:
-        """How many rows went. `before`: seconds since the epoch, not in the future. Raises `Invalid`."""
+        """Returns the number of deleted rows. `before`: seconds since the epoch, in the past. Raises `Invalid`."""
         now = self._clock()
         if before > now:
             raise Invalid("events cannot be pruned before they happen: give a date in the past", field="before")

@@ -11,7 +11,8 @@ from watchword.server.protocol.errors import SlowDown
 from watchword.server.registry.limits import Limit, limits_of
 from watchword.server.registry.model import Application, Tenant
 from watchword.server.registry.rate_limit import RateLimit
-from watchword.server.service.ports import Spending, StorageUnavailable
+from watchword.server.service.ports import StorageUnavailable
+from watchword.server.service.tokens.ports import Spending
 from watchword.server.service.tokens.rate_limits import RateLimits
 
 NOW = 1_800_000_000.0

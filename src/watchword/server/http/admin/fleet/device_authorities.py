@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ....registry.device_authority import DeviceAuthority
+from ....registry.fleet.device_authority import DeviceAuthority
 from ....service.desk import Desk
 from ....service.fleet.device_certificates import DeviceCertificates
 from .. import shapes

@@ -11,7 +11,7 @@ from ....service.fleet.import_devices import DeviceBatch, RowResult, import_devi
 from ....service.registry.membership import SERIAL
 from .. import shapes
 from ..pages import Pages
-from ..registry.handlers import SecretUse
+from ..registry.applications import SecretUse
 from ..routes import Reply, Request, Route
 
 _D = "/api/v1/devices"

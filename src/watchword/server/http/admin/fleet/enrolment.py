@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from ....registry.enrolment import EnrolmentGroup, EnrolmentPolicy
+from ....registry.fleet.enrolment import EnrolmentGroup, EnrolmentPolicy
 from ....service.desk import Desk, found
 from ....service.fleet.define_enrolment_group import (
     EnrolmentGroupChange,

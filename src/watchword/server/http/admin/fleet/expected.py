@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ....registry.expected import ExpectedDevice
+from ....registry.fleet.expected import ExpectedDevice
 from ....service.desk import Desk
 from ....service.fleet.expect_devices import ExpectedBatch, ExpectedResult, expect_devices, withdraw_expected
 from .. import shapes

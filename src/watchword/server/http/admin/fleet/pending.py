@@ -7,7 +7,7 @@ from typing import get_args
 from msgspec import Struct
 
 from ....registry.errors import Invalid
-from ....registry.pending import PendingEnrolment, State
+from ....registry.fleet.pending import PendingEnrolment, State
 from ....service.desk import Desk
 from ....service.fleet.decide_enrolment import approve_enrolment, deny_enrolment
 from .. import shapes

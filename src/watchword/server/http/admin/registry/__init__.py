@@ -1,1 +1,1 @@
-"""The admin API's operations on tenants, applications, APIs, roles, keys and trusted issuers."""
+"""The admin API's operations on tenants, applications, APIs, roles, trust anchors and trusted issuers."""

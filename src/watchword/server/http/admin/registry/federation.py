@@ -15,7 +15,7 @@ _I, _RULES = "/api/v1/trusted-issuers", "/api/v1/applications/{client_id}/identi
 
 
 class FederationHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, pages: Pages, dry_run: DryRunIdentity) -> None:
         self._desk, self._pages, self._dry_run = desk, pages, dry_run
@@ -35,29 +35,29 @@ class FederationHandlers:
         ]  # fmt: skip
 
     async def list_issuers(self, request: Request) -> Reply:
-        """By issuer."""
+        """A page, ordered by issuer."""
         page, following = await self._pages.page(request, "issuers", lambda i: (i.issuer, i.issuer_id))
         return Reply(shapes.Page(items=[shapes.issuer_shape(i) for i in page], next=following))
 
     async def trust_issuer(self, request: Request) -> Reply:
-        """201."""
+        """Answer 201 with what was made."""
         i = await trust_issuer(self._desk, request.caller, request.body)
         return Reply(shapes.issuer_shape(i), 201, i.version, f"{_I}/{i.issuer_id}")
 
     async def show_issuer(self, request: Request) -> Reply:
-        """With an ETag."""
+        """Answer with an ETag."""
         async with self._desk.store.snapshot() as tx:
             i = found(await tx.issuers.get(request.caller.tenant_id, request.path["issuer_id"]), "trusted issuer")
         return Reply(shapes.issuer_shape(i), version=i.version)
 
     async def update_issuer(self, request: Request) -> Reply:
-        """If-Match guards it."""
+        """Change it, if its version is the one of If-Match."""
         issuer_id = request.path["issuer_id"]
         i = await update_issuer(self._desk, request.caller, issuer_id, request.body, request.expected)
         return Reply(shapes.issuer_shape(i), version=i.version)
 
     async def distrust_issuer(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await distrust_issuer(self._desk, request.caller, request.path["issuer_id"], request.expected)
         return Reply(status=204)
 
@@ -67,7 +67,7 @@ class FederationHandlers:
         return Reply(rule, 201)
 
     async def remove_identity(self, request: Request) -> Reply:
-        """204."""
+        """Answer 204."""
         await remove_identity(self._desk, request.caller, request.path["client_id"], request.path["rule_id"])
         return Reply(status=204)
 

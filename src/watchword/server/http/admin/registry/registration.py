@@ -12,7 +12,7 @@ _I = "/api/v1/initial-tokens"
 
 
 class RegistrationHandlers:
-    """One object per worker."""
+    """The handlers; one object per worker."""
 
     def __init__(self, desk: Desk, pages: Pages) -> None:
         self._desk, self._pages = desk, pages

@@ -1,4 +1,4 @@
-"""The registry, the audit log and the change feed."""
+"""Create the registry, the audit log and the change feed."""
 
 from __future__ import annotations
 

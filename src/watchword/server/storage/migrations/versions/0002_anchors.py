@@ -1,4 +1,4 @@
-"""Where audit chains begin after old rows were removed on purpose."""
+"""Add anchors: where audit chains begin after pruning."""
 
 from __future__ import annotations
 

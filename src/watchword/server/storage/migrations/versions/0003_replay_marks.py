@@ -1,4 +1,4 @@
-"""Marks of proofs that are used up: client assertions, later DPoP proofs."""
+"""Add replay marks of used client assertions and DPoP proofs."""
 
 from __future__ import annotations
 

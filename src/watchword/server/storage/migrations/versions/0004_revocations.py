@@ -1,4 +1,4 @@
-"""What APIs that follow the feed of revocations are told.
+"""Add the revocation feed for APIs that verify tokens offline.
 
 Applications that were disabled before this migration are not in it: within a day the last of their tokens
 has expired.

@@ -1,4 +1,4 @@
-"""Issuers whose statements prove applications."""
+"""Add trusted issuers, with whose tokens applications can authenticate."""
 
 from __future__ import annotations
 

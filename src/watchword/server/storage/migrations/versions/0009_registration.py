@@ -1,4 +1,4 @@
-"""Initial access tokens (RFC 7591), and what only one application of a tenant may be."""
+"""Add initial access tokens (RFC 7591), and values that only one application of a tenant may have."""
 
 from __future__ import annotations
 

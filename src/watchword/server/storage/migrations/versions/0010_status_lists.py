@@ -1,4 +1,4 @@
-"""What was revoked in status lists: the places of revoked tokens, and of no others."""
+"""Add the indexes of revoked tokens in status lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enrolment groups, and how many applications are in each."""
+"""Add enrolment groups, and the number of applications in each."""
 
 from __future__ import annotations
 

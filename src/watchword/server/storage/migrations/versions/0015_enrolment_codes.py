@@ -1,4 +1,4 @@
-"""The codes with which devices enrol, as HMACs."""
+"""Add enrolment codes, stored as HMACs."""
 
 from __future__ import annotations
 

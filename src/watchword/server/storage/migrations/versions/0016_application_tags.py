@@ -1,4 +1,4 @@
-"""What applications are found by: labels, as an index of its own."""
+"""Add an index of applications by label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices that are expected in an enrolment group, by serial number and by key."""
+"""Add the lists of expected devices, by serial number and by key."""
 
 from __future__ import annotations
 

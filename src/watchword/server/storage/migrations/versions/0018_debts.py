@@ -1,4 +1,4 @@
-"""What was spent of limits, by all workers together."""
+"""Add the state of rate limits that all workers share."""
 
 from __future__ import annotations
 

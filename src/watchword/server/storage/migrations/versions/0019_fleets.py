@@ -1,4 +1,4 @@
-"""Applications are found by their enrolment group, and when secrets were last used is kept in order of its key."""
+"""Index applications by enrolment group, and store the last use of secrets in order of its key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tenants' own authorities for the certificates of their devices."""
+"""Add the tenants' own CAs for device certificates."""
 
 from __future__ import annotations
 

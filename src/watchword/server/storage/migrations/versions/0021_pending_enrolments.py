@@ -1,4 +1,4 @@
-"""Devices that wait until an administrator has looked at them."""
+"""Add devices that wait for an administrator's approval."""
 
 from __future__ import annotations
 

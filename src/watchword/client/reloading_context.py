@@ -1,4 +1,4 @@
-"""A TLS context that follows its certificate files. Imported by those who show a certificate."""
+"""A TLS context that loads its client certificate again when the files have changed. Imported only when used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from watchword.client.errors import SecretMissing
 
 
-class FreshContext(ssl.SSLContext):
-    """Looks at its files before each connection: httpx, urllib3 and requests wrap sockets, asyncio and aiohttp bios."""
+class ReloadingContext(ssl.SSLContext):
+    """Checks its files before each connection: httpx, urllib3 and requests wrap sockets, asyncio and aiohttp bios."""
 
     _files: tuple[Path, Path]
     _seen: object = None
@@ -36,7 +36,7 @@ class FreshContext(ssl.SSLContext):
             now = [(found.st_mtime_ns, found.st_size, found.st_ino) for found in map(os.stat, self._files)]
             if now == self._seen:
                 return
-            # Half-way through a renewal the two do not fit: the context keeps the pair that does.
+            # In the middle of a renewal the two files do not match: the context then keeps the last pair that did.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*self._files, password=_no_passphrase)
             self.load_cert_chain(*self._files, password=_no_passphrase)
             self._seen = now

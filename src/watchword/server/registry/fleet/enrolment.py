@@ -1,4 +1,4 @@
-"""Enrolment groups: what a device becomes that enrols itself, how it may, and how many may."""
+"""The records of enrolment groups and codes, and the checks of a group's policy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from . import rules
+from .. import rules
+from ..errors import Invalid
+from ..model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
+from ..rate_limit import RateLimit, check_rate_limit
 from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
-from .errors import Invalid
-from .model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
-from .rate_limit import RateLimit, check_rate_limit
 
 Way = Literal["code", "key", "certificate", "registration"]
-"""A code that was printed on it, or that a batch of devices shares; a key that was expected; its manufacturer's
-certificate; an initial access token (RFC 7591)."""
+"""How a device enrols: with a code, printed on it or shared by a batch; with an expected key; with its manufacturer's
+certificate; or with an initial access token (RFC 7591)."""
 Approval = Literal["none", "required"]
 METHODS: tuple[AuthMethod, ...] = (
     "client_secret_basic",
@@ -23,58 +23,58 @@ METHODS: tuple[AuthMethod, ...] = (
     "client_secret_jwt",
     "private_key_jwt",
 )
-"""What a device can be given, or can bring: a secret, or its own key."""
+"""Authentication methods for devices: a secret from the server, or the device's own key."""
 OWN_KEY: tuple[AuthMethod, ...] = ("private_key_jwt", "tls_client_auth")
-"""By the last one it sends a certificate signing request, and gets a certificate of the tenant's own authority."""
+"""With tls_client_auth a device sends a certificate signing request, and the tenant's own CA signs its certificate."""
 ALLOWED: tuple[AuthMethod, ...] = (*METHODS, "tls_client_auth")
 MAX_DEVICES = 10_000_000
 MAX_CODES = 10_000
-"""Of one request."""
+"""The most codes of one request."""
 MAX_OPEN_CODES = 100_000
-"""Codes of one group with which somebody may still enrol."""
+"""The most unused codes of one group."""
 MAX_USES = 1_000_000
 MAX_CODE_LIFE = 366 * 86_400
 REPEAT_WITHIN = 600
-"""Seconds in which a device that got no answer may ask for its secret again."""
+"""Seconds within which a device that got no answer can ask for its secret again."""
 MAX_LIFE = 10 * 366 * 86_400
 MIN_LIFE = 60
 PLACEHOLDERS = ("{serial}", "{id}")
 
 
 class EnrolmentPolicy(Struct, frozen=True, kw_only=True):
-    """What an administrator says of a group. Times are seconds since the epoch, lives are seconds."""
+    """A group's settings. Times are seconds since the epoch, lifetimes are seconds."""
 
     name: str
     kind: Kind = "device"
     auth_methods: tuple[AuthMethod, ...] = METHODS
-    """What its devices may prove themselves with; of those with a secret, the first is given to who brings nothing."""
+    """Allowed authentication methods; a device without a key gets the first method with a secret."""
     grants: tuple[Grant, ...] = ()
     role_ids: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     name_pattern: str = "device-{id}"
-    """`{serial}` is the device's serial number, which it then needs; `{id}` the beginning of its client id."""
+    """`{serial}` is the device's serial number, which is then required; `{id}` the beginning of its client id."""
     max_devices: int | None = None
-    """How many living applications may be in it; None: no limit."""
+    """The most living applications in the group; None: no limit."""
     expires_at: int | None = None
-    """From then on nobody enrols; who did stays."""
+    """No device can enrol after that; enrolled devices stay."""
     secret_lifetime: int | None = None
     require_bound: bool = False
     ways: tuple[Way, ...] = ("code",)
-    """None: nobody enrols by itself, administrators put applications into it."""
+    """Empty: no device enrols by itself; administrators put applications into the group."""
     rate_limit: RateLimit | None = None
-    """How many tokens its applications may be given together."""
+    """Rate limit of all its applications together."""
     only_expected: bool = False
-    """Whether a device's serial number or key has to be on the group's list, whatever way it comes."""
+    """Whether a device's serial number or key has to be on the group's list, whichever way it enrols."""
     approval: Approval = "none"
-    """Whether an administrator looks at each device before it becomes one."""
+    """Whether an administrator has to approve each device."""
     anchors: str = ""
-    """PEM of the authorities that made the devices' certificates, for the way of that name."""
+    """PEM of the CAs that signed the manufacturer's certificates, for the way `certificate`."""
     certificate_lifetime: int = CERTIFICATE_LIFE
-    """Of the certificates that the tenant's own authority signs for its devices."""
+    """Lifetime of the certificates that the tenant's own CA signs for the group's devices."""
 
 
 class EnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True):
-    """A policy, with what the server says of it."""
+    """A policy, with its id, name and version."""
 
     tenant_id: str
     group_id: str
@@ -82,33 +82,33 @@ class EnrolmentGroup(EnrolmentPolicy, frozen=True, kw_only=True):
     version: int = 1
 
     def open(self, now: float) -> bool:
-        """Whether devices still enrol."""
+        """Whether devices can still enrol."""
         return self.expires_at is None or now < self.expires_at
 
     def device_name(self, serial: str | None, client_id: str) -> str:
-        """By its pattern. Raises `Invalid` when that needs a serial number and there is none."""
+        """The device's name by the group's pattern. Raises `Invalid` when a needed serial number is missing."""
         if "{serial}" in self.name_pattern and serial is None:
             raise Invalid("this group names its devices by serial number: send it", field="serial")
         return self.name_pattern.replace("{id}", client_id[:8]).replace("{serial}", serial or "")
 
 
 class EnrolmentCode(Struct, frozen=True, kw_only=True):
-    """Lets `uses_left` devices more into a group, each once. Times are seconds since the epoch."""
+    """A code with which `uses_left` more devices can enrol in a group. Times are seconds since the epoch."""
 
     tenant_id: str
     digest: str
-    """The code's HMAC: whoever has the database cannot make the code."""
+    """The code's HMAC: the code cannot be made from the database."""
     group_id: str
     uses_left: int
     expires_at: int
 
     def live(self, now: float) -> bool:
-        """Whether a device may still enrol with it."""
+        """Whether a device can still enrol with it."""
         return self.uses_left > 0 and now < self.expires_at
 
 
 def check_codes(count: int, uses: int, expires_in: int) -> None:
-    """What may be asked for at once. Raises `Invalid`."""
+    """Check the numbers of a request for codes. Raises `Invalid`."""
     for name, value, most in (
         ("count", count, MAX_CODES),
         ("uses", uses, MAX_USES),
@@ -119,7 +119,7 @@ def check_codes(count: int, uses: int, expires_in: int) -> None:
 
 
 def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) -> None:
-    """On the final state. Raises `Invalid`."""
+    """Check the complete policy. Raises `Invalid`."""
     rules.check_name(group.name)
     _check_methods(group)
     rules.check_grants(group.grants, apis, "grants")
@@ -149,7 +149,7 @@ def _check_ways(group: EnrolmentGroup) -> None:
 
 
 def _check_registers(group: EnrolmentGroup) -> None:
-    """RFC 7591 answers at once, and knows neither serial numbers nor proofs of a key."""
+    """Registration (RFC 7591) answers at once, and has neither serial numbers nor proofs of possession."""
     if group.approval == "required" or group.only_expected or "{serial}" in group.name_pattern:
         raise Invalid("who registers cannot wait, and has no serial number: use another group for that", field="ways")
     if not set(group.auth_methods) & set(METHODS):
@@ -157,7 +157,7 @@ def _check_registers(group: EnrolmentGroup) -> None:
 
 
 def registration_policy(policy: RegistrationPolicy, group: EnrolmentGroup) -> RegistrationPolicy:
-    """What the group says, beside whose software statements count."""
+    """The group's policy for registration, with the software statement rules of the initial access token."""
     return replace(
         policy, kind=group.kind, auth_methods=tuple(m for m in group.auth_methods if m in METHODS),
         grants=group.grants, labels=group.labels, secret_lifetime=group.secret_lifetime,
@@ -193,5 +193,5 @@ def check_pattern(pattern: str) -> None:
 
 
 def check_serial(serial: str) -> None:
-    """What manufacturers print: printable, and short enough for a certificate's subject. Raises `Invalid`."""
+    """A serial number: printable, and short enough for a certificate's subject. Raises `Invalid`."""
     rules.check_name(serial, "serial", 64)

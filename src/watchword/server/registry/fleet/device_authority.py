@@ -1,4 +1,4 @@
-"""A tenant's own authority for the certificates of its devices."""
+"""The record of a tenant's certificate authority (CA) for its devices."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal
 from msgspec import Struct
 
 AUTHORITY_LIFE = 10 * 366 * 86_400
-"""Seconds. An authority that would end before a certificate of it signs no more: a new one takes its place."""
+"""Seconds. A CA that would expire before a certificate that it is to sign is replaced by a new one."""
 MIN_CERTIFICATE_LIFE = 3_600
 MAX_CERTIFICATE_LIFE = 2 * 366 * 86_400
 CERTIFICATE_LIFE = 90 * 86_400
 
 
 class DeviceAuthority(Struct, frozen=True, kw_only=True):
-    """`active` signs; what a `retired` one signed counts until it expires, or until the authority is removed."""
+    """An `active` CA signs. Certificates of a `retired` CA are accepted until they expire or the CA is removed."""
 
     tenant_id: str
     authority_id: str
@@ -22,7 +22,7 @@ class DeviceAuthority(Struct, frozen=True, kw_only=True):
     state: Literal["active", "retired"]
     pem: str
     sealed: bytes
-    """The private key, sealed under the master key; empty for one that signs no more."""
+    """The private key, encrypted under the master key; empty for a retired CA."""
     created_at: int
     expires_at: int
     version: int = 1
@@ -31,10 +31,10 @@ class DeviceAuthority(Struct, frozen=True, kw_only=True):
         return f"DeviceAuthority({self.authority_id}, {self.state})"
 
     def signs(self, until: float) -> bool:
-        """Whether a certificate that ends then may be signed by it."""
+        """Whether it may sign a certificate that expires then."""
         return self.state == "active" and until <= self.expires_at
 
 
 def common_name(client_id: str) -> str:
-    """Whom the certificate of a device names, as `tls_client_auth` has it (RFC 8705 section 2.1.2)."""
+    """The subject name of a device's certificate, for `tls_client_auth` (RFC 8705 section 2.1.2)."""
     return f"CN={client_id}"

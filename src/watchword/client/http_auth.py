@@ -1,4 +1,4 @@
-"""What a token source is good for: plain tokens, httpx, requests, aiohttp, urllib3, gRPC."""
+"""Sign the requests of httpx, requests, aiohttp, urllib3 and gRPC with the tokens of a `TokenSource`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ else:
     _Auth = object
 
 
-class Doors(TokenSource, _Auth):
+class HttpAuth(TokenSource, _Auth):
     """A `TokenSource` that signs the requests of every HTTP library: ``httpx.Client(auth=...)`` and the others."""
 
     __slots__ = ()
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        """What httpx sees: see `watchword.client.adapters.httpx`."""
+        """Makes ``isinstance(self, httpx.Auth)`` true: see `watchword.client.adapters.httpx`."""
         return class_shown(type(self))
 
     # -- httpx, httpx2 --------------------------------------------------------------------------
@@ -41,22 +41,22 @@ class Doors(TokenSource, _Auth):
         self._check_target(request)
         token = self.token()
         response = yield self._sign(request, token)
-        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
+        if self.note_answer(token, str(request.url), response.status_code, response.headers) and repeatable(request):
             response.read()
             token = self.token()
             response = yield self._sign(request, token)
-            self.heard(token, str(request.url), response.status_code, response.headers)
+            self.note_answer(token, str(request.url), response.status_code, response.headers)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """`sync_auth_flow`, for an event loop."""
         self._check_target(request)
         token = await self.atoken()
         response = yield self._sign(request, token)
-        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
+        if self.note_answer(token, str(request.url), response.status_code, response.headers) and repeatable(request):
             await response.aread()
             token = await self.atoken()
             response = yield self._sign(request, token)
-            self.heard(token, str(request.url), response.status_code, response.headers)
+            self.note_answer(token, str(request.url), response.status_code, response.headers)
 
     # -- other libraries, each imported when asked for --------------------------------------------
 
@@ -84,14 +84,14 @@ class Doors(TokenSource, _Auth):
     def for_grpc(self) -> grpc.CallCredentials:
         """Call credentials for ``grpc.composite_channel_credentials``; needs grpcio.
 
-        With a DPoP key each call is signed; an API that wants nonces cannot be called: gRPC hides its answers here.
+        With a DPoP key each call is signed. An API that demands nonces cannot be called: gRPC hides its answers here.
         """
         from watchword.client.adapters.grpc import call_credentials
 
         return call_credentials(self)
 
     def check_target(self, url: str) -> None:
-        """Raise ValueError where a bearer token may not go (RFC 6750 section 5.3)."""
+        """Raise ValueError for a URL to which no token may be sent (RFC 6750 section 5.3)."""
         wire.checked_url(url.split("#")[0], "the API's URL", insecure_http=self._plan.insecure_http)
 
     def _sign(self, request: httpx.Request, token: AccessToken) -> httpx.Request:

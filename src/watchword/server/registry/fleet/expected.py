@@ -1,4 +1,4 @@
-"""Devices that are expected: known by serial number, by key, or by both before they come."""
+"""The record of an expected device: a serial number, a public key, or both, listed before the device enrols."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from ...jose import PublicKey
-from .client_keys import read_key
+from ....jose import PublicKey
+from ..client_keys import read_key
+from ..errors import Invalid
 from .enrolment import check_serial
-from .errors import Invalid
 
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 """SHA-256 in base64url (RFC 7638 section 3)."""
 
 
 class ExpectedDevice(Struct, frozen=True, kw_only=True):
-    """It has a serial number or a key. In a tenant each is expected once, and not any more when the device has come."""
+    """Has a serial number or a key, each at most once in a tenant. Enrolling the device removes it from the list."""
 
     tenant_id: str
     group_id: str
@@ -28,14 +28,14 @@ class ExpectedDevice(Struct, frozen=True, kw_only=True):
 
     @property
     def entry(self) -> str:
-        """By which the list knows it."""
+        """Its key in the list."""
         return f"serial:{self.serial}" if self.serial is not None else f"key:{self.key}"
 
 
 def read_expected(
     serial: str | None, jwk: Mapping[str, Any] | None, thumbprint: str | None
 ) -> tuple[str | None, str | None]:
-    """Serial number and key's thumbprint of a row. Raises `Invalid`."""
+    """The serial number and the key's thumbprint of a row. Raises `Invalid`."""
     if jwk is not None and thumbprint is not None:
         raise Invalid("give the key or its thumbprint, not both", field="thumbprint")
     if jwk is not None:
@@ -50,5 +50,5 @@ def read_expected(
 
 
 def key_thumbprint(jwk: Mapping[str, Any]) -> str:
-    """RFC 7638, of a key that was read."""
+    """The thumbprint of a checked public JWK (RFC 7638)."""
     return PublicKey.from_jwk(jwk).thumbprint()

@@ -1,0 +1,1 @@
+"""Records of devices and their enrolment, and their rules."""
