@@ -10,6 +10,7 @@ from tests.attack.memory import left_behind
 from tests.attack.proxies import THROUGH, through
 from tests.attack.requests import SENT, Sent
 from tests.attack.splits import differences
+from tests.attack.worst import READERS, STEEPEST, growth, worst
 from tests.support.instance import instance
 from tests.support.served import serving
 
@@ -37,3 +38,10 @@ async def test_no_refusal_stays_in_memory(tmp_path: Path) -> None:
     """Anybody could fill a worker's memory with requests that are refused: each would keep its body."""
     async with instance(tmp_path) as ww:
         assert await left_behind(ww) == []
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_worst_bytes_are_read_in_linear_time(name: str) -> None:
+    """One request of some kilobytes would stop a worker for minutes, before anybody is asked who he is."""
+    found = worst(name)
+    assert growth(found) <= STEEPEST, found

@@ -21,7 +21,7 @@ from ..wire import Headers
 def _json_form(_: Headers, body: bytes) -> Form:
     """Members are texts; null and the empty text count as absent."""
     try:
-        members = json_object(body)
+        members = json_object(body, MAX_FIELDS)
     except JoseError as error:
         raise InvalidRequest(f"the body is not JSON as we read it: {error}") from None
     if len(members) > MAX_FIELDS:

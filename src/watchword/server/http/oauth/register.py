@@ -17,7 +17,7 @@ from ...service.view import TenantView, View
 from ..wire import NO_STORE, Headers, Receive, Scope, Send, answer, answer_error, encode_json, method_not_allowed
 from ..wire import read_body as read
 
-MAX_METADATA = 65_536
+MAX_METADATA, MAX_VALUES = 65_536, 1_000
 _MAX_DRAINED = 4 << 20
 Work = Callable[[TenantView, str, dict[str, Any], str], Awaitable[tuple[int, bytes]]]
 """(tenant, access token, body, request id) -> (status, body)."""
@@ -136,6 +136,6 @@ def metadata_of(headers: Headers, raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_METADATA:
         raise InvalidClientMetadata(f"client metadata has at most {MAX_METADATA} bytes")
     try:
-        return json_object(raw)
+        return json_object(raw, MAX_VALUES)
     except MalformedToken as error:
         raise InvalidClientMetadata(f"the body is not a JSON object as we read it: {error.rule}") from None
