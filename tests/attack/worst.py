@@ -29,10 +29,10 @@ STEEPEST = 9.0
 WORTH_IT = 0.001
 """Seconds below which a growth says nothing."""
 UNITS = [
-    b"a", b" ", b"\n", b"\r\n", b"[", b"{", b'{"a":', b'"', b"\\", b"\\u0041", b"0", b"9", b"-", b".", b"a.", b",", b"a,",
-    b";", b"=", b"&", b"a=b&", b"a&", b"%", b"%41", b"+", b":", b"a:b\n", b"--x\r\n", b"\r\n--x", b"--x\r\n\r\n", b"\x9f",
-    b"\x81", b"\xa1\x61\x61", b"\xff", b"\xc3\xa9", b"Cert=", b'Cert="",', b":AAAA:,", b"[0],", b'{"type":"pay"},', b"/",
-    b"..", b"( ",
+    b"a", b" ", b"\n", b"\r\n", b"[", b"{", b'{"a":', b'"', b"\\", b"\\u0041", b"0", b"9", b"-", b".", b"a.", b",",
+    b"a,", b";", b"=", b"&", b"a=b&", b"a&", b"%", b"%41", b"+", b":", b"a:b\n", b"--x\r\n", b"\r\n--x", b"--x\r\n\r\n",
+    b"\x9f", b"\x81", b"\xa1\x61\x61", b"\xff", b"\xc3\xa9", b"Cert=", b'Cert="",', b":AAAA:,", b"[0],",
+    b'{"type":"pay"},', b"/", b"..", b"( ",
 ]  # fmt: skip
 PREFIXES = [
     b"",

@@ -403,6 +403,7 @@ async def test_introspection_by_bearer_and_its_limits(w: World) -> None:
         f"{ISSUER}/introspect", data={"token": token}, headers={"authorization": f"Bearer {other}"}
     )
     assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith('Bearer error="invalid_token"')  # RFC 6750 section 3
     check(
         await w.send(b"token=" + b"a" * 1_048_576, auth=ww.admin, path="/t/default/introspect"), 400, "invalid_request"
     )
