@@ -8,6 +8,7 @@ rule refuses them.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,6 +19,7 @@ MAX_FIELDS = 100
 _HEX = b"0123456789abcdefABCDEF"
 _ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b in _HEX}
 """The byte of each pair of hexadecimal digits: faster than a regular expression, for every token request."""
+_LONG = 1_024
 REPEATABLE = frozenset({"resource"})
 """In every request. A grant may declare more (`Grant.repeatable`)."""
 _REMEMBERED = 256
@@ -34,12 +36,30 @@ def decode_component(raw: bytes) -> str:
     if b"+" in raw:
         raw = raw.replace(b"+", b" ")
     if b"%" in raw:
-        first, *escaped = raw.split(b"%")
         try:
-            raw = first + b"".join([_ESCAPED[part[:2]] + part[2:] for part in escaped])
+            raw = _unescaped_long(raw) if len(raw) > _LONG else _unescaped(raw)
         except KeyError:
             raise InvalidRequest("a percent-encoding in the body is broken") from None
     return raw.decode("utf-8", "surrogateescape")
+
+
+def _unescaped(raw: bytes) -> bytes:
+    first, *escaped = raw.split(b"%")
+    return first + b"".join([_ESCAPED[part[:2]] + part[2:] for part in escaped])
+
+
+def _unescaped_long(raw: bytes) -> bytes:
+    """In C, twenty times as fast: a quoted-printable text has the same escapes, with another sign.
+
+    What that reader lets pass, it shortens by less than a right escape; what else it knows, soft line breaks and a sign
+    that is no escape, goes the usual way. Raises `KeyError`.
+    """
+    if b"=" in raw or b"\n" in raw or b"\r" in raw:
+        return _unescaped(raw)
+    found = binascii.a2b_qp(raw.replace(b"%", b"="))
+    if len(raw) - len(found) != 2 * raw.count(b"%"):
+        raise KeyError
+    return found
 
 
 def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str, str | list[str]]:

@@ -158,12 +158,17 @@ class Accepted(asyncio.Protocol):
         loop = self._connection.loop
         self._connection.came_from = self
         try:
+            context = self._context(loop.time())
+        except OSError:
+            accepted.close()
+            return self._crowd.leave(self)
+        try:  # from here on the socket is the loop's to close: its number may be another's by then
             await loop.connect_accepted_socket(
-                lambda: self._connection, accepted, ssl=self._context(loop.time()),
+                lambda: self._connection, accepted, ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=HANDSHAKE_SECONDS,
             )  # fmt: skip
         except OSError:  # also of ssl, and of time
-            accepted.close()
+            pass
         finally:
             self._crowd.leave(self)
 
