@@ -91,6 +91,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Let `coap` be on a network where others can read it, tokens too. Client secrets are refused there."""
     body_timeout: float = 10.0
     """Seconds that a request's body may take to arrive."""
+    keep_alive: int = 75
+    """Seconds that an idle connection is kept: more than the balancer before us keeps one, which is often 60."""
     answer_within: float = 0.5
     """Seconds in which a request is answered that was let in; what would take longer is told at once to come again."""
     max_connections: int = 10_000
@@ -150,6 +152,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("dpop_proof_life is 5 to 600 seconds")
         if not 0.05 <= self.answer_within <= 30:
             raise SettingsError("answer_within is 0.05 to 30 seconds")
+        if not 1 <= self.keep_alive <= 3_600:
+            raise SettingsError("keep_alive is 1 to 3600 seconds")
         if not 1 <= self.max_connections <= 1_000_000:
             raise SettingsError("max_connections is 1 to 1000000")
         if not 1 <= self.wrong_proofs <= 1_000_000:

@@ -48,7 +48,7 @@ class Administration:
         raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
         if route.body is None:
             return None
-        media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+        media = headers.media()
         if media != b"application/json":
             raise Problem(415, "unsupported media type", "send Content-Type: application/json")
         try:

@@ -68,7 +68,10 @@ def check_identifier(identifier: str) -> None:
     """An API's identifier: an absolute URI without fragment (RFC 8707 section 2), or a client id."""
     if not 1 <= len(identifier) <= 512 or _UNPRINTABLE.search(identifier) or " " in identifier:
         raise Invalid("use an absolute URI of at most 512 characters", field="identifier")
-    parts = urlsplit(identifier)
+    try:
+        parts = urlsplit(identifier)
+    except ValueError:
+        raise Invalid("use an absolute URI: what stands in brackets is no IPv6 address", field="identifier") from None
     if "#" in identifier:
         raise Invalid(
             "an API's identifier has no fragment (RFC 8707 section 2)",

@@ -128,10 +128,10 @@ class GroupCommit:
                 [*batch, *self._waiting],
                 [],
             )  # entries that waited for the failed commit do not wait as long again
-            failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
+            kind = type(error) if isinstance(error, StorageUnavailable) else StorageUnavailable
             for entry in batch:
-                if not entry.done.done():
-                    entry.done.set_exception(failure)
+                if not entry.done.done():  # one for each: an exception that many raise keeps all of their frames
+                    entry.done.set_exception(kind(str(error)))
 
     async def _write(self, batch: list[Entry], as_of: int) -> Sequence[Change]:
         """Empty: committed and on disk. Otherwise nothing was written, and these changes came first."""

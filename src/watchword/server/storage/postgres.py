@@ -234,7 +234,7 @@ class PostgresReader:
 
 def _like(error: Exception) -> Exception:
     """A copy for each waiter: one exception object that many raise would keep all of their frames."""
-    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else error
+    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
 
 
 def _columns(records: Sequence[msgspec.Struct], width: int) -> list[list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...protocol.errors import OAuthError
+from ...protocol.errors import OAuthError, without_frames
 from ...registry.errors import (
     Conflict,
     Invalid,
@@ -46,6 +46,7 @@ class Problem(Exception):
 
 def problem_of(error: Exception) -> Problem:
     """The one place that says which error is which status."""
+    without_frames(error)
     if isinstance(error, Problem):
         return error
     if isinstance(error, RegistryError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ...protocol.errors import InvalidRequest, OAuthError, TooLarge
+from ...protocol.errors import InvalidRequest, OAuthError, TooLarge, without_frames
 from ...protocol.form import parse_form
 from ...protocol.request import Form, text
 from ...service.tokens.follow_revocations import FollowRevocations
@@ -102,7 +102,7 @@ class TokenQuestions:
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise InvalidRequest(f"a token has at most {MAX_TOKEN} characters")
             headers.only_form()
@@ -113,7 +113,7 @@ class TokenQuestions:
             asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"])
             reply = await work(tenant, asked)
         except OAuthError as error:
-            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
+            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else without_frames(error)
             told, request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
             await answer_error(
                 send,

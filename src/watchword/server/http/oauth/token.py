@@ -69,7 +69,7 @@ class TokenEndpoint:
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise _too_long(body)
             request = self._read(headers, body, certificate_of(scope), self._surface.grants)

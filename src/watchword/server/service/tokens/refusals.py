@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 
 from ...audit.events import Event, RequestsRefused
-from ...protocol.errors import InvalidClient, OAuthError, SlowDown
+from ...protocol.errors import InvalidClient, OAuthError, SlowDown, without_frames
 from ..clients.guesses import Guesses
 
 _MAX_KINDS = 1_000
@@ -47,6 +47,7 @@ class Refusals:
         Returns what to answer, which for a source that keeps failing is `SlowDown`, and the id that joins the line
         with the answer, new if none was sent.
         """
+        without_frames(error)
         request_id = request_id or self._new_id()
         source = peer[0] if peer else "unknown"
         now = self._clock()
