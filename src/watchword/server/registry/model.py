@@ -343,6 +343,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """None: no transaction tokens; requests are answered as by a server without this feature."""
     rate_limit: RateLimit | None = None
     """How many tokens its applications may be given together."""
+    several_apis: bool = True
+    """Whether one token may be for several APIs (RFC 8707 section 2)."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None
