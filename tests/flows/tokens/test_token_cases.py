@@ -257,7 +257,10 @@ async def test_resource_may_repeat(w: World) -> None:
     rs1, rs2 = (apis[identifier] for identifier in TWO)
     scopes = [*rs2["scopes"], {"name": "a:read"}]
     assert (await w.ww.call("PATCH", f"/apis/{rs2['api_id']}", {"scopes": scopes})).status_code == 200
-    grants = [{"api_id": rs1["api_id"], "scopes": ["a:read", "a:write"]}, {"api_id": rs2["api_id"], "scopes": ["a:read"]}]
+    grants = [
+        {"api_id": rs1["api_id"], "scopes": ["a:read", "a:write"]},
+        {"api_id": rs2["api_id"], "scopes": ["a:read"]},
+    ]
     both = credentials_of((await w.ww.call("POST", "/applications", {"name": "both", "grants": grants})).json())
     answer = await w.send(f"{CC}&resource=https://rs1.example/&resource=https://rs2.example/", auth=both)
     check(answer, 200)

@@ -62,7 +62,9 @@ def asked(
 ) -> Access:
     """What one request gets."""
     exchange = Exchange("token", ACCESS_TOKEN, "", "", "", "", "") if subject is not None else None
-    request = TokenRequest(Credentials("client_secret_basic", "shop", ""), grant, scope, resources, (), members=exchange)
+    request = TokenRequest(
+        Credentials("client_secret_basic", "shop", ""), grant, scope, resources, (), members=exchange
+    )
     return GRANTS[grant].judge(by, request, (subject,) if subject is not None else ())
 
 

@@ -25,6 +25,7 @@ from ..ports import Snapshot, Transaction
 from ..registry.change_application import ApplicationChange, changed_application, record_change
 from ..registry.membership import SERIAL
 from ..registry.quarantine_application import isolated, record_quarantine, released
+from ..registry.rights import Rights
 from ..registry.rotate_secret import check_overlap, rotated
 from .bundle_secrets import of_rotation, secret_key
 
@@ -101,6 +102,8 @@ class _Known(Struct, frozen=True):
     """The lifetime of secrets in seconds, by enrolment group."""
     secret_key: bytes | None
     keep_old: int
+    rights: Rights
+    """What the caller holds: devices that hold more are refused."""
 
 
 class _Selected(Struct, frozen=True):
@@ -157,7 +160,7 @@ async def _judged(
     found = await _selected(look, caller.tenant_id, change, after)
     around = await surroundings_of(look, caller.tenant_id)
     lives = await _lives(look, caller.tenant_id, found.devices) if change.action == "rotate" else {}
-    known = _Known(around, lives, key, keep_old)
+    known = _Known(around, lives, key, keep_old, await Rights.seen(look, caller))
     results: list[DeviceResult] = []
     changes: list[_Changed] = []
     for number, before in enumerate(found.devices):
@@ -224,6 +227,7 @@ def _judge(
     desk: Desk, caller: Caller, change: DeviceChange, known: _Known, before: Application
 ) -> tuple[DeviceResult, _Changed | None]:
     """Raises a `RegistryError`."""
+    known.rights.check(before)
     if before.kind != "device" and not change.serials and change.group is None:
         return _result(before, "skipped", reason=f"it is a {before.kind}, and labels alone reach devices only"), None
     if change.action == "rotate":

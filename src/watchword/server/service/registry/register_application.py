@@ -25,6 +25,8 @@ from ...registry.model import (
     SECRET_METHODS,
     Application,
     AuthMethod,
+    CertificateName,
+    ClientKey,
     Grant,
     InitialToken,
     Registration,
@@ -117,6 +119,8 @@ async def update_registration(
     if _registration(before).statement:
         policy = replace(policy, statement_required=True)
     unverified = {name: value for name, value in unverified.items() if name not in ("client_id", "client_secret")}
+    if unverified.get("grant_types") == list(before.grant_types):
+        del unverified["grant_types"]  # those that an administrator has added are repeated, and stay
     wanted = _read(unverified, policy, now, leeway)
     if wanted.software_id != _registration(before).software_id:
         raise InvalidClientMetadata("software_id stays what it was: another software is another registration")
@@ -271,7 +275,7 @@ async def _shaped(
     policy: RegistrationPolicy,
 ) -> Registered:
     """`before` changed by the metadata and the policy, with a new registration access token."""
-    method = _method(wanted, policy)
+    method, by_hand = _method(before, wanted, policy), _by_hand(before)
     grants, granted = await _grants(tx, before, wanted, policy)
     access_token = generate(desk.random_bytes(32), REGISTRATION_PREFIX)
     name = wanted.names.get("client_name") or f"registered {before.client_id[:8]}"
@@ -280,16 +284,19 @@ async def _shaped(
         digest=digest(desk.pepper, access_token.encode()), token_id=initial_id, granted=granted, names=names,
         uris=wanted.uris, contacts=wanted.contacts, software_id=wanted.software_id,
         software_version=wanted.software_version, statement=wanted.statement,
+        auth_method=_registration(before).auth_method if by_hand.auth_method is not None else method,
+        require_bound=wanted.require_bound and not by_hand.require_bound,
+        require_dpop=wanted.require_dpop and not by_hand.require_dpop,
     )  # fmt: skip
     after = replace(
         before,
-        name=before.name if _named_by_group(before) else policy.name_prefix + name,
+        name=_name(before, name, policy),
         auth_method=method,
-        keys=client_keys.read_keys(wanted.jwks, int(desk.clock())) if wanted.jwks is not None else (),
+        keys=_keys(before, wanted, int(desk.clock())),
         jwks_uri=wanted.jwks_uri,
-        tls_client_auth=wanted.tls_client_auth if method == "tls_client_auth" else None,
-        require_bound=policy.require_bound or wanted.require_bound,
-        require_dpop=wanted.require_dpop,
+        tls_client_auth=_certificate(before, wanted) if method == "tls_client_auth" else None,
+        require_bound=policy.require_bound or wanted.require_bound or by_hand.require_bound,
+        require_dpop=wanted.require_dpop or by_hand.require_dpop,
         grants=grants,
         registration=registration,
         version=before.version + 1,
@@ -298,8 +305,57 @@ async def _shaped(
     return Registered(replace(after, secrets=secrets), access_token, text)
 
 
-def _method(wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
-    """client_secret_basic is the default (RFC 7591 section 2), where the policy allows it."""
+class _ByHand(Struct, frozen=True):
+    """What an administrator has set and an update keeps."""
+
+    auth_method: AuthMethod | None = None
+    require_bound: bool = False
+    require_dpop: bool = False
+
+
+def _by_hand(before: Application) -> _ByHand:
+    """Compares the application with what its registration said last."""
+    said = before.registration
+    if said is None:
+        return _ByHand()
+    return _ByHand(
+        before.auth_method if before.auth_method != said.auth_method else None,
+        before.require_bound and not said.require_bound,
+        before.require_dpop and not said.require_dpop,
+    )
+
+
+def _name(before: Application, wanted: str, policy: RegistrationPolicy) -> str:
+    """The name with the policy's prefix; an answer shows it with the prefix, which is not put on again."""
+    if _named_by_group(before) or wanted == before.name:
+        return before.name
+    return wanted if policy.name_prefix and wanted.startswith(policy.name_prefix) else policy.name_prefix + wanted
+
+
+def _keys(before: Application, wanted: ClientMetadata, at: int) -> tuple[ClientKey, ...]:
+    """Keys that are there already stay as they are."""
+    known = {key.kid: key for key in before.keys}
+    read = client_keys.read_keys(wanted.jwks, at) if wanted.jwks is not None else ()
+    return tuple(known[k.kid] if k.kid in known and known[k.kid].jwk == k.jwk else k for k in read)
+
+
+def _certificate(before: Application, wanted: ClientMetadata) -> CertificateName | None:
+    """The name in its certificate, with the anchor to which an administrator has bound the application."""
+    if wanted.tls_client_auth is None or before.tls_client_auth is None:
+        return wanted.tls_client_auth
+    return replace(wanted.tls_client_auth, anchor=before.tls_client_auth.anchor)
+
+
+def _method(before: Application, wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
+    """client_secret_basic is the default (RFC 7591 section 2), where the policy allows it.
+
+    A method that an administrator has set stays: it can be said, or left out.
+    """
+    by_hand = _by_hand(before).auth_method
+    if by_hand is not None:
+        if wanted.auth_method in (None, by_hand):
+            return by_hand
+        raise InvalidClientMetadata(f"an administrator has set token_endpoint_auth_method {by_hand}: leave it as it is")
     allowed = policy.auth_methods
     method = wanted.auth_method or ("client_secret_basic" if "client_secret_basic" in allowed else allowed[0])
     if method not in allowed:
@@ -317,14 +373,15 @@ async def _grants(
     apis = await apis_of(tx, before.tenant_id)
     kept = before.registration.granted if before.registration is not None else ()
     by_hand = before.registration is not None and kept != before.grants
+    source = before.grants if by_hand else policy.grants
     most = tuple(
         Grant(api_id=grant.api_id, scopes=tuple(s for s in grant.scopes if s in apis[grant.api_id].scope_names()))
-        for grant in (before.grants if by_hand else policy.grants)
+        for grant in source
         if grant.api_id in apis
     )
     if wanted.scope is None:
         return most, kept if by_hand else most
-    if missing := sorted(wanted.scope - {scope for grant in most for scope in grant.scopes}):
+    if missing := sorted(wanted.scope - {scope for grant in source for scope in grant.scopes}):
         raise InvalidClientMetadata(f"the scope {missing[0][:128]} cannot be had by this registration")
     if by_hand:
         return most, kept
