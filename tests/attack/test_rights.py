@@ -1,4 +1,4 @@
-"""Every scope of administration against every operation: what is allowed, and that nobody ends with more than before."""
+"""Every scope of administration against every operation: what is allowed, and that nobody ends with more."""
 
 from __future__ import annotations
 
