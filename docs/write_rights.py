@@ -34,8 +34,8 @@ A scope alone does not lead to more scopes. An administrator cannot
   application.
 
 The answer is 403 and names the scopes that are missing. What counts is what both hold: the application of the token,
-and the token. A token that was requested with `scope=applications:write` gives no more than that. Devices, and members of
-enrolment groups, never administer.
+and the token. A token that was requested with `scope=applications:write` gives no more than that. Devices, and members
+of enrolment groups, never administer.
 
 To give an application one scope, such as `audit:read`:
 

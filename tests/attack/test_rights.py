@@ -139,7 +139,6 @@ def attempts(w: World) -> Iterator[tuple[str, str, Attempt]]:
         {"name": "n", "grants": [{"api_id": w.admin_api, "scopes": ["applications:write", "apis:read"]}]},
     ):  # fmt: skip
         yield "POST", app, Attempt("POST", app, body)
-    yield "POST", app, Attempt("POST", app, {"name": "n", "client_id": ADMIN_API, "secret": "x" * 40}, 400)
     yield "POST", app, Attempt("POST", app, {"name": "n", "kind": "device", "role_ids": role}, 400)
     one = f"{app}/{{client_id}}"
     for body in ({"grants": every}, {"role_ids": role}):

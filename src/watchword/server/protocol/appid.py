@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ..registry.appid import DEFAULT_SCOPE, is_application
+from ..registry.appid import DEFAULT_SCOPE, RESERVED_CLAIMS, is_application
 from ..registry.model import CLIENT_CREDENTIALS, Api, SigningAlgorithm, TokenSettings
 from .access import Access, allowed_scopes, asked_scopes, must_be_bound
 from .errors import InvalidRequest, InvalidTarget, UnsupportedGrantType
@@ -81,6 +81,8 @@ def _custom_claims(standing: Standing) -> dict[str, Any]:
     """Attributes that the application does not have are left out."""
     found: dict[str, Any] = {}
     for mapping in standing.tenant.appid_claims:
+        if mapping.claim in RESERVED_CLAIMS:
+            continue  # it was allowed once
         if mapping.source == "roles":
             found[mapping.claim] = standing.roles
         elif mapping.source_claim in standing.application.labels:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from . import client_keys, identity_rules, rules
 from .admin_rights import check_enrolled
 from .errors import Conflict, Invalid
-from .model import ADMIN_API, Api, Application, Role, Tenant
+from .model import Api, Application, Role, Tenant
 from .profiles import PROFILES, application_gap
 from .rate_limit import check_rate_limit
 from .trusted_issuer import TrustedIssuer
@@ -49,8 +49,6 @@ def check_application(application: Application, around: Surroundings) -> None:
             raise Invalid(f"there is no role {role_id!r}", field="role_ids")
     if application.enabled:  # a device that has them nevertheless can be disabled
         check_enrolled(application, around.roles, around.apis)
-    if application.client_id == ADMIN_API:
-        raise Invalid("this is the identifier of the administration API", field="client_id")
     _check_signed_answers(application, around)
     if len({secret.id for secret in application.secrets}) != len(application.secrets):
         raise Conflict("two secrets have one id")

@@ -45,4 +45,5 @@ class ForwardAuth:
             raise InvalidToken("the access token is not valid here")
         if not scopes.issubset(claims["scope"].split(" ")):
             raise InsufficientScope("the access token does not have the scope that is needed")
-        return Admitted(claims.get("client_id", claims["sub"]), claims["scope"])
+        # Tokens of the App ID surface have no client_id: their subject is the client.
+        return Admitted(claims["client_id"] if "client_id" in claims else claims["sub"], claims["scope"])

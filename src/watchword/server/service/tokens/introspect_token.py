@@ -7,6 +7,7 @@ from typing import Any
 
 from ...protocol.errors import Unavailable
 from ...protocol.still_granted import audience_of
+from ...registry.model import ADMIN_API
 from ..ports import StorageUnavailable
 from ..view import TenantView, View
 from .read_token import TokenReader
@@ -55,8 +56,11 @@ def _may_know(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> boo
 
 
 def may_introspect(tenant: TenantView, caller_id: str, unverified_identifier: str) -> bool:
-    """Whether the caller is the API of that identifier, or among its introspectors."""
-    if unverified_identifier == caller_id:
+    """Whether the caller is the API of that identifier, or among its introspectors.
+
+    Watchword itself is the administration API: no application is, whatever client id it was imported with.
+    """
+    if unverified_identifier == caller_id and caller_id != ADMIN_API:
         return True
     api = tenant.by_identifier.get(unverified_identifier)
     return api is not None and caller_id in api.introspectors
