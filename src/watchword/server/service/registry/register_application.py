@@ -18,15 +18,11 @@ from ...protocol.client_metadata import SERVERS_OWN, ClientMetadata, certificate
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
 from ...protocol.software_statement import stated
-from ...registry import client_keys
 from ...registry.fleet.enrolment import EnrolmentGroup, registration_policy
 from ...registry.fleet.ports import FleetReads
 from ...registry.model import (
     SECRET_METHODS,
     Application,
-    AuthMethod,
-    CertificateName,
-    ClientKey,
     Grant,
     InitialToken,
     Registration,
@@ -42,6 +38,7 @@ from .client_key_changes import record_keys
 from .create_application import check_application
 from .initial_tokens import token_id
 from .membership import settle
+from .registration_updates import by_hand_of, certificate_of, keys_of, method_of, name_of
 
 SOFTWARE = "software_id"
 _REFUSED = "the access token is not one for this registration"
@@ -262,10 +259,6 @@ def _member(blank: Application, group: EnrolmentGroup) -> Application:
     return replace(blank, name=name, group_id=group.group_id, role_ids=group.role_ids)
 
 
-def _named_by_group(before: Application) -> bool:
-    return bool(before.name) and before.group_id is not None
-
-
 async def _shaped(
     desk: Desk,
     tx: Transaction,
@@ -275,7 +268,7 @@ async def _shaped(
     policy: RegistrationPolicy,
 ) -> Registered:
     """`before` changed by the metadata and the policy, with a new registration access token."""
-    method, by_hand = _method(before, wanted, policy), _by_hand(before)
+    method, by_hand = method_of(before, wanted, policy), by_hand_of(before)
     grants, granted = await _grants(tx, before, wanted, policy)
     access_token = generate(desk.random_bytes(32), REGISTRATION_PREFIX)
     name = wanted.names.get("client_name") or f"registered {before.client_id[:8]}"
@@ -290,11 +283,11 @@ async def _shaped(
     )  # fmt: skip
     after = replace(
         before,
-        name=_name(before, name, policy),
+        name=name_of(before, name, policy),
         auth_method=method,
-        keys=_keys(before, wanted, int(desk.clock())),
+        keys=keys_of(before, wanted, int(desk.clock())),
         jwks_uri=wanted.jwks_uri,
-        tls_client_auth=_certificate(before, wanted) if method == "tls_client_auth" else None,
+        tls_client_auth=certificate_of(before, wanted) if method == "tls_client_auth" else None,
         require_bound=policy.require_bound or wanted.require_bound or by_hand.require_bound,
         require_dpop=wanted.require_dpop or by_hand.require_dpop,
         grants=grants,
@@ -303,64 +296,6 @@ async def _shaped(
     )
     secrets, text = _secrets(desk, before, after, policy)
     return Registered(replace(after, secrets=secrets), access_token, text)
-
-
-class _ByHand(Struct, frozen=True):
-    """What an administrator has set and an update keeps."""
-
-    auth_method: AuthMethod | None = None
-    require_bound: bool = False
-    require_dpop: bool = False
-
-
-def _by_hand(before: Application) -> _ByHand:
-    """Compares the application with what its registration said last."""
-    said = before.registration
-    if said is None:
-        return _ByHand()
-    return _ByHand(
-        before.auth_method if before.auth_method != said.auth_method else None,
-        before.require_bound and not said.require_bound,
-        before.require_dpop and not said.require_dpop,
-    )
-
-
-def _name(before: Application, wanted: str, policy: RegistrationPolicy) -> str:
-    """The name with the policy's prefix; an answer shows it with the prefix, which is not put on again."""
-    if _named_by_group(before) or wanted == before.name:
-        return before.name
-    return wanted if policy.name_prefix and wanted.startswith(policy.name_prefix) else policy.name_prefix + wanted
-
-
-def _keys(before: Application, wanted: ClientMetadata, at: int) -> tuple[ClientKey, ...]:
-    """Keys that are there already stay as they are."""
-    known = {key.kid: key for key in before.keys}
-    read = client_keys.read_keys(wanted.jwks, at) if wanted.jwks is not None else ()
-    return tuple(known[k.kid] if k.kid in known and known[k.kid].jwk == k.jwk else k for k in read)
-
-
-def _certificate(before: Application, wanted: ClientMetadata) -> CertificateName | None:
-    """The name in its certificate, with the anchor to which an administrator has bound the application."""
-    if wanted.tls_client_auth is None or before.tls_client_auth is None:
-        return wanted.tls_client_auth
-    return replace(wanted.tls_client_auth, anchor=before.tls_client_auth.anchor)
-
-
-def _method(before: Application, wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
-    """client_secret_basic is the default (RFC 7591 section 2), where the policy allows it.
-
-    A method that an administrator has set stays: it can be said, or left out.
-    """
-    by_hand = _by_hand(before).auth_method
-    if by_hand is not None:
-        if wanted.auth_method in (None, by_hand):
-            return by_hand
-        raise InvalidClientMetadata(f"an administrator has set token_endpoint_auth_method {by_hand}: leave it as it is")
-    allowed = policy.auth_methods
-    method = wanted.auth_method or ("client_secret_basic" if "client_secret_basic" in allowed else allowed[0])
-    if method not in allowed:
-        raise InvalidClientMetadata(f"token_endpoint_auth_method may be {', '.join(allowed)}")
-    return method
 
 
 async def _grants(
