@@ -56,6 +56,9 @@ def app_create(
     san_uri: Annotated[str | None, typer.Option(help="Or a URI")] = None,
     san_ip: Annotated[str | None, typer.Option(help="Or an IP address")] = None,
     san_email: Annotated[str | None, typer.Option(help="Or an e-mail address")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="Thumbprint of the only trust anchor that counts, for tls_client_auth")
+    ] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="Its certificate (PEM), for self_signed_tls_client_auth")
     ] = None,
@@ -87,7 +90,14 @@ def app_create(
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
-    names = {"subject_dn": dn, "san_dns": san_dns, "san_uri": san_uri, "san_ip": san_ip, "san_email": san_email}
+    names = {
+        "subject_dn": dn,
+        "san_dns": san_dns,
+        "san_uri": san_uri,
+        "san_ip": san_ip,
+        "san_email": san_email,
+        "anchor": anchor,
+    }
     body = _given(
         name=name,
         kind=kind,

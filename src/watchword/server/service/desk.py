@@ -27,6 +27,8 @@ class Caller(Struct, frozen=True):
     tenant_id: str
     actor: str
     request_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    """The scopes of its token at the administration API; none for an application that changes itself."""
 
 
 class Desk(Struct, frozen=True, kw_only=True):

@@ -149,6 +149,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     profile: str
     transaction_tokens: TransactionTokens | None
     rate_limit: RateLimit | None
+    several_apis: bool
     created_at: int
     version: int
 
@@ -285,6 +286,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "profile": t.profile,
         "transaction_tokens": t.transaction_tokens,
         "rate_limit": t.rate_limit,
+        "several_apis": t.several_apis,
         "created_at": t.created_at,
         "version": t.version,
     }

@@ -25,6 +25,7 @@ from ..ports import Snapshot, Transaction
 from ..registry.change_application import ApplicationChange, changed_application, record_change
 from ..registry.membership import SERIAL
 from ..registry.quarantine_application import isolated, record_quarantine, released
+from ..registry.rights import Rights
 from ..registry.rotate_secret import Overlap, check_overlap, rotated
 from .bundle_secrets import of_rotation, secret_key
 
@@ -103,6 +104,8 @@ class _Known(Struct, frozen=True):
     keep_old: int
     uses: Mapping[str, int]
     """The last uses of the devices' secrets, by secret id."""
+    rights: Rights
+    """What the caller holds: devices that hold more are refused."""
 
 
 class _Selected(Struct, frozen=True):
@@ -160,7 +163,8 @@ async def _judged(
     around = await surroundings_of(look, caller.tenant_id)
     lives = await _lives(look, caller.tenant_id, found.devices) if change.action == "rotate" else {}
     secrets = [secret.id for each in found.devices for secret in each.secrets] if change.action == "rotate" else []
-    known = _Known(around, lives, key, keep_old, await look.last_uses(caller.tenant_id, secrets))
+    uses, rights = await look.last_uses(caller.tenant_id, secrets), await Rights.seen(look, caller)
+    known = _Known(around, lives, key, keep_old, uses, rights)
     results: list[DeviceResult] = []
     changes: list[_Changed] = []
     for number, before in enumerate(found.devices):
@@ -227,6 +231,7 @@ def _judge(
     desk: Desk, caller: Caller, change: DeviceChange, known: _Known, before: Application
 ) -> tuple[DeviceResult, _Changed | None]:
     """Raises a `RegistryError`."""
+    known.rights.check(before)
     if before.kind != "device" and not change.serials and change.group is None:
         return _result(before, "skipped", reason=f"it is a {before.kind}, and labels alone reach devices only"), None
     if change.action == "rotate":

@@ -104,4 +104,4 @@ def _check_anchors(pem: str, now: int) -> None:
 
 
 async def _check(tx: Transaction, group: EnrolmentGroup) -> None:
-    check_group(group, await apis_of(tx, group.tenant_id), set(await roles_of(tx, group.tenant_id)))
+    check_group(group, await apis_of(tx, group.tenant_id), await roles_of(tx, group.tenant_id))

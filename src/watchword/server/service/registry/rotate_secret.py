@@ -11,6 +11,7 @@ from ...audit.events import SecretRevoked, SecretRotated
 from ...registry.errors import Conflict, Invalid, NotFound
 from ...registry.model import SECRET_METHODS, Application, Secret
 from ..desk import Caller, Desk, found
+from .rights import check_may_change
 
 MAX_OVERLAP = 90 * 86_400
 
@@ -44,6 +45,7 @@ async def rotate_secret(
     check_overlap(overlap)
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         if before.auth_method not in SECRET_METHODS:
             raise Conflict(f"this application proves itself by {before.auth_method}: it has keys and no secret")
         uses = await tx.last_uses(caller.tenant_id, [secret.id for secret in before.secrets])
@@ -103,6 +105,7 @@ async def revoke_secret(desk: Desk, caller: Caller, client_id: str, secret_id: s
     """Revoke one secret now. The last living secret cannot be revoked: disable or delete the application."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         rest = tuple(secret for secret in before.secrets if secret.id != secret_id)
         if len(rest) == len(before.secrets):
             raise NotFound("there is no such secret")
