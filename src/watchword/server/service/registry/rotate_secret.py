@@ -25,7 +25,7 @@ async def rotate_secret(
     Each of several concurrent rotations returns a secret that works until a later rotation replaces it.
     """
     check_overlap(overlap)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         if before.auth_method not in SECRET_METHODS:
             raise Conflict(f"this application proves itself by {before.auth_method}: it has keys and no secret")
