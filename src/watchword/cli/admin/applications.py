@@ -105,7 +105,7 @@ def app_create(
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     body |= _given(identities=None if rule is None else [rule], grants=grants_of(client, grant or []))
     body |= _exchange(client, exchange_from or [])
-    made = client.call("POST", "/applications", body)
+    made = client.create("/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
 
 
@@ -196,7 +196,7 @@ def app_rotate(
 ) -> None:
     """Hand out a new secret, printed once."""
     _show(
-        AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}),
+        AdminClient().create(f"/applications/{client_id}/secrets", {"overlap": overlap}),
         json,
         "client_id",
         "client_secret",

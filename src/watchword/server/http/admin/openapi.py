@@ -20,8 +20,8 @@ _PROBLEM = {
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key", "in": "header", "required": False,
     "description": "A new UUID for each request. The same application can repeat the request for 24 hours: it gets the "
-    "first answer again, secrets included, and nothing is changed. 422: the key came with another request. 409: the first "
-    "request has not ended, or its answer is lost.",
+    "first answer again, secrets included, and nothing is changed. 422: the key came with another request. "
+    "409: the first request has not ended, or its answer is lost.",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }  # fmt: skip
 

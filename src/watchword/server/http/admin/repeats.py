@@ -1,7 +1,7 @@
 """`Idempotency-Key`: a repeated request that creates something gets the first answer again.
 
-Source: draft-ietf-httpapi-idempotency-key-header-07. The mark of a request is in the transaction of its effect; the encrypted answer
-is stored after that (decision 0090).
+Source: draft-ietf-httpapi-idempotency-key-header-07. The mark of a request is in the transaction of its effect; the
+encrypted answer is stored after that (decision 0090).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     @property
     def creates(self) -> bool:
-        """Doing it twice creates two things: such an operation takes an `Idempotency-Key`, and its verb writes the mark."""
+        """Whether it takes an `Idempotency-Key`; its verb then opens its transaction with `Desk.transaction`."""
         return self.method == "POST" and self.status == 201
 
 
