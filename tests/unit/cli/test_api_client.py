@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+import typer
 
 from watchword.cli.api_client import AdminClient, Refused
 
@@ -69,7 +70,7 @@ def test_each_creation_has_its_own_key() -> None:
 def test_it_asks_again_once() -> None:
     """A command would hang at a server that breaks every connection."""
     server = Server(lost(httpx.ReadError), lost(httpx.ReadError), made)
-    with pytest.raises(SystemExit):
+    with pytest.raises(typer.Exit):
         Client(server).create("/applications", {"name": "made"})
     assert len(server.keys) == 2
 
@@ -77,7 +78,7 @@ def test_it_asks_again_once() -> None:
 def test_what_was_not_sent_is_not_repeated() -> None:
     """A server that is down would be asked twice by every command."""
     server = Server(lost(httpx.ConnectError), made)
-    with pytest.raises(SystemExit):
+    with pytest.raises(typer.Exit):
         Client(server).create("/applications", {"name": "made"})
     assert len(server.keys) == 1
 

@@ -42,27 +42,27 @@ class Administration:
             caller,
             {name: _path_value(value) for name, value in parameters.items()},
             _query(scope["query_string"], route),
-            _body(raw, headers, route),
+            self._body(raw, headers, route),
             _expected(scope["headers"]),
             sha256(raw).digest() if route.creates else b"",
         )
 
-
-def _body(raw: bytes, headers: Headers, route: Route) -> object:
-    if route.body is None:
-        return None
-    media = (headers.content_type or b"").partition(b";")[0].strip().lower()
-    if media != b"application/json":
-        raise Problem(415, "unsupported media type", "send Content-Type: application/json")
-    try:
-        json_object(raw)  # duplicate members, NaN and deep nesting are refused before the shape is looked at
-        return msgspec.json.decode(raw, type=route.body)
-    except JoseError as error:
-        raise Problem(400, "the body is not JSON as we read it", str(error)) from None
-    except msgspec.ValidationError as error:
-        raise Problem(400, "the request breaks a rule", str(error)) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise Problem(400, "the body is not JSON as we read it", "not well-formed") from None
+    @staticmethod
+    def _body(raw: bytes, headers: Headers, route: Route) -> object:
+        if route.body is None:
+            return None
+        media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+        if media != b"application/json":
+            raise Problem(415, "unsupported media type", "send Content-Type: application/json")
+        try:
+            json_object(raw)  # duplicate members, NaN and deep nesting are refused before the shape is looked at
+            return msgspec.json.decode(raw, type=route.body)
+        except JoseError as error:
+            raise Problem(400, "the body is not JSON as we read it", str(error)) from None
+        except msgspec.ValidationError as error:
+            raise Problem(400, "the request breaks a rule", str(error)) from None
+        except (msgspec.DecodeError, RecursionError):
+            raise Problem(400, "the body is not JSON as we read it", "not well-formed") from None
 
 
 def _path_value(raw: str) -> str:
