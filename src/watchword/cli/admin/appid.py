@@ -67,7 +67,7 @@ class Import:
         body = {"client_id": application.client_id, "name": application.name}
         if application.secret:
             body["secret"] = application.secret
-        made = {} if self._dry_run else self._client.call("POST", "/applications", body)
+        made = {} if self._dry_run else self._client.create("/applications", body)
         self._say("application", application.client_id, "created", secret=made.get("client_secret") or secret)
 
     def _extend(self, kind: str, client_id: str, present: bool, wanted: list[str]) -> None:

@@ -117,7 +117,7 @@ def app_create(
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     body |= _given(identities=None if rule is None else [rule], grants=grants_of(client, grant or []))
     body |= _exchange(client, exchange_from or [])
-    made = client.call("POST", "/applications", body)
+    made = client.create("/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
 
 
@@ -208,7 +208,7 @@ def app_rotate(
 ) -> None:
     """Hand out a new secret, printed once."""
     client = AdminClient()
-    made = client.call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap})
+    made = client.create(f"/applications/{client_id}/secrets", {"overlap": overlap})
     _show(made, json, "client_id", "client_secret")
     for other in made["others"]:
         say.note(ending(other, time.time()))

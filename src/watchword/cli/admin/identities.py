@@ -105,7 +105,7 @@ def identities_add(
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is None:
         say.misuse("a rule has an issuer and conditions", "give --issuer and one or more of --claim, --claim-like ...")
-    made = client.call("POST", f"/applications/{client_id}/identities", rule)
+    made = client.create(f"/applications/{client_id}/identities", rule)
     if json:
         say.data(made)
     else:

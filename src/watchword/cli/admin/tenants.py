@@ -21,7 +21,7 @@ tenant.add_typer(issuers, name="issuers")
 @tenant.command("create")
 def tenant_create(slug: str, name: Annotated[str, typer.Option(help="For people")] = "", json: Json = False) -> None:
     """Create a tenant and its first administrator, whose secret is printed once."""
-    made = AdminClient().call("POST", "/tenants", {"slug": slug, "name": name or slug})
+    made = AdminClient().create("/tenants", {"slug": slug, "name": name or slug})
     say.members(made, json, "issuer", "client_id", "client_secret")
 
 

@@ -39,7 +39,7 @@ def show() -> None:
 @device_ca.command("rotate")
 def rotate(json: Json = False) -> None:
     """Let a new authority sign; the first one is made by itself when it is needed."""
-    made = AdminClient().call("POST", _PATH)
+    made = AdminClient().create(_PATH)
     if json:
         say.data(made)
     else:

@@ -25,7 +25,7 @@ class NewClientKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def add_client_key(desk: Desk, caller: Caller, client_id: str, wanted: NewClientKey) -> Application:
     """The key is accepted beside the older ones as soon as this returns. Raises `Invalid`, `Conflict`, `NotFound`."""
     key = read_key(wanted.jwk, int(desk.clock()))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         await check_may_change(tx, caller, before)
         if not before.keys:

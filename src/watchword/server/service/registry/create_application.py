@@ -74,7 +74,7 @@ async def create_application(desk: Desk, caller: Caller, wanted: NewApplication)
     if wanted.jwks_uri is not None:
         await desk.check_address(wanted.jwks_uri)
     application, text = _with_secret(desk, wanted, _application(desk, caller, wanted))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         await check_application(tx, application)
         await check_may_change(tx, caller, application)
         await settle(tx, None, application)

@@ -66,7 +66,7 @@ async def _check_profile(tx: Transaction, api: Api) -> None:
 
 async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
     """Also creates a signing key of its algorithm, if the tenant has none. Raises `Invalid`, `Conflict`."""
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         return await add_api(desk, keys, tx, caller, wanted)
 
 

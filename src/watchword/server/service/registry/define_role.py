@@ -51,7 +51,7 @@ async def create_role(desk: Desk, caller: Caller, wanted: NewRole) -> Role:
         tenant_id=caller.tenant_id, role_id=desk.new_id(), name=wanted.name, description=wanted.description,
         access=wanted.access, created_at=int(desk.clock()),
     )  # fmt: skip
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         await _check(tx, role)
         await check_may_change(tx, caller, role)
         await tx.roles.add(role)

@@ -32,7 +32,7 @@ async def add_identity(
 ) -> tuple[Application, IdentityRule]:
     """The rule applies beside the others as soon as this returns. Raises `Invalid`, `Conflict`, `NotFound`."""
     rule = new_rule(desk, wanted)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         await check_may_change(tx, caller, before)
         if before.auth_method not in BORROWING_METHODS:

@@ -58,7 +58,7 @@ async def create_initial_token(desk: Desk, caller: Caller, wanted: NewInitialTok
         created_at=now,
     )
     rules.check_name(wanted.name)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         if wanted.group_id is not None:
             await _check_group(tx, caller.tenant_id, wanted.group_id, wanted.policy, now)
         await _check_policy(tx, caller.tenant_id, wanted.policy)

@@ -43,7 +43,7 @@ async def rotate_secret(
     concurrent rotations, each hands out a secret that works until a later one supersedes it.
     """
     check_overlap(overlap)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         await check_may_change(tx, caller, before)
         if before.auth_method not in SECRET_METHODS:

@@ -22,7 +22,7 @@ class NewAnchors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def add_anchors(desk: Desk, caller: Caller, wanted: NewAnchors) -> tuple[TrustAnchor, ...]:
     """Returns all anchors of the tenant; existing ones stay as they are. Raises `Invalid`."""
     given = read_anchors(wanted.pem, int(desk.clock()))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Tenant = found(await tx.tenants.get("", caller.tenant_id), "tenant")
         known = {anchor.thumbprint for anchor in before.anchors}
         fresh = tuple(anchor for anchor in given if anchor.thumbprint not in known)

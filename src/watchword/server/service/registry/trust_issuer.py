@@ -68,7 +68,7 @@ async def trust_issuer(desk: Desk, caller: Caller, wanted: NewIssuer) -> Trusted
     )
     check_issuer(issuer)
     await _check_address(desk, issuer)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         if await tx.issuers.find(caller.tenant_id, issuer.issuer) is not None:
             raise Conflict(f"{issuer.issuer} is trusted already; change what is believed of it")
         if len(await tx.issuers.page(caller.tenant_id, None, MAX_ISSUERS)) >= MAX_ISSUERS:
