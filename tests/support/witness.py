@@ -32,7 +32,7 @@ SECRET = (
     "client_secret", "client_assertion", "token", "subject_token", "actor_token", "access_token",
     "registration_access_token",
 )  # fmt: skip
-LEFT_OUT = {"meta", "secret_use", "audit", "checkpoint", "anchor", "debt"}
+LEFT_OUT = {"meta", "secret_use", "audit", "checkpoint", "audit_checkpoint", "anchor", "debt"}
 """Tables that chores write beside requests."""
 SHORTEST = 20
 """Characters of a canary: what is shorter may be somewhere by chance."""

@@ -1,8 +1,10 @@
-"""`watchword audit tail|export|verify|prune`: on the server's machine, straight from the database."""
+"""`watchword audit tail|export|verify|accept-restore|prune`: on the server's machine, straight from the database."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,7 +16,7 @@ from .. import say
 from .first_administrator import CannotKeep
 from .serve import _settings
 
-audit = typer.Typer(no_args_is_help=True, help="The audit log: tail, export, verify, prune.")
+audit = typer.Typer(no_args_is_help=True, help="The audit log: tail, export, verify, accept-restore, prune.")
 Tenant = Annotated[str, typer.Option(help="Whose log")]
 Database = Annotated[str | None, typer.Option(help="sqlite:///path or postgresql://...")]
 
@@ -90,18 +92,80 @@ def export(tenant: Tenant = "default", database: Database = None) -> None:
 @audit.command()
 def verify(
     tenant: Tenant = "default",
+    expect: Annotated[
+        str | None, typer.Option(help="A checkpoint NUMBER:HASH that you kept elsewhere: it must be in the log")
+    ] = None,
     database: Database = None,
     json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Exit 1 and name the row when one was altered, removed or reordered."""
-    count, breaks = _with_log(database, tenant, lambda log, tenant_id: log.verify(tenant_id))
+    """Verify the audit log, and print its newest checkpoint. Exit 1 if a row was altered, removed, added or reordered.
+
+    Example: watchword audit verify --expect 57:9f2c...
+    """
+    found = _with_log(database, tenant, lambda log, tenant_id: log.verify(tenant_id, _checkpoint(expect)))
     if json:
-        say.data({"rows": count, "breaks": [msgspec.to_builtins(b) for b in breaks]})
-    for found in breaks:
-        say.err.print(f"[red]✗[/red] chain {found.chain} row {found.seq}: {found.why}")
-    if breaks:
+        say.data(msgspec.to_builtins(found))
+    for each in found.breaks:
+        place = f"checkpoint {each.seq}" if each.chain == "checkpoints" else f"chain {each.chain} row {each.seq}"
+        say.err.print(f"[red]✗[/red] {place}: {each.why}")
+    for line in _remarks(found):
+        say.err.print(f"  {line}")
+    if found.breaks:
         raise typer.Exit(1)
-    say.done(f"{count} rows, every chain holds")
+    say.done(f"{found.rows} rows, every chain holds")
+    if found.newest and not json:
+        say.out.print(f"checkpoint {found.newest}", soft_wrap=True)
+
+
+def _checkpoint(expect: str | None) -> Any:
+    from watchword.server.audit.checkpoints import place_of
+
+    try:
+        return place_of(expect) if expect else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--expect") from None
+
+
+def _remarks(found: Any) -> list[str]:
+    """What is not wrong, and still not proven."""
+    lines = [
+        f"a restored backup was accepted at {_time(at)}: the checkpoints {first} to {last} are lost"
+        for at, first, last in found.restores
+    ]
+    if found.unsigned:
+        lines.append(
+            f"{found.unsigned} rows are not covered by a checkpoint yet, the oldest of {_time(found.unsigned_since)}: "
+            "the newest of these rows could be missing unseen. A running server signs them"
+        )
+    if found.without_mac:
+        lines.append(f"{found.without_mac} rows are from an older version: checkpoints alone vouch for them")
+    if not found.epoch:
+        lines.append("there is no epoch beside the master key: an old copy of the database shows with --expect only")
+    return lines
+
+
+@audit.command("accept-restore")
+def accept_restore(database: Database = None) -> None:
+    """Go on from a restored backup. Recorded in the audit log of every tenant.
+
+    `serve` refuses a database that is older than the epoch beside the master key. Run this if you have restored a
+    backup on purpose. Afterwards repeat what was revoked, rotated and disabled since the backup.
+    Example: watchword audit accept-restore
+    """
+
+    async def work(services: Any) -> Any:
+        from watchword.server.service.upkeep.accept_restore import accept_restore
+
+        lost = await accept_restore(services.upkeep.checkpoints, services.storage.store, services.world.clock, user())
+        await services.upkeep.housekeeping.finish()
+        return lost
+
+    lost = with_services(database, work)
+    if lost is None:
+        say.done("the database is not older than the epoch; nothing was changed")
+        return
+    say.done(f"accepted: the audit log of the checkpoints {lost.first} to {lost.last} is lost")
+    say.err.print("  Withdraw signing keys, revoke secrets and disable applications again, if that was done since.")
 
 
 @audit.command()
@@ -132,3 +196,17 @@ def _moment(text: str) -> float:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date such as 2026-01-31", param_hint="--before") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _time(at: float) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def user() -> str:
+    """Who runs this command, as the host names it; a number where it has no name."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

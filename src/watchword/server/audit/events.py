@@ -304,6 +304,16 @@ class AuditPruned(Event, frozen=True, kw_only=True):
     rows: int
 
 
+class RestoreAccepted(Event, frozen=True, kw_only=True):
+    """A database that is older than the epoch was accepted: the audit log between two checkpoints is lost."""
+
+    user: str
+    """The operating system's user, as the server's host names it."""
+    first_lost: int
+    last_lost: int
+    """The numbers of the checkpoints that are lost."""
+
+
 class InstanceExported(Event, frozen=True, kw_only=True):
     """The instance was exported to a file, including this tenant."""
 
@@ -353,5 +363,5 @@ AnyEvent = (
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
     | TrustAnchorAdded | TrustAnchorRemoved
     | InitialTokenCreated | InitialTokenRevoked | ApplicationRegistered
-    | AuditPruned | InstanceExported | InstanceImported
+    | AuditPruned | RestoreAccepted | InstanceExported | InstanceImported
 )  # fmt: skip

@@ -26,7 +26,7 @@ class Chores(Struct, frozen=True, kw_only=True):
 
     rotate_keys: Chore
     bind_chains: Chore
-    """Signs a checkpoint of the audit chains."""
+    """Signs a checkpoint of the audit chains; the first time also what ended processes have left."""
     purge: Callable[[float], Awaitable[None]]
     """Deletes what expired before a time."""
     prune_audit: Chore
@@ -59,7 +59,7 @@ class Housekeeping:
             self._limits.follow(),
             self._every(10, self.write_sums),
             self._every(10, self.write_uses),
-            self._every(10, self._bind),
+            self._now_and_every(10, self._bind),
             self._every(30, self.rotate_keys),
             self._every(60, self.purge),
             self._every(3_600, self.prune_audit),
@@ -91,6 +91,10 @@ class Housekeeping:
         await self._quietly(self.write_sums)
         await self._quietly(self._uses.flush)
         await self._quietly(self._bind)
+
+    async def _now_and_every(self, seconds: float, chore: Chore) -> None:
+        await self._quietly(chore)
+        await self._every(seconds, chore)
 
     async def _every(self, seconds: float, chore: Chore) -> None:
         while True:
