@@ -8,6 +8,7 @@ holds a secret, a token or a digest.
 from __future__ import annotations
 
 from .event import Event as Event
+from .event import Updated
 from .fleet_events import (
     DeviceAuthorityAdded,
     DeviceAuthorityRemoved,
@@ -79,11 +80,10 @@ class TenantCreated(Event, frozen=True, kw_only=True):
     slug: str
 
 
-class TenantUpdated(Event, frozen=True, kw_only=True):
+class TenantUpdated(Updated, frozen=True, kw_only=True):
     """A tenant's settings changed."""
 
     slug: str
-    fields: tuple[str, ...]
 
 
 class TenantDeleted(Event, frozen=True, kw_only=True):
@@ -108,11 +108,10 @@ class AdministratorRecovered(Event, frozen=True, kw_only=True):
     """The operating system's user, as that host names it."""
 
 
-class ApplicationUpdated(Event, frozen=True, kw_only=True):
-    """An application changed; `fields` names the changed fields."""
+class ApplicationUpdated(Updated, frozen=True, kw_only=True):
+    """An application changed."""
 
     client_id: str
-    fields: tuple[str, ...]
 
 
 class ApplicationDeleted(Event, frozen=True, kw_only=True):
@@ -187,11 +186,10 @@ class IssuerTrusted(Event, frozen=True, kw_only=True):
     issuer: str
 
 
-class TrustedIssuerUpdated(Event, frozen=True, kw_only=True):
-    """A trusted issuer's settings changed; `fields` names them."""
+class TrustedIssuerUpdated(Updated, frozen=True, kw_only=True):
+    """A trusted issuer's settings changed."""
 
     issuer_id: str
-    fields: tuple[str, ...]
 
 
 class IssuerDistrusted(Event, frozen=True, kw_only=True):
@@ -223,11 +221,10 @@ class ApiCreated(Event, frozen=True, kw_only=True):
     identifier: str
 
 
-class ApiUpdated(Event, frozen=True, kw_only=True):
-    """An API changed; `fields` names the changed fields."""
+class ApiUpdated(Updated, frozen=True, kw_only=True):
+    """An API changed."""
 
     api_id: str
-    fields: tuple[str, ...]
 
 
 class ApiDeleted(Event, frozen=True, kw_only=True):
@@ -243,11 +240,10 @@ class RoleCreated(Event, frozen=True, kw_only=True):
     name: str
 
 
-class RoleUpdated(Event, frozen=True, kw_only=True):
-    """A role changed; `fields` names the changed fields."""
+class RoleUpdated(Updated, frozen=True, kw_only=True):
+    """A role changed."""
 
     role_id: str
-    fields: tuple[str, ...]
 
 
 class RoleDeleted(Event, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ...audit.events import RoleCreated, RoleDeleted, RoleUpdated
 from ...registry import rules
 from ...registry.model import Grant, Role
-from ..desk import Caller, Desk, apis_of, changed_fields, check_version, found
+from ..desk import Caller, Desk, apis_of, audited_change, changed_fields, check_version, found
 from ..ports import Transaction
 from .change_application import given
 
@@ -71,7 +71,7 @@ async def update_role(
         await tx.roles.replace(after)
         tx.record(
             caller.tenant_id,
-            RoleUpdated(role_id=role_id, fields=fields, **desk.said(caller)),
+            RoleUpdated(role_id=role_id, **audited_change(before, after), **desk.said(caller)),
         )
     return after
 

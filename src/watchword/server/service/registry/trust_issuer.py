@@ -11,7 +11,7 @@ from ...audit.events import IssuerDistrusted, IssuerTrusted, TrustedIssuerUpdate
 from ...registry.errors import Conflict, Invalid
 from ...registry.issuers import PRESETS, check_issuer, read_keys
 from ...registry.trusted_issuer import IssuerKind, TrustedIssuer
-from ..desk import Caller, Desk, changed_fields, check_version, found
+from ..desk import Caller, Desk, audited_change, changed_fields, check_version, found
 from .change_application import given
 
 MAX_ISSUERS = 1_000
@@ -94,7 +94,7 @@ async def update_issuer(
         check_issuer(after)
         after = replace(after, version=before.version + 1)
         await tx.issuers.replace(after)
-        event = TrustedIssuerUpdated(issuer_id=issuer_id, fields=fields, **desk.said(caller))
+        event = TrustedIssuerUpdated(issuer_id=issuer_id, **audited_change(before, after), **desk.said(caller))
         tx.record(caller.tenant_id, event)
     return after
 
