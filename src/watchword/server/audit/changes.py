@@ -24,7 +24,7 @@ def changed_fields(before: Struct, after: Struct) -> tuple[str, ...]:
     )
 
 
-def change(before: Struct, after: Struct) -> dict[str, Any]:
+def audited_change(before: Struct, after: Struct) -> dict[str, Any]:
     """The fields of an event that tells a change: `fields`, `before` and `after`."""
     names = changed_fields(before, after)
     room = [MOST]

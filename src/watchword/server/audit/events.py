@@ -69,6 +69,9 @@ class RequestsRefused(Event, frozen=True, kw_only=True):
 
     what: str
     source: str
+    """A network: /24 of IPv4, /64 of IPv6; or `others`, for networks that had no sum of their own."""
+    sources: int = 1
+    """How many networks at most: a network that came back counts again."""
     count: int
     first: float
     last: float

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..audit.changes import audited_change as audited_change
 from ..audit.changes import changed_fields as changed_fields
 from ..protocol.grants import GRANTS
 from ..registry.application_rules import Surroundings

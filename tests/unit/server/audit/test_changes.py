@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from watchword.server.audit.changes import MOST, change
+from watchword.server.audit.changes import MOST, audited_change
 from watchword.server.audit.events import ApplicationUpdated
 from watchword.server.registry.model import Application, ClientKey, Grant, Registration, Secret
 
@@ -18,7 +18,7 @@ CANARY = "c4nary" * 8
 
 def told(after: Application) -> dict[str, Any]:
     """The event of a change to BEFORE, as it is stored."""
-    event = ApplicationUpdated(at=1.0, client_id="c", **change(BEFORE, after))
+    event = ApplicationUpdated(at=1.0, client_id="c", **audited_change(BEFORE, after))
     return dict(json.loads(msgspec.json.encode(event)))
 
 

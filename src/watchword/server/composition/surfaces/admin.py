@@ -39,7 +39,7 @@ def administration_of(services: Services, addresses: Addresses) -> Administratio
         issuer_of=services.issuer_of,
         addresses=addresses,
     )
-    return Administration(administrators, services.settings.body_timeout)
+    return Administration(administrators, services.settings.body_timeout, services.tokens.refusals)
 
 
 def mount_admin(services: Services, administration: Administration, base_path: str) -> dict[str, Asgi]:
@@ -47,7 +47,7 @@ def mount_admin(services: Services, administration: Administration, base_path: s
     pages = Pages(services.desk, services.master)
     # The OpenAPI document lists the operations in this order.
     routes = [*registry_routes(services, pages), *fleet_routes(services, pages)]
-    return {"/api/v1/": AdminApi(routes, administration, services.issuer_of, base_path)}
+    return {"/api/v1/": AdminApi(routes, administration, services.view, services.issuer_of, base_path)}
 
 
 def registry_routes(services: Services, pages: Pages) -> list[Route]:

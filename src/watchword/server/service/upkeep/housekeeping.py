@@ -12,7 +12,7 @@ from ..clients.secret_use import SecretUse
 from ..group_commit import GroupCommit
 from ..ports import StorageUnavailable, Store
 from ..tokens.rate_limits import RateLimits
-from ..tokens.refusals import Refusals
+from ..tokens.refusals import MOST_ROWS, Refusals
 from ..view import View
 
 _log = structlog.get_logger("watchword.housekeeping")
@@ -65,15 +65,20 @@ class Housekeeping:
             self._every(3_600, self.prune_audit),
         )
 
-    async def write_sums(self) -> None:
-        """Record refusals of callers that did not authenticate, as counts (one event a kind)."""
-        found = self._refusals.take()
-        if found:
+    async def write_sums(self, most: int | None = MOST_ROWS) -> None:
+        """Record rejected requests of callers that did not authenticate, as counts (one event a kind and network)."""
+        found = self._refusals.take(most)
+        if not found:
+            return
+        try:
             async with self._store.transaction() as tx:
-                for slug, event in found:
-                    tenant = await self._view.tenant(slug)
+                for key, sums in found:
+                    tenant = await self._view.tenant(key[0])
                     if tenant is not None:
-                        tx.record(tenant.tenant.tenant_id, event)
+                        tx.record(tenant.tenant.tenant_id, self._refusals.event(key, sums))
+        except BaseException:
+            self._refusals.put_back(found)
+            raise
 
     async def write_uses(self) -> None:
         """Write the times of last use of secrets."""
@@ -88,7 +93,7 @@ class Housekeeping:
         """Before the worker ends: write everything that an answer promised."""
         await self._commits.drain()
         await self._limits.settle()
-        await self._quietly(self.write_sums)
+        await self._quietly(lambda: self.write_sums(None))
         await self._quietly(self._uses.flush)
         await self._quietly(self._bind)
 
