@@ -57,16 +57,38 @@ def _with_log(database: str | None, slug: str, work: Any) -> Any:
 @audit.command()
 def tail(
     tenant: Tenant = "default",
-    count: Annotated[int, typer.Option("-n", help="How many commits")] = 20,
+    count: Annotated[int, typer.Option("-n", min=1, max=100_000, help="How many events")] = 20,
+    event: Annotated[str, typer.Option(help="Only this type, such as ApplicationUpdated")] = "",
+    client_id: Annotated[str, typer.Option(help="Only what this application caused, or what is about it")] = "",
+    request_id: Annotated[str, typer.Option(help="Only this request")] = "",
+    since: Annotated[str, typer.Option(help="From this date or time on (ISO 8601, UTC)")] = "",
+    until: Annotated[str, typer.Option(help="Before this date or time (ISO 8601, UTC)")] = "",
     database: Database = None,
 ) -> None:
-    """The newest events, one JSON object a line."""
-    from watchword.server.audit.chain import events_of
+    """Print the newest events, the newest last, one JSON object a line.
+
+    Example: watchword audit tail --event ApplicationUpdated --since 2026-01-31
+    """
+    from watchword.server.audit.search import EVENT_NAMES, Wanted
+
+    if event and event not in EVENT_NAMES:
+        raise typer.BadParameter(f"there is no event {event}", param_hint="--event")
+    wanted = Wanted(
+        event=event, client_id=client_id, request_id=request_id,
+        since=_moment(since, "--since") if since else None, until=_moment(until, "--until") if until else None,
+    )  # fmt: skip
 
     async def work(log: Any, tenant_id: str) -> None:
-        for row in reversed(await log.recent(tenant_id, count)):
-            for event in events_of(row):
-                sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+        found: list[Any] = []
+        after = None
+        while len(found) < count:
+            page = await log.search(tenant_id, wanted, after, min(count - len(found), 500))
+            found += page.events
+            after = page.following
+            if after is None:
+                break
+        for each in reversed(found):
+            sys.stdout.write(msgspec.json.encode(each).decode() + "\n")
 
     _with_log(database, tenant, work)
 
@@ -189,13 +211,14 @@ def prune(
     say.done(f"{removed} rows older than {before} removed")
 
 
-def _moment(text: str) -> float:
+def _moment(text: str, option: str = "--before") -> float:
     """Seconds since the epoch."""
+    from watchword.server.audit.search import moment
+
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a date such as 2026-01-31", param_hint="--before") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return moment(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r} is not a date such as 2026-01-31", param_hint=option) from None
 
 
 def _time(at: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...http.admin.app import AdminApi
+from ...http.admin.cursors import Cursors
 from ...http.admin.fleet.device_authorities import DeviceAuthorityHandlers
 from ...http.admin.fleet.devices import DeviceHandlers
 from ...http.admin.fleet.enrolment import EnrolmentHandlers
@@ -63,7 +64,7 @@ def registry_routes(services: Services, pages: Pages) -> list[Route]:
         *RoleHandlers(desk, pages).routes(),
         *SigningKeyHandlers(desk, rotate).routes(),
         *TrustAnchorHandlers(desk).routes(),
-        *AuditHandlers(services.upkeep.audit.recent).routes(),
+        *AuditHandlers(services.upkeep.audit, Cursors(services.master)).routes(),
         *TenantHandlers(desk, services.registry.create_tenant, services.issuer_of).routes(),
         *FederationHandlers(desk, pages, services.clients.dry_run).routes(),
         *RegistrationHandlers(desk, pages).routes(),

@@ -160,8 +160,9 @@ class CheckpointChain:
             yield connection
 
 
-def _row(row: sa.Row[Any]) -> CheckpointHere:
-    return CheckpointHere(row[0], bytes(row[1]), bytes(row[2]))
+def _row(row: Any) -> CheckpointHere:
+    number, statement, mac = row
+    return CheckpointHere(number, bytes(statement), bytes(mac))
 
 
 async def _newest(connection: AsyncConnection) -> CheckpointHere | None:

@@ -9,8 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....jose import PrivateKey
+from ...audit import search as searching
 from ...audit.chain import Break, Row
 from ...audit.checkpoints import CheckpointWalk, text_of
+from ...audit.events import AnyEvent
+from ...audit.search import Wanted
 from ...audit.verification import Place, Signed, Verification, Verified, newest_anchors
 from .. import schema
 from ..failures import translated_errors
@@ -19,6 +22,8 @@ from .checkpoints import CheckpointChain
 from .statements import anchors, checkpoints
 
 _PAGE = 500
+_A_LOOK, _LOOKS = 200, 4_000
+"""Rows that one query reads, and that one search reads."""
 
 
 class AuditLog:
@@ -47,10 +52,37 @@ class AuditLog:
             last = Row(*found[-1])
             after = (last.at, last.chain, last.seq) if by_time else (last.chain, last.seq)
 
-    async def recent(self, tenant_id: str, limit: int) -> list[Row]:
-        """The newest rows, newest first."""
+    async def search(self, tenant_id: str, wanted: Wanted, after: searching.Place | None, most: int) -> searching.Page:
+        """The next `most` wanted events, newest first.
+
+        Looks at `_LOOKS` rows at most: a page may be short or empty, and still have a next one.
+        """
+        found: list[AnyEvent] = []
+        for _ in range(_LOOKS // _A_LOOK):
+            rows = await self._newest(tenant_id, wanted, after)
+            page = searching.take(rows, wanted, after, most - len(found))
+            found += page.events
+            if page.following is not None:
+                return searching.Page(found, page.following)
+            if len(rows) < _A_LOOK:
+                return searching.Page(found, None)
+            last = rows[-1]
+            after = searching.Place(last.at, last.chain, last.seq, last.count)
+        return searching.Page(found, after)
+
+    async def _newest(self, tenant_id: str, wanted: Wanted, after: searching.Place | None) -> list[Row]:
+        """Rows, newest first, from the row on in which `after` is."""
         t = schema.audit
-        query = sa.select(t).where(t.c.tenant_id == tenant_id).order_by(t.c.at.desc(), t.c.seq.desc()).limit(limit)
+        order = (t.c.at, t.c.chain, t.c.seq)
+        query = sa.select(t).where(t.c.tenant_id == tenant_id, t.c.at >= wanted.rows_from)
+        if wanted.rows_to is not None:
+            query = query.where(t.c.at <= wanted.rows_to)
+        if after is not None:
+            query = query.where(
+                t.c.at <= after.at,
+                sa.tuple_(*order) <= sa.tuple_(*(sa.literal(value) for value in (after.at, after.chain, after.seq))),
+            )
+        query = query.order_by(*(column.desc() for column in order)).limit(_A_LOOK)
         async with translated_errors(), self._reading.connect() as connection:
             return [Row(*row) for row in (await connection.execute(query)).fetchall()]
 
