@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from tests.support.nodes import Node, nodes, settings
+from tests.support.served import watchword
 
 from watchword.server.app import Application, initialise
 from watchword.server.audit.chain import GENESIS, Row, row_hash, row_mac
@@ -243,3 +244,33 @@ async def test_a_log_of_an_older_version_still_verifies(url: str, tmp_path: Path
         assert found.without_mac == found.rows
         await alter(node, sa.delete(T).where(T.c.chain == chain))
         assert [(each.chain, each.seq) for each in (await verified(tmp_path, url, node)).breaks] == [(chain, 3)]
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    """An operator would not learn that the database is an old copy, or not what to do about it."""
+    assert watchword(tmp_path, "init").returncode == 0
+    shutil.copy(tmp_path / "watchword.db", tmp_path / "copy.db")
+    assert watchword(tmp_path, "admin", "recover", "--secret-file", "another").returncode == 0
+    told = watchword(tmp_path, "audit", "verify")
+    assert told.returncode == 0, told.stderr
+    newest = told.stdout.strip().removeprefix("checkpoint ")
+    assert newest == (tmp_path / "watchword.key.epoch").read_text().strip()
+    assert watchword(tmp_path, "audit", "verify", "--expect", newest).returncode == 0
+    assert watchword(tmp_path, "audit", "verify", "--expect", f"1:{'0' * 64}").returncode == 1
+    assert watchword(tmp_path, "audit", "verify", "--expect", "nonsense").returncode == 2
+    recovered = watchword(tmp_path, "audit", "tail", "--event", "AdministratorRecovered")
+    assert recovered.stdout.count("\n") == 1
+    assert watchword(tmp_path, "audit", "tail", "--event", "Nothing").returncode == 2
+    assert watchword(tmp_path, "audit", "tail", "--until", "2020-01-31").stdout == ""
+    unwritable = watchword(tmp_path, "doctor", WATCHWORD_AUDIT_EPOCH_FILE=str(tmp_path / "none" / "epoch"))
+    assert (unwritable.returncode, "--expect" in unwritable.stderr) == (0, True)
+    restore(tmp_path, tmp_path / "copy.db")
+    for verb in (("serve", "--port", "0"), ("doctor",)):
+        refused = watchword(tmp_path, *verb)
+        assert (refused.returncode, "audit accept-restore" in refused.stderr) == (1, True), refused.stderr
+    assert watchword(tmp_path, "audit", "verify").returncode == 1
+    assert watchword(tmp_path, "audit", "accept-restore").returncode == 0
+    assert "nothing was changed" in watchword(tmp_path, "audit", "accept-restore").stderr
+    after = watchword(tmp_path, "audit", "verify")
+    assert (after.returncode, "are lost" in after.stderr) == (0, True)
+    assert watchword(tmp_path, "doctor").returncode == 0

@@ -51,7 +51,9 @@ class Epoch:
     def unwritable(self) -> str:
         """Why the file cannot be written; empty if it can."""
         place = self.path if self.path.exists() else self.path.parent
-        return "" if os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK) else f"{place} is read-only"
+        return (
+            "" if os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK) else f"{place} cannot be written"
+        )
 
 
 class _locked:
