@@ -124,7 +124,8 @@ def verify(
 
     Example: watchword audit verify --expect 57:9f2c...
     """
-    found = _with_log(database, tenant, lambda log, tenant_id: log.verify(tenant_id, _checkpoint(expect)))
+    expected = _checkpoint(expect)
+    found = _with_log(database, tenant, lambda log, tenant_id: log.verify(tenant_id, expected))
     if json:
         say.data(msgspec.to_builtins(found))
     for each in found.breaks:

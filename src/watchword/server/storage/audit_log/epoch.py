@@ -50,10 +50,9 @@ class Epoch:
 
     def unwritable(self) -> str:
         """Why the file cannot be written; empty if it can."""
-        place = self.path if self.path.exists() else self.path.parent
-        return (
-            "" if os.access(place, os.W_OK) and os.access(self.path.parent, os.W_OK) else f"{place} cannot be written"
-        )
+        folder = self.path.absolute().parent
+        written = [folder, self.path] if self.path.exists() else [folder]
+        return next((f"{place} cannot be written" for place in written if not os.access(place, os.W_OK)), "")
 
 
 class _locked:
