@@ -52,7 +52,7 @@ async def test_a_transaction_that_fails_leaves_nothing(pair: Pair) -> None:
             raise RuntimeError("on purpose")
     assert await totals(b) == before
     await add(a, "two")
-    assert (await a.services.upkeep.audit.verify(a.tenant.tenant_id))[1] == []
+    assert (await a.services.upkeep.audit.verify(a.tenant.tenant_id)).breaks == []
 
 
 async def test_of_two_changes_from_one_version_one_wins(pair: Pair) -> None:

@@ -32,7 +32,7 @@ SECRET = (
     "client_secret", "client_assertion", "token", "subject_token", "actor_token", "access_token",
     "registration_access_token",
 )  # fmt: skip
-LEFT_OUT = {"meta", "secret_use", "audit", "checkpoint", "anchor", "debt"}
+LEFT_OUT = {"meta", "secret_use", "audit", "checkpoint", "audit_checkpoint", "anchor", "debt"}
 """Tables that chores write beside requests."""
 _COUNTED = sa.text(
     "SELECT (SELECT coalesce(max(seq), 0) FROM change) AS changes, "

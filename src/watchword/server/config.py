@@ -39,6 +39,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The base that issuers derive from; by default http://host:port."""
     master_key_file: str = "watchword.key"
     """The master key, mode 0600. Back it up apart from the database."""
+    audit_epoch_file: str = ""
+    """Number and hash of the newest audit checkpoint; by default `master_key_file` with `.epoch` appended."""
     admin_key_file: str = ""
     """At the first start: the administrator's public key (PEM, JWK or JWK set) in place of a secret."""
     admin_secret_file: str = ""
@@ -113,6 +115,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def sqlite_path(self) -> Path | None:
         """The database file; None on PostgreSQL."""
         return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url.startswith("sqlite:") else None
+
+    @property
+    def epoch_path(self) -> Path:
+        """The file of the audit epoch."""
+        return Path(self.audit_epoch_file or f"{self.master_key_file}.epoch")
 
     @property
     def coap_address(self) -> tuple[str, int] | None:

@@ -10,6 +10,7 @@ import httpcore
 from msgspec import Struct
 
 from ...jose.sealing import MasterKey
+from ..audit.chain import Chains
 from ..config import Settings
 from ..outgoing.fetch import OutgoingFetch, Resolve, system_resolver
 from ..protocol.proof_jwt import Window
@@ -22,6 +23,8 @@ PEPPER = b"watchword client secrets v1"
 BULK_SECRETS = b"watchword bulk secrets v1"
 NONCES = b"watchword dpop nonces v1"
 STATUS_LISTS = b"watchword status lists v1"
+AUDIT_ROWS = b"watchword audit rows v1"
+AUDIT_CHECKPOINTS = b"watchword audit checkpoints v1"
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -88,7 +91,9 @@ async def lay_foundation(*, settings: Settings, world: World, master: MasterKey,
         master=master,
         storage=storage,
         view=view,
-        commits=GroupCommit(storage.journal, view.heed, world.clock, world.random_name),
+        commits=GroupCommit(
+            storage.journal, view.heed, world.clock, Chains(world.random_name, master.derive(AUDIT_ROWS))
+        ),
         fetch=fetch,
         base_url=settings.base_url,
         desk=Desk(

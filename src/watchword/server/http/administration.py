@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from ...jose import JoseError
+from ...jose import JoseError, decode_unverified
 from ...jose.encoding import json_object
+from ..service.tokens.refusals import Refusals
 from ..service.view import TenantView, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Request, Route
@@ -23,8 +24,18 @@ from .wire import Header, Headers, Receive, Scope, read_body
 class Administration:
     """Raises `Problem` and, for a body that does not arrive, an `OAuthError`."""
 
-    def __init__(self, administrators: Administrators, body_timeout: float) -> None:
-        self._administrators, self._timeout = administrators, body_timeout
+    def __init__(self, administrators: Administrators, body_timeout: float, refusals: Refusals) -> None:
+        self._administrators, self._timeout, self._refusals = administrators, body_timeout, refusals
+
+    def note(self, slug: str, surface: str, problem: Problem, scope: Scope, request_id: str) -> str:
+        """Count and log a request that was not authorised; other refusals are their caller's business alone.
+
+        Returns the id that joins the log line with the answer.
+        """
+        if problem.status not in (401, 403):
+            return request_id
+        why = (problem.title, problem.detail)
+        return self._refusals.note_administration(slug, surface, problem.status, why, scope.get("client"), request_id)
 
     async def request(
         self, route: Route, parameters: dict[str, str], scope: Scope, headers: Headers, receive: Receive,
@@ -115,3 +126,13 @@ def _expected(headers: list[Header]) -> int | None:
             "If-Match is not an ETag of ours; read the resource again",
         )
     return int(text[:9])
+
+
+def unverified_issuer(headers: Headers) -> str:
+    """The issuer that the caller's token names, unverified; empty if there is none."""
+    unverified_token = (headers.authorization or b"").partition(b" ")[2].strip().decode("ascii", "replace")
+    try:
+        unverified = json_object(decode_unverified(unverified_token).unverified_payload).get("iss")
+    except JoseError:
+        return ""
+    return unverified if isinstance(unverified, str) else ""

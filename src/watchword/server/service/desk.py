@@ -10,6 +10,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..audit.changes import audited_change as audited_change
+from ..audit.changes import changed_fields as changed_fields
 from ..protocol.grants import GRANTS
 from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
@@ -125,10 +127,3 @@ def check_version(record: Any, expected: int | None) -> None:
     """If-Match (RFC 9110 section 13.1.1): raises `VersionMismatch`."""
     if expected is not None and record.version != expected:
         raise VersionMismatch("it was changed meanwhile; read it again and repeat your change")
-
-
-def changed_fields(before: Any, after: Any) -> tuple[str, ...]:
-    """The names of the fields that differ, without `version`."""
-    return tuple(
-        name for name in before.__struct_fields__ if name != "version" and getattr(before, name) != getattr(after, name)
-    )

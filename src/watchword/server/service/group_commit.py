@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from ..audit.chain import Chain, Row
+from ..audit.chain import Chains, Row
 from ..audit.events import Event
 from ..protocol.proof_jwt import ReplayMark
 from .contention import again
@@ -47,17 +47,10 @@ class GroupCommit:
         journal: Journal,
         heed: Callable[[Sequence[Change]], None],
         clock: Callable[[], float],
-        new_chain: Callable[[], str],
+        chains: Chains,
     ) -> None:
-        self._journal, self._heed, self._clock, self._new_chain = (
-            journal,
-            heed,
-            clock,
-            new_chain,
-        )
-        self._chain_name = new_chain()
-        self._chains: dict[str, Chain] = {}
-        self._ended: dict[str, tuple[int, str]] = {}
+        self._journal, self._heed, self._clock, self._chains = journal, heed, clock, chains
+        self.heads = chains.heads
         self._waiting: list[Entry] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -82,11 +75,6 @@ class GroupCommit:
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         return done
-
-    def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, also of chains that ended with a failed commit: "tenant/chain" -> (seq, hash)."""
-        living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
-        return {**self._ended, **living}
 
     async def drain(self) -> None:
         """Wait until every entry submitted so far is committed or rejected."""
@@ -123,7 +111,7 @@ class GroupCommit:
                     return None
             return _decide(batch, False)
         except Exception as error:
-            self._forget_chains()
+            self._chains.begin_anew()
             batch, self._waiting = (
                 [*batch, *self._waiting],
                 [],
@@ -140,8 +128,7 @@ class GroupCommit:
         marks = sorted(mark for entry in batch for mark in entry.marks)
         changes = await again(lambda: self._journal.commit(rows, tokens, as_of, marks))
         if not changes:
-            for row in rows:
-                self._chains[row.tenant_id].advance(row)
+            self._chains.advance(rows)
         return changes
 
     def _rows(self, batch: list[Entry]) -> list[Row]:
@@ -149,20 +136,7 @@ class GroupCommit:
         for entry in batch:
             if entry.event is not None:
                 by_tenant.setdefault(entry.tenant_id, []).append(entry.event)
-        now = self._clock()
-        return [self._chain(tenant_id).next_row(events, now) for tenant_id, events in by_tenant.items()]
-
-    def _chain(self, tenant_id: str) -> Chain:
-        chain = self._chains.get(tenant_id)
-        if chain is None:
-            chain = self._chains[tenant_id] = Chain(tenant_id, self._chain_name)
-        return chain
-
-    def _forget_chains(self) -> None:
-        """After a failure it is unknown whether the row is on disk, so the next row starts a new chain."""
-        self._ended.update(self.heads())
-        self._chain_name = self._new_chain()
-        self._chains.clear()
+        return self._chains.rows(by_tenant, self._clock())
 
 
 def _keys(entry: Entry) -> frozenset[tuple[str, bytes]]:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
+from ..audit.chain import Chains
 from ..service.ports import Answers, Journal, Reader
 from ..service.tokens.ports import Debts, RevocationReader, StatusReader
 from . import postgres, schema, sqlite
@@ -64,8 +65,8 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable[[], str]) -> Storage:
-    """Raises `StorageUnavailable`."""
+async def open_storage(url: str, clock: Callable[[], float], chains: Chains) -> Storage:
+    """`chains` are the audit chains of the registry's transactions. Raises `StorageUnavailable`."""
     engine = make_engine(url)
     turn = asyncio.Lock()
     if url.startswith("sqlite:"):
@@ -78,7 +79,7 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
         # PostgreSQL has many writers: no lock is needed beyond one for each connection.
         reader, journal, debts = postgres.PostgresReader(url), postgres.PostgresJournal(url), PostgresDebts(url)
     reading = for_reading(engine)
-    store = RegistryStore(engine, reading, turn, clock, new_chain)
+    store = RegistryStore(engine, reading, turn, clock, chains)
     return Storage(engine, store, reader, journal, reader, reader, debts, StoredAnswers(engine, reading, turn))
 
 

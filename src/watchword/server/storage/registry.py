@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ..audit.chain import Chain, Row
+from ..audit.chain import Chains, Row
 from ..registry.fleet.enrolment import REPEAT_WITHIN
 from ..registry.fleet.pending import KEPT
 from ..service.ports import PATIENCE, Change, RequestMark, StorageUnavailable
@@ -34,18 +34,10 @@ class RegistryStore:
         reading: AsyncEngine,
         turn: asyncio.Lock,
         clock: Callable[[], float],
-        new_chain: Callable[[], str],
+        chains: Chains,
     ) -> None:
-        self._engine, self._reading, self._turn, self._clock, self._new_chain = (
-            engine,
-            reading,
-            turn,
-            clock,
-            new_chain,
-        )
-        self._chain_name = new_chain()
-        self._chains: dict[str, Chain] = {}
-        self._ended: dict[str, tuple[int, str]] = {}
+        self._engine, self._reading, self._turn, self._clock, self._chains = engine, reading, turn, clock, chains
+        self.heads = chains.heads
         self.heed: Callable[[Sequence[Change]], None] = lambda changes: None
         """Updates this worker's own view right after a commit; set by the composition root."""
 
@@ -65,15 +57,12 @@ class RegistryStore:
                 if mark is not None:
                     await tx.mark(mark, int(self._clock()))
                 yield tx
-                rows = self._rows(tx)
+                rows = self._chains.rows(tx.events, self._clock())
                 changes = await tx.finish(rows)
         except StorageUnavailable:
-            self._ended.update(self.heads())
-            self._chain_name = self._new_chain()
-            self._chains.clear()
+            self._chains.begin_anew()
             raise
-        for row in rows:
-            self._chains[row.tenant_id].advance(row)
+        self._chains.advance(rows)
         self.heed(changes)
 
     @asynccontextmanager
@@ -81,21 +70,6 @@ class RegistryStore:
         """A read-only transaction. Neither waits for writers nor blocks them. Raises `StorageUnavailable`."""
         async with translated_errors(), self._reading.connect() as connection:
             yield RegistryTransaction(connection, writes=False)
-
-    def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, for a checkpoint; also of chains that ended with a failed commit."""
-        living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
-        return {**self._ended, **living}
-
-    def _rows(self, tx: RegistryTransaction) -> list[Row]:
-        now = self._clock()
-        rows = []
-        for tenant_id, events in tx.events.items():
-            chain = self._chains.get(tenant_id)
-            if chain is None:
-                chain = self._chains[tenant_id] = Chain(tenant_id, self._chain_name)
-            rows.append(chain.next_row(events, now))
-        return rows
 
     async def secret_use(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
         """When each of these secrets was last used; secrets that were never used are absent."""

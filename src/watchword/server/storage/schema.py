@@ -217,6 +217,7 @@ audit = sa.Table(
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("mac", sa.LargeBinary),
     sa.Index("audit_by_time", "tenant_id", "at"),
 )
 checkpoint = sa.Table(
@@ -227,6 +228,14 @@ checkpoint = sa.Table(
     sa.Column("signature", sa.LargeBinary, nullable=False),
     sqlite_autoincrement=True,
 )
+audit_checkpoint = sa.Table(
+    "audit_checkpoint",
+    metadata,
+    sa.Column("number", _big, primary_key=True, autoincrement=False),
+    sa.Column("statement", sa.LargeBinary, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+"""The chain of checkpoints. `checkpoint` has those of older versions: verified, and no longer written."""
 anchor = sa.Table(
     "anchor",
     metadata,

@@ -42,21 +42,21 @@ MARK_BYTES = 32
 _CONSUME = "INSERT INTO replay_mark (tenant_id, key, expires_at) VALUES (?,?,?)"
 _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
-_AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) "
-_UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
+_AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash, mac) "
+_UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
 _WITH_MARKS = (
     "CREATE TEMP VIEW with_marks AS SELECT 0 AS as_of, '' AS marks, x'' AS keys, tenant_id, chain, seq, at, count,"
-    " payload, hash FROM audit WHERE 0",
+    " payload, hash, mac FROM audit WHERE 0",
     "CREATE TEMP TRIGGER with_marks_at_once INSTEAD OF INSERT ON with_marks BEGIN"
     " SELECT raise(ABORT, 'changed') WHERE EXISTS (SELECT 1 FROM change WHERE seq > NEW.as_of);"
     " INSERT INTO replay_mark (tenant_id, key, expires_at)"
     f" SELECT value ->> 0, substr(NEW.keys, {MARK_BYTES} * key + 1, {MARK_BYTES}), value ->> 1"
     " FROM json_each(NEW.marks);"
     f" {_AUDIT} VALUES"
-    " (NEW.tenant_id, NEW.chain, NEW.seq, NEW.at, NEW.count, NEW.payload, NEW.hash); END",
+    " (NEW.tenant_id, NEW.chain, NEW.seq, NEW.at, NEW.count, NEW.payload, NEW.hash, NEW.mac); END",
 )
 """A temporary view of the journal's connection: one INSERT into it writes an audit row and its replay marks."""
-_TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?)"
+_TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _USED = (
     "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
     " DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at"
@@ -312,7 +312,7 @@ class SqliteJournal:
             db.execute("ROLLBACK")
             return changes
         self._consume(marks)
-        db.executemany(f"{_AUDIT} VALUES (?,?,?,?,?,?,?)", [_columns(row) for row in rows])
+        db.executemany(f"{_AUDIT} VALUES (?,?,?,?,?,?,?,?)", [_columns(row) for row in rows])
         db.executemany(
             "INSERT INTO opaque_token (tenant_id, hash, expires_at, claims) VALUES (?,?,?,?)",
             [(t.tenant_id, t.hash, t.expires_at, t.claims) for t in tokens],
@@ -351,7 +351,7 @@ class SqliteJournal:
 
 
 def _columns(row: Row) -> tuple[object, ...]:
-    return row.tenant_id, row.chain, row.seq, row.at, row.count, row.payload, row.hash
+    return row.tenant_id, row.chain, row.seq, row.at, row.count, row.payload, row.hash, row.mac
 
 
 def _settle(done: asyncio.Future[R], result: R | None, error: BaseException | None) -> None:

@@ -44,8 +44,15 @@ MOVES = (
     schema.status_entry,
 )
 STAYS = (
-    schema.meta, schema.idempotency_key, schema.debt, schema.change, schema.audit, schema.checkpoint, schema.anchor,
-)  # fmt: skip
+    schema.meta,
+    schema.idempotency_key,
+    schema.debt,
+    schema.change,
+    schema.audit,
+    schema.audit_checkpoint,
+    schema.checkpoint,
+    schema.anchor,
+)
 """Tables that are not exported, because they belong to one database: key check, answers kept for repeated requests,
 rate limits, change feed, audit log."""
 _BY_NAME = {table.name: table for table in MOVES}

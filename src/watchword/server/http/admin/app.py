@@ -10,7 +10,8 @@ from ...registry.errors import RegistryError
 from ...service.contention import again
 from ...service.ports import StorageUnavailable
 from ...service.registry.create_tenant import DEFAULT
-from ..administration import Administration
+from ...service.view import View
+from ..administration import Administration, unverified_issuer
 from ..wire import NO_STORE, Header, Headers, Receive, Scope, Send, answer, encode_json
 from .openapi import document
 from .problems import Problem, answer_problem, problem_of
@@ -24,10 +25,11 @@ class AdminApi:
     """Mounted under /api/v1/."""
 
     def __init__(
-        self, routes: list[Route], administration: Administration, repeats: Repeats,
+        self, routes: list[Route], administration: Administration, *, repeats: Repeats, view: View,
         issuer_of: Callable[[str], str], base_path: str,
     ) -> None:  # fmt: skip
-        self._administration, self._repeats, self._base = administration, repeats, base_path
+        self._administration, self._repeats, self._view = administration, repeats, view
+        self._issuer_of, self._base = issuer_of, base_path
         self._table = Table(routes)
         self._token_url = issuer_of(DEFAULT) + "/token"
 
@@ -47,8 +49,17 @@ class AdminApi:
                 return await answer(send, 200, self._document)
             await self._serve(path, scope, headers, receive, send)
         except (Problem, RegistryError, StorageUnavailable, OAuthError) as error:
-            await answer_problem(send, problem_of(error), request_id)
+            problem = problem_of(error)
+            slug = self._concerned(scope) if problem.status in (401, 403) else ""
+            request_id = self._administration.note(slug, "admin API", problem, scope, request_id)
+            await answer_problem(send, problem, request_id)
         return None
+
+    def _concerned(self, scope: Scope) -> str:
+        """The tenant whose audit log counts the refusal: the one that the token names, if it is a known one."""
+        issuer = unverified_issuer(Headers(scope["headers"]))
+        slug = issuer.rpartition("/")[2]
+        return slug if self._view.knows(slug) and issuer == self._issuer_of(slug) else DEFAULT
 
     async def _serve(self, path: str, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         route, parameters = self._table.route(scope["method"], path)

@@ -48,7 +48,7 @@ def document(routes: list[Route], token_url: str) -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", route.path)]
-    parameters += [_parameter(name, "query") for name in route.query]
+    parameters += [_parameter(name, "query", route.about.get(name, "")) for name in route.query]
     parameters += [_IDEMPOTENCY_KEY] if route.creates else []
     operation: dict[str, Any] = {
         "summary": route.summary,
@@ -65,9 +65,10 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _parameter(name: str, place: str) -> dict[str, Any]:
+def _parameter(name: str, place: str, about: str = "") -> dict[str, Any]:
     schema = {"type": "integer", "minimum": 1, "maximum": 500} if name == "limit" else {"type": "string"}
-    return {"name": name, "in": place, "required": place == "path", "schema": schema}
+    told = {"description": about} if about else {}
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, **told}
 
 
 def _success(route: Route) -> dict[str, Any]:

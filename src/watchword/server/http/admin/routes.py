@@ -52,6 +52,8 @@ class Route(Struct, frozen=True, kw_only=True):
     reply: Any = None
     status: int = 200
     query: tuple[str, ...] = ()
+    about: dict[str, str] = {}
+    """What the parameters of the query mean, for the OpenAPI document."""
     default_tenant_only: bool = False
     max_body: int = MAX_BODY
 

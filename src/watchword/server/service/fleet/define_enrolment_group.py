@@ -11,7 +11,7 @@ from ...registry.errors import Conflict, Invalid
 from ...registry.fleet.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ...registry.model import AuthMethod, Grant, Kind
 from ...registry.rate_limit import RateLimit
-from ..desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
+from ..desk import Caller, Desk, apis_of, audited_change, changed_fields, check_version, found, roles_of
 from ..ports import Transaction
 from ..registry.change_application import given
 
@@ -75,7 +75,8 @@ async def update_enrolment_group(
         after = replace(after, version=before.version + 1)
         await _check(tx, after)
         await tx.enrolment_groups.replace(after)
-        tx.record(caller.tenant_id, EnrolmentGroupUpdated(group_id=group_id, fields=changed, **desk.said(caller)))
+        told = audited_change(before, after)
+        tx.record(caller.tenant_id, EnrolmentGroupUpdated(group_id=group_id, **told, **desk.said(caller)))
     return after
 
 

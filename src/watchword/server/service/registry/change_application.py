@@ -15,7 +15,7 @@ from ...registry.errors import Conflict
 from ...registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind, SigningAlgorithm
 from ...registry.rate_limit import RateLimit
 from ...registry.revocation import of_application
-from ..desk import Caller, Desk, changed_fields, check_version, found, surroundings_of
+from ..desk import Caller, Desk, audited_change, changed_fields, check_version, found, surroundings_of
 from ..ports import Transaction
 from .client_key_changes import record_keys
 from .identity_changes import record_identities
@@ -119,7 +119,8 @@ def record_change(tx: Transaction, desk: Desk, caller: Caller, before: Applicati
     fields = changed_fields(before, after)
     if "enabled" in fields:
         tx.announce(caller.tenant_id, of_application(after, desk.clock()))
-    tx.record(caller.tenant_id, ApplicationUpdated(client_id=after.client_id, fields=fields, **desk.said(caller)))
+    told = audited_change(before, after)
+    tx.record(caller.tenant_id, ApplicationUpdated(client_id=after.client_id, **told, **desk.said(caller)))
 
 
 def _still_there(application: Application, around: Surroundings) -> Application:

@@ -14,7 +14,7 @@ from ...registry.ports import RegistryReads
 from ...registry.profiles import PROFILES, Profile, api_gap, application_gap
 from ...registry.rate_limit import RateLimit, check_rate_limit
 from ...registry.rules import check_transaction_tokens
-from ..desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
+from ..desk import EVERYTHING, Caller, Desk, apis_of, audited_change, changed_fields, check_version, found
 from ..ports import Transaction
 from .change_application import given
 from .create_tenant import DEFAULT
@@ -61,11 +61,11 @@ async def update_tenant(
             await _check_trust_domain(tx, after, after.transaction_tokens.trust_domain)
         after = replace(after, version=before.version + 1)
         await tx.tenants.replace(after)
-        said = desk.said(caller)
-        tx.record(caller.tenant_id, TenantUpdated(slug=slug, fields=fields, **said))
+        said, told = desk.said(caller), audited_change(before, after)
+        tx.record(caller.tenant_id, TenantUpdated(slug=slug, **told, **said))
         if after.tenant_id != caller.tenant_id:
             unnamed = {"at": said["at"], "request_id": caller.request_id}
-            tx.record(after.tenant_id, TenantUpdated(slug=slug, fields=fields, **unnamed))
+            tx.record(after.tenant_id, TenantUpdated(slug=slug, **told, **unnamed))
     return after
 
 

@@ -9,7 +9,7 @@ from ...audit.events import RoleCreated, RoleDeleted, RoleUpdated
 from ...registry import rules
 from ...registry.admin_rights import check_never_administers
 from ...registry.model import Grant, Role
-from ..desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
+from ..desk import EVERYTHING, Caller, Desk, apis_of, audited_change, changed_fields, check_version, found
 from ..ports import Transaction
 from .change_application import given
 from .rights import check_may_change
@@ -84,7 +84,7 @@ async def update_role(
         await tx.roles.replace(after)
         tx.record(
             caller.tenant_id,
-            RoleUpdated(role_id=role_id, fields=fields, **desk.said(caller)),
+            RoleUpdated(role_id=role_id, **audited_change(before, after), **desk.said(caller)),
         )
     return after
 

@@ -31,7 +31,7 @@ from ...registry.model import (
 )
 from ...registry.ports import Claims
 from ...registry.secret_text import REGISTRATION_PREFIX, digest, generate
-from ..desk import Caller, Desk, apis_of, changed_fields
+from ..desk import Caller, Desk, apis_of, audited_change
 from ..ports import AuditRecorder, Transaction
 from .change_application import retire_application
 from .client_key_changes import record_keys
@@ -128,8 +128,8 @@ async def update_registration(
         made = await _shaped(desk, tx, before, wanted, _registration(before).token_id, policy)
         await check_application(tx, made.application)
         await tx.applications.replace(made.application)
-        fields = changed_fields(before, made.application)
-        tx.record(tenant_id, ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)))
+        told = audited_change(before, made.application)
+        tx.record(tenant_id, ApplicationUpdated(client_id=client_id, **told, **desk.said(caller)))
         record_keys(tx, desk, caller, before, made.application)
     return made
 

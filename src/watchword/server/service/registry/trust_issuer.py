@@ -13,7 +13,7 @@ from ...registry.errors import Conflict, Invalid
 from ...registry.issuers import PRESETS, check_issuer, read_keys
 from ...registry.model import Application
 from ...registry.trusted_issuer import IssuerKind, TrustedIssuer
-from ..desk import Caller, Desk, changed_fields, check_version, found
+from ..desk import Caller, Desk, audited_change, changed_fields, check_version, found
 from .change_application import given
 from .rights import check_may_speak_for
 
@@ -98,7 +98,7 @@ async def update_issuer(
         await check_may_speak_for(tx, caller, _believes(issuer_id))
         after = replace(after, version=before.version + 1)
         await tx.issuers.replace(after)
-        event = TrustedIssuerUpdated(issuer_id=issuer_id, fields=fields, **desk.said(caller))
+        event = TrustedIssuerUpdated(issuer_id=issuer_id, **audited_change(before, after), **desk.said(caller))
         tx.record(caller.tenant_id, event)
     return after
 
