@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.appid import AppId
-from tests.support.instance import BASE, Instance, instance
+from tests.support.instance import BASE, Instance, credentials_of, instance
 
 from watchword.server.http.admin.pages import limit
 from watchword.server.http.admin.routes import Request
@@ -103,3 +103,36 @@ def test_limits_within_bounds() -> None:
     """A refusal of everything would pass the test above."""
     assert [limit({"limit": text}, 50) for text in ("1", "500", "0500")] == [1, 500, 500]
     assert limit({}, 50) == 50
+
+
+NO_DATES = [-1, 253_402_300_800, 2**63, 2**64, -(2**70)]
+
+
+async def test_a_number_in_a_body_is_within_bounds(tmp_path: Path) -> None:
+    """A moment beyond the calendar was stored, and broke whoever had to show it as a date."""
+    async with instance(tmp_path) as ww:
+        device = credentials_of(await ww.application("d", await ww.api("urn:x", "a:b"), "a:b"))
+        group = (await ww.call("POST", "/enrolment-groups", {"name": "g", "kind": "device"})).json()["group_id"]
+        for at in NO_DATES:
+            for method, path, body in (
+                ("POST", "/applications", {"name": "n", "secret_expires_at": at}),
+                ("POST", f"/applications/{device[0]}/secrets", {"expires_at": at}),
+                ("POST", "/enrolment-groups", {"name": "h", "kind": "device", "expires_at": at}),
+                ("PATCH", f"/enrolment-groups/{group}", {"expires_at": at}),
+            ):
+                answer = await ww.call(method, path, body)
+                assert (answer.status_code, answer.json()["field"]) == (400, "expires_at"), (path, at)
+        assert (
+            await ww.call("PATCH", f"/enrolment-groups/{group}", {"expires_at": 253_402_300_799})
+        ).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [('"0000000000000000000001"', 412), ('"1"', 200), (f'"{"9" * 5_000}"', 412)]
+)
+async def test_an_etag_is_read_whole(tmp_path: Path, told: str, status: int) -> None:
+    """If-Match named another version, and its first nine digits this one: the change was made."""
+    async with instance(tmp_path) as ww:
+        api = await ww.api("urn:x", "a:b")
+        answer = await ww.call("PATCH", f"/apis/{api['api_id']}", {"name": "y"}, headers={"if-match": told})
+        assert answer.status_code == status

@@ -26,6 +26,8 @@ _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 CWT_ALGORITHMS = ("ES256", "EdDSA")
 """Decision 0048."""
+LATEST = 253_402_300_799
+"""9999-12-31T23:59:59Z."""
 
 
 def check_slug(slug: str) -> None:
@@ -76,6 +78,12 @@ def check_identifier(identifier: str) -> None:
         )
     if parts.scheme in ("javascript", "data", "file", "vbscript"):
         raise Invalid(f"{parts.scheme}: URIs name no API", field="identifier")
+
+
+def check_moment(at: int | None, field: str) -> None:
+    """Seconds since the epoch that a calendar can show: to the end of the year 9999."""
+    if at is not None and not 0 <= at <= LATEST:
+        raise Invalid(f"use seconds since 1970-01-01, 0 to {LATEST}", field=field)
 
 
 def check_token_settings(settings: TokenSettings) -> None:

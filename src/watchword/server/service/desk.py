@@ -14,6 +14,7 @@ from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.ports import RegistryReads
+from ..registry.rules import check_moment
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Snapshot, Store, Transaction
@@ -54,7 +55,11 @@ class Desk(Struct, frozen=True, kw_only=True):
         }
 
     def new_secret(self, expires_at: int | None = None, made_of: bytes | None = None) -> tuple[Secret, str]:
-        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones."""
+        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones.
+
+        Raises `Invalid` for an end that is no date.
+        """
+        check_moment(expires_at, "expires_at")
         text = generate(self.random_bytes(32) if made_of is None else made_of)
         kept = Secret(
             id=self.new_id(),
