@@ -110,13 +110,19 @@ class OutgoingFetch:
         ):
             coded = any(name.lower() == b"content-encoding" for name, _ in response.headers)
             if response.status != 200 or coded:
-                raise FetchFailed(f"status {response.status}" + (", with a content coding" if coded else ""))
+                why = f"status {response.status}" + (", with a content coding" if coded else "")
+                raise FetchFailed(why, answered=not _in_trouble(response.status))
             body = bytearray()
             async for piece in response.aiter_stream():
                 body += piece
                 if len(body) > MAX_BYTES:
-                    raise FetchFailed(f"more than {MAX_BYTES} bytes")
+                    raise FetchFailed(f"more than {MAX_BYTES} bytes", answered=True)
             return bytes(body)
+
+
+def _in_trouble(status: int) -> bool:
+    """Whether a status says "ask again later" (RFC 9110 sections 15.5.9 and 15.6, RFC 6585 section 4)."""
+    return status >= 500 or status in (408, 429)
 
 
 def _host(url: httpcore.URL) -> str:
