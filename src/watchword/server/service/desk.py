@@ -39,8 +39,8 @@ class Desk(Struct, frozen=True, kw_only=True):
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
     """Encrypts for one place in the database, under the master key."""
-    check_address: Callable[[str], Awaitable[None]]
-    """Raises `Invalid` for a URL that keys are never fetched from."""
+    check_address: Callable[[str, str], Awaitable[None]]
+    """(URL, tenant id): raises `Invalid` for a URL that keys are never fetched from."""
 
     def new_id(self) -> str:
         """A lower-case UUID, never reused: the rows of deleted records stay."""

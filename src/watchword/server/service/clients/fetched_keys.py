@@ -21,7 +21,8 @@ CACHED = 300.0
 STALE = 3_600.0
 COOL_DOWN = 30.0
 MAX_PLACES = 10_000
-Fetch = Callable[[str], Awaitable[bytes]]
+Fetch = Callable[[str, str], Awaitable[bytes]]
+"""(URL, id of the tenant whose turn it is) -> the body. Raises `FetchFailed`."""
 _log = structlog.get_logger("watchword.fetched_keys")
 
 
