@@ -144,6 +144,55 @@ async def test_the_address_is_down(w: World) -> None:
     assert (await caller.token()).status_code == 200
 
 
+GONE: list[tuple[str, dict[str, Any]]] = [
+    ("410", {"status": 410}),
+    ("404", {"status": 404}),
+    ("an empty set", {"body": b'{"keys":[]}'}),
+    ("no set", {"body": b"{}"}),
+    ("no usable key", {"body": b'{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"1"}]}'}),
+    ("symmetric only", {"body": b'{"keys":[{"kty":"oct","k":"AAAA","kid":"1"}]}'}),
+    ("a redirect", {"status": 301, "headers": ["location: https://keys.example/new"]}),
+    ("not JSON", {"body": b"<html>"}),
+]
+
+
+@pytest.mark.parametrize("gone", [pytest.param(g, id=i) for i, g in GONE])
+async def test_keys_that_were_taken_away(w: World, gone: dict[str, Any]) -> None:
+    """The owner of a stolen key empties the set; the thief would go on for an hour."""
+    caller = await w.c_uri()
+    assert (await caller.token()).status_code == 200
+    for name, value in gone.items():
+        setattr(w.server, name, value)
+    w.ww.clock.now += fetched_keys.CACHED + 1
+    refused(await caller.token())
+    w.server.publish(w.key)
+    w.ww.clock.now += fetched_keys.COOL_DOWN
+    assert (await caller.token()).status_code == 200
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 429])
+async def test_a_server_in_trouble_takes_no_keys_away(w: World, status: int) -> None:
+    """An overloaded server of somebody else would be an outage of their callers."""
+    caller = await w.c_uri()
+    assert (await caller.token()).status_code == 200
+    w.server.status = status
+    w.ww.clock.now += fetched_keys.CACHED + 1
+    assert (await caller.token()).status_code == 200
+    assert len(w.server.asked) == 2
+
+
+async def test_an_unknown_key_right_after_an_ordinary_fetch(w: World) -> None:
+    """A client that rotates just after the set was read would be refused for half a minute."""
+    caller = await w.c_uri()
+    assert (await caller.token()).status_code == 200
+    successor = PrivateKey.generate(Algorithm.ES256)
+    w.server.publish(w.key, successor)
+    assert (await caller.token(header=caller.header(kid=successor.kid), sign=successor.sign)).status_code == 200
+    for n in range(5):
+        refused(await caller.token(header=caller.header(kid=f"unknown {n}"), sign=successor.sign))
+    assert len(w.server.asked) == 2
+
+
 async def test_one_fetch_for_all_who_wait(w: World) -> None:
     """RAC-006: a hundred first requests would be a hundred fetches."""
     caller = await w.c_uri()
@@ -272,7 +321,7 @@ async def test_every_failure_looks_the_same(w: World) -> None:
     failures = set()
     for uri in (URI, "https://nowhere.example/", "https://127.0.0.1/", "file:///etc/passwd"):
         with pytest.raises(fetched_keys.FetchFailed) as told:
-            await w.ww.services.fetch(uri)
+            await w.ww.services.fetch(uri, "t")
         failures.add(str(told.value))
     assert len(failures) == 1
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 import httpcore
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ...jose.sealing import MasterKey
 from ..audit.chain import Chains
 from ..config import Settings
 from ..outgoing.fetch import OutgoingFetch, Resolve, system_resolver
 from ..protocol.proof_jwt import Window
+from ..service.deadline import Deadline
 from ..service.desk import Desk
 from ..service.group_commit import GroupCommit
 from ..service.view import View
@@ -58,6 +59,8 @@ class Foundation(Struct, frozen=True, kw_only=True):
     desk: Desk
     base_url: str
     """Of the settings, computed once: every token names it."""
+    deadline: Deadline = field(default_factory=Deadline)
+    """Of all requests for tokens and questions about them."""
 
     @property
     def pepper(self) -> bytes:

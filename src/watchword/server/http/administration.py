@@ -20,6 +20,9 @@ from .admin.routes import Request, Route
 from .administrator import Administrators
 from .wire import Header, Headers, Receive, Scope, read_body
 
+_DIGITS = 18
+"""Of a version: what is longer is no version of ours."""
+
 
 class Administration:
     """Raises `Problem` and, for a body that does not arrive, an `OAuthError`."""
@@ -119,13 +122,13 @@ def _expected(headers: list[Header]) -> int | None:
     if raw is None or raw.strip() == b"*":
         return None
     text = raw.strip().strip(b'"')
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > _DIGITS:
         raise Problem(
             412,
             "changed meanwhile",
             "If-Match is not an ETag of ours; read the resource again",
         )
-    return int(text[:9])
+    return int(text)
 
 
 def unverified_issuer(headers: Headers) -> str:

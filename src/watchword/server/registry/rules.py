@@ -31,6 +31,8 @@ _UNPRINTABLE = re.compile(
 joiners U+200C and U+200D, so those are allowed."""
 CWT_ALGORITHMS = ("ES256", "EdDSA")
 """Decision 0048."""
+LATEST = 253_402_300_799
+"""9999-12-31T23:59:59Z."""
 
 
 def is_printable(text: str) -> bool:
@@ -89,6 +91,12 @@ def check_identifier(identifier: str) -> None:
         )
     if parts.scheme in ("javascript", "data", "file", "vbscript"):
         raise Invalid(f"{parts.scheme}: URIs name no API", field="identifier")
+
+
+def check_moment(at: int | None, field: str) -> None:
+    """Seconds since the epoch that a calendar can show: to the end of the year 9999."""
+    if at is not None and not 0 <= at <= LATEST:
+        raise Invalid(f"use seconds since 1970-01-01, 0 to {LATEST}", field=field)
 
 
 def check_token_settings(settings: TokenSettings) -> None:

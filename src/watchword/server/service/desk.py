@@ -17,6 +17,7 @@ from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.ports import RegistryReads
+from ..registry.rules import check_moment
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import RequestMark, Snapshot, Store, Transaction
@@ -45,8 +46,8 @@ class Desk(Struct, frozen=True, kw_only=True):
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
     """Encrypts for one place in the database, under the master key."""
-    check_address: Callable[[str], Awaitable[None]]
-    """Raises `Invalid` for a URL that keys are never fetched from."""
+    check_address: Callable[[str, str], Awaitable[None]]
+    """(URL, tenant id): raises `Invalid` for a URL that keys are never fetched from."""
 
     def transaction(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
         """The one transaction of a verb that creates: it also writes the mark of the caller's request.
@@ -68,7 +69,11 @@ class Desk(Struct, frozen=True, kw_only=True):
         }
 
     def new_secret(self, expires_at: int | None = None, made_of: bytes | None = None) -> tuple[Secret, str]:
-        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones."""
+        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones.
+
+        Raises `Invalid` for an end that is no date.
+        """
+        check_moment(expires_at, "expires_at")
         text = generate(self.random_bytes(32) if made_of is None else made_of)
         kept = Secret(
             id=self.new_id(),

@@ -22,6 +22,8 @@ _ATTEMPTS = 8
 _TURNS = 3
 """Turns of the event loop before a commit begins: callers that the last commit answered send their next request, and
 one commit serves all. It doubles the batch of a busy server and costs an idle one microseconds."""
+MANY = 4_096
+"""Entries that wait: a worker has more of them only if the disk hangs."""
 _NONE: frozenset[tuple[str, bytes]] = frozenset()
 
 
@@ -52,6 +54,7 @@ class GroupCommit:
         self._journal, self._heed, self._clock, self._chains = journal, heed, clock, chains
         self.heads = chains.heads
         self._waiting: list[Entry] = []
+        self._room = MANY
         self._running: asyncio.Task[None] | None = None
 
     def submit(
@@ -72,6 +75,8 @@ class GroupCommit:
         rows = tuple(MarkRow(tenant_id, mark.key, mark.expires_at) for mark in marks) if marks else ()
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(Entry(tenant_id, client_id, event, token, rows, as_of, done, depends_on))
+        if len(self._waiting) > self._room:
+            self._drop_abandoned()
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         return done
@@ -86,10 +91,19 @@ class GroupCommit:
             while self._waiting:
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
+                self._drop_abandoned()
                 batch, self._waiting = self._waiting, []
-                await self._commit(batch)
+                if batch:
+                    await self._commit(batch)
         finally:
             self._running = None
+
+    def _drop_abandoned(self) -> None:
+        """Forget the entries whose callers are gone: their tokens are in nobody's hands, and a disk that hangs for an
+        hour would fill the memory with them.
+        """
+        self._waiting = [entry for entry in self._waiting if not entry.done.done()]
+        self._room = max(MANY, 2 * len(self._waiting))
 
     async def _commit(self, batch: list[Entry]) -> None:
         """Write the entries whose judgement is still valid; the others get False, or `Replayed`."""

@@ -40,6 +40,8 @@ class RegistryStore:
         self.heads = chains.heads
         self.heed: Callable[[Sequence[Change]], None] = lambda changes: None
         """Updates this worker's own view right after a commit; set by the composition root."""
+        self._gate = asyncio.Lock()
+        """Only one change at a time waits for the turn, so that a commit of tokens waits for one, and not for all."""
 
     @asynccontextmanager
     async def transaction(
@@ -52,7 +54,7 @@ class RegistryStore:
         changes: list[Change] = []
         rows: list[Row] = []
         try:
-            async with translated_errors(patience), self._turn, self._engine.begin() as connection:
+            async with translated_errors(patience), self._gate, self._turn, self._engine.begin() as connection:
                 tx = RegistryTransaction(connection)
                 if mark is not None:
                     await tx.mark(mark, int(self._clock()))
@@ -97,5 +99,5 @@ class RegistryStore:
             ),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
-            async with translated_errors(), self._turn, self._engine.begin() as connection:
+            async with translated_errors(), self._gate, self._turn, self._engine.begin() as connection:
                 await connection.execute(statement)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ...protocol.errors import InvalidRequest, OAuthError, TooLarge, without_frames
 from ...protocol.form import parse_form
 from ...protocol.request import Form, text
+from ...service.deadline import Deadline
 from ...service.tokens.follow_revocations import FollowRevocations
 from ...service.tokens.introspect_token import IntrospectToken
 from ...service.tokens.refusals import Refusals
@@ -63,8 +64,10 @@ class TokenQuestions:
         follow: FollowRevocations,
         refusals: Refusals,
         body_timeout: float,
+        deadline: Deadline,
     ) -> None:
         self._view, self._callers, self._refusals, self._timeout = view, callers, refusals, body_timeout
+        self._deadline = deadline
         self._introspect, self._sign, self._revoke, self._follow = introspect, sign, revoke, follow
 
     async def introspect(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,15 +89,17 @@ class TokenQuestions:
         await self._serve(slug, scope, receive, send, work)
 
     async def _answer_introspection(self, tenant: TenantView, asked: Asked) -> Reply:
-        caller = await self._callers.client_id(tenant, asked)
-        answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
+        with self._deadline:
+            caller = await self._callers.client_id(tenant, asked)
+            answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
         if asked.wants_signed() or must_be_signed(tenant, caller):
             return Reply(await self._sign(tenant, caller, answered), _SIGNED_CONTENT)
         return Reply(encode_json(answered))
 
     async def _answer_revocation(self, tenant: TenantView, asked: Asked) -> Reply:
-        caller = await self._callers.application(tenant, asked)
-        await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
+        with self._deadline:
+            caller = await self._callers.application(tenant, asked)
+            await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
         return Reply(b"{}")
 
     async def _serve(self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work) -> None:

@@ -134,6 +134,7 @@ def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: Mapping[str,
     check_pattern(group.name_pattern)
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
+    rules.check_moment(group.expires_at, "expires_at")
     _check_lives(group)
     check_rate_limit(group.rate_limit, "rate_limit")
     _check_ways(group)

@@ -71,7 +71,7 @@ class ClientKeys:
 
     async def _fetched(self, application: Application, uri: str, lacks: Lacks) -> KeySet:
         async def ask() -> KeySet:
-            return client_keys.acceptable(await self._fetch(uri))
+            return client_keys.acceptable(await self._fetch(uri, application.tenant_id))
 
         return await self._remote.get((application.tenant_id, application.client_id, uri), ask, lacks)
 

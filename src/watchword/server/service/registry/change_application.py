@@ -80,7 +80,7 @@ async def update_application(
 ) -> Application:
     """Checked on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
     if isinstance(change.jwks_uri, str):
-        await desk.check_address(change.jwks_uri)
+        await desk.check_address(change.jwks_uri, caller.tenant_id)
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)

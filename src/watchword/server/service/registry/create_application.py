@@ -72,7 +72,7 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
     """The application and its secret's text (None when imported, or when it has keys). Raises `Invalid`, `Conflict`."""
     if wanted.jwks_uri is not None:
-        await desk.check_address(wanted.jwks_uri)
+        await desk.check_address(wanted.jwks_uri, caller.tenant_id)
     application, text = _with_secret(desk, wanted, _application(desk, caller, wanted))
     async with desk.transaction(caller) as tx:
         await check_application(tx, application)

@@ -71,7 +71,7 @@ async def register(
     living = _living(initial, now)
     wanted = _read(unverified, living.policy, now, leeway)
     if wanted.jwks_uri is not None:
-        await desk.check_address(wanted.jwks_uri)
+        await desk.check_address(wanted.jwks_uri, tenant_id)
     async with desk.store.transaction() as tx:
         group = await _group(tx, living, now)
         current = _living(await tx.initial_tokens.get(tenant_id, initial_id), now)
@@ -122,7 +122,7 @@ async def update_registration(
     if wanted.software_id != _registration(before).software_id:
         raise InvalidClientMetadata("software_id stays what it was: another software is another registration")
     if wanted.jwks_uri is not None:
-        await desk.check_address(wanted.jwks_uri)
+        await desk.check_address(wanted.jwks_uri, tenant_id)
     async with desk.store.transaction() as tx:
         before = _owner(desk, await tx.applications.get(tenant_id, client_id), unverified_token)
         made = await _shaped(desk, tx, before, wanted, _registration(before).token_id, policy)

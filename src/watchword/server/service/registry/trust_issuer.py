@@ -133,7 +133,7 @@ async def _check_address(desk: Desk, issuer: TrustedIssuer) -> None:
     if issuer.keys or issuer.authorities:
         return
     try:
-        await desk.check_address(issuer.jwks_uri or issuer.issuer)
+        await desk.check_address(issuer.jwks_uri or issuer.issuer, issuer.tenant_id)
     except Invalid as error:
         if issuer.jwks_uri is not None:
             raise
