@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,6 +18,19 @@ from msgspec import Struct
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 INHERITED = "WATCHWORD_INHERITED_SETTINGS"
 """The environment variable in which a worker process finds the settings of the process that started it, as JSON."""
+
+
+_RANGES: Final[dict[str, tuple[float, float, str]]] = {
+    "clock_tolerance": (0, 300, " seconds"),
+    "assertion_life": (10, 3_600, " seconds"),
+    "dpop_proof_life": (5, 600, " seconds"),
+    "answer_within": (0.05, 30, " seconds"),
+    "keep_alive": (1, 3_600, " seconds"),
+    "max_connections": (1, 1_000_000, ""),
+    "wrong_proofs": (1, 1_000_000, ""),
+    "status_list_ttl": (5, 3_600, " seconds"),
+}
+"""The least and the most of settings that are numbers."""
 
 
 class SettingsError(Exception):
@@ -153,20 +166,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("debug is for loopback only: bind 127.0.0.1 or drop --debug")
         if self.host not in LOOPBACK and self.fetch_from_loopback:
             raise SettingsError("fetch_from_loopback is for loopback only: bind 127.0.0.1 or drop it")
-        if not 0 <= self.clock_tolerance <= 300 or not 10 <= self.assertion_life <= 3600:
-            raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
-        if not 5 <= self.dpop_proof_life <= 600:
-            raise SettingsError("dpop_proof_life is 5 to 600 seconds")
-        if not 0.05 <= self.answer_within <= 30:
-            raise SettingsError("answer_within is 0.05 to 30 seconds")
-        if not 1 <= self.keep_alive <= 3_600:
-            raise SettingsError("keep_alive is 1 to 3600 seconds")
-        if not 1 <= self.max_connections <= 1_000_000:
-            raise SettingsError("max_connections is 1 to 1000000")
-        if not 1 <= self.wrong_proofs <= 1_000_000:
-            raise SettingsError("wrong_proofs is 1 to 1000000")
-        if not 5 <= self.status_list_ttl <= 3_600:
-            raise SettingsError("status_list_ttl is 5 to 3600 seconds")
+        self._check_numbers()
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "
@@ -179,8 +179,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             )
         if self.admin_key_file and self.admin_secret_file:
             raise SettingsError("give WATCHWORD_ADMIN_KEY_FILE or WATCHWORD_ADMIN_SECRET_FILE, not both")
-        if self.audit_retention_days < 0:
-            raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")
         parts = urlsplit(self.base_url)
         if (
             parts.scheme not in ("http", "https")
@@ -190,6 +188,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             or "@" in parts.netloc
         ):
             raise SettingsError("WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it")
+
+    def _check_numbers(self) -> None:
+        for name, (least, most, unit) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise SettingsError(f"WATCHWORD_{name.upper()}: {name} is {least:g} to {most:.10g}{unit}")
+        if self.audit_retention_days < 0:
+            raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")
 
     def _check_client_certificates(self) -> None:
         if self.client_ca and not (self.tls_cert or self.dev_tls):
