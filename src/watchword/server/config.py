@@ -152,10 +152,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("dpop_proof_life is 5 to 600 seconds")
         if not 0.05 <= self.answer_within <= 30:
             raise SettingsError("answer_within is 0.05 to 30 seconds")
-        if not 1 <= self.keep_alive <= 3_600:
-            raise SettingsError("keep_alive is 1 to 3600 seconds")
-        if not 1 <= self.max_connections <= 1_000_000:
-            raise SettingsError("max_connections is 1 to 1000000")
+        self._check_connections()
         if not 1 <= self.wrong_proofs <= 1_000_000:
             raise SettingsError("wrong_proofs is 1 to 1000000")
         if not 5 <= self.status_list_ttl <= 3_600:
@@ -183,6 +180,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             or "@" in parts.netloc
         ):
             raise SettingsError("WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it")
+
+    def _check_connections(self) -> None:
+        if not 1 <= self.keep_alive <= 3_600:
+            raise SettingsError("keep_alive is 1 to 3600 seconds")
+        if not 1 <= self.max_connections <= 1_000_000:
+            raise SettingsError("max_connections is 1 to 1000000")
 
     def _check_client_certificates(self) -> None:
         if self.client_ca and not (self.tls_cert or self.dev_tls):
