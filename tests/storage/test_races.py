@@ -81,7 +81,7 @@ async def test_the_last_two_secrets_are_ended_at_once(pair: Pair) -> None:
     """Each operator would see that another secret remains, and the application would be left with none."""
     for number in range(ROUNDS):
         made = await registered(pair[0], f"app {number}")
-        after, _, _ = await rotate_secret(pair[0].desk, pair[0].caller, made.client_id, 600)
+        after = (await rotate_secret(pair[0].desk, pair[0].caller, made.client_id, 600)).application
         results = await at_once(
             *(
                 lambda n=node, i=made.client_id, s=secret.id: revoke_secret(n.desk, n.caller, i, s)

@@ -218,8 +218,13 @@ class TrustAnchors:
     """The certificate authorities of one tenant. Two with the same name are kept apart (Keycloak issue 52801)."""
 
     def __init__(self, authorities: Sequence[Certificate]) -> None:
+        self._authorities = tuple(authorities)
         self._store = Store([one._read for one in authorities]) if authorities else None
         self._names = frozenset(one.subject_name for one in authorities)
+
+    def only(self, thumbprint: str) -> TrustAnchors:
+        """The one of this thumbprint (`x5t#S256`); none if it is not among them."""
+        return TrustAnchors([one for one in self._authorities if one.thumbprint == thumbprint])
 
     def verify(self, certificate: Certificate, unverified_chain: Iterable[Certificate], now: float) -> None:
         """A path from the certificate to an anchor (RFC 5280 section 6): signatures, times, path length, names.

@@ -254,8 +254,18 @@ async def test_only_forms_are_read(w: World, media: str) -> None:
 
 async def test_resource_may_repeat(w: World) -> None:
     """TEP-015: one token for two APIs."""
-    answer = await w.send(f"{CC}&resource=https://rs1.example/&resource=https://rs2.example/", auth=w.basic)
+    apis = {one["identifier"]: one for one in (await w.ww.call("GET", "/apis")).json()["items"]}
+    rs1, rs2 = (apis[identifier] for identifier in TWO)
+    scopes = [*rs2["scopes"], {"name": "a:read"}]
+    assert (await w.ww.call("PATCH", f"/apis/{rs2['api_id']}", {"scopes": scopes})).status_code == 200
+    grants = [
+        {"api_id": rs1["api_id"], "scopes": ["a:read", "a:write"]},
+        {"api_id": rs2["api_id"], "scopes": ["a:read"]},
+    ]
+    both = credentials_of((await w.ww.call("POST", "/applications", {"name": "both", "grants": grants})).json())
+    answer = await w.send(f"{CC}&resource=https://rs1.example/&resource=https://rs2.example/", auth=both)
     check(answer, 200)
+    assert answer.json()["scope"] == "a:read"
     payload = answer.json()["access_token"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(payload + "=="))["aud"] == [
         "https://rs1.example/",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -64,7 +63,7 @@ def tail(
     async def work(log: Any, tenant_id: str) -> None:
         for row in reversed(await log.recent(tenant_id, count)):
             for event in events_of(row):
-                sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+                say.json_line(msgspec.json.encode(event))
 
     _with_log(database, tenant, work)
 
@@ -82,7 +81,7 @@ def export(tenant: Tenant = "default", database: Database = None) -> None:
                 "hash": row.hash,
                 "payload": row.payload.decode(),
             }
-            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+            say.json_line(msgspec.json.encode(line))
 
     _with_log(database, tenant, work)
 
@@ -98,7 +97,7 @@ def verify(
     if json:
         say.data({"rows": count, "breaks": [msgspec.to_builtins(b) for b in breaks]})
     for found in breaks:
-        say.err.print(f"[red]✗[/red] chain {found.chain} row {found.seq}: {found.why}")
+        say.bad(f"chain {found.chain} row {found.seq}: {found.why}")
     if breaks:
         raise typer.Exit(1)
     say.done(f"{count} rows, every chain holds")

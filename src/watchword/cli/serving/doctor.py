@@ -31,7 +31,7 @@ def doctor(
         say.data([{"check": name, "good": good, "advice": advice} for name, advice, good in checks])
     else:
         for name, advice, good in checks:
-            say.err.print(f"{'[green]✓[/green]' if good else '[red]✗[/red]'} {name}{': ' + advice if advice else ''}")
+            (say.done if good else say.bad)(f"{name}{': ' + advice if advice else ''}")
     if not all(good for _, _, good in checks):
         raise typer.Exit(1)
 

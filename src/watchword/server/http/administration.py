@@ -6,6 +6,7 @@ Watchword's own API, of the tenant that issued them.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -36,16 +37,18 @@ class Administration:
         caller = await self._administrators.caller(headers, route, scope)
         if named is not None and caller.tenant_id != named.tenant.tenant_id:
             raise unauthorized("insufficient_scope", "this token administers another tenant", status=403)
+        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
         return Request(
             caller,
             {name: _path_value(value) for name, value in parameters.items()},
             _query(scope["query_string"], route),
-            await self._body(headers, receive, route),
+            self._body(raw, headers, route),
             _expected(scope["headers"]),
+            sha256(raw).digest() if route.creates else b"",
         )
 
-    async def _body(self, headers: Headers, receive: Receive, route: Route) -> object:
-        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
+    @staticmethod
+    def _body(raw: bytes, headers: Headers, route: Route) -> object:
         if route.body is None:
             return None
         media = headers.media()

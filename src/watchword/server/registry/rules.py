@@ -23,9 +23,19 @@ from .model import (
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Control characters, direction overrides, and tag characters, which nobody sees. Persian, Hindi and emoji need the
+joiners U+200C and U+200D, so those are allowed."""
 CWT_ALGORITHMS = ("ES256", "EdDSA")
 """Decision 0048."""
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has none of the characters that show something else than what it is."""
+    return _UNPRINTABLE.search(text) is None
 
 
 def check_slug(slug: str) -> None:

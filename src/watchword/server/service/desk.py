@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.ports import RegistryReads
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
-from .ports import Snapshot, Store, Transaction
+from .ports import RequestMark, Snapshot, Store, Transaction
 
 EVERYTHING = 100_000
 
@@ -27,6 +28,10 @@ class Caller(Struct, frozen=True):
     tenant_id: str
     actor: str
     request_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    """The scopes of its token at the administration API; none for an application that changes itself."""
+    mark: RequestMark | None = None
+    """Of a request with an `Idempotency-Key`; see `Desk.transaction`."""
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -40,6 +45,13 @@ class Desk(Struct, frozen=True, kw_only=True):
     """Encrypts for one place in the database, under the master key."""
     check_address: Callable[[str], Awaitable[None]]
     """Raises `Invalid` for a URL that keys are never fetched from."""
+
+    def transaction(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
+        """The one transaction of a verb that creates: it also writes the mark of the caller's request.
+
+        Raises `CarriedOut` when that request was carried out before. A verb calls it once a request.
+        """
+        return self.store.transaction(mark=caller.mark)
 
     def new_id(self) -> str:
         """A lower-case UUID, never reused: the rows of deleted records stay."""

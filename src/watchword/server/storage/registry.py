@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ..audit.chain import Chain, Row
 from ..registry.fleet.enrolment import REPEAT_WITHIN
 from ..registry.fleet.pending import KEPT
-from ..service.ports import PATIENCE, Change, StorageUnavailable
+from ..service.ports import PATIENCE, Change, RequestMark, StorageUnavailable
 from . import schema
+from .answers import KEEP_ANSWERS
 from .failures import translated_errors
 from .transaction import RegistryTransaction
 
@@ -49,16 +50,20 @@ class RegistryStore:
         """Updates this worker's own view right after a commit; set by the composition root."""
 
     @asynccontextmanager
-    async def transaction(self, patience: float = PATIENCE) -> AsyncIterator[RegistryTransaction]:
-        """Commits before it returns, within `patience` seconds.
+    async def transaction(
+        self, patience: float = PATIENCE, mark: RequestMark | None = None
+    ) -> AsyncIterator[RegistryTransaction]:
+        """Commits before it returns, within `patience` seconds. `mark` is its first row.
 
-        Raises `StorageUnavailable` when the database is away, `Contention` when a retry is enough.
+        Raises `StorageUnavailable` when the database is away, `Contention` when a retry is enough, `CarriedOut`.
         """
         changes: list[Change] = []
         rows: list[Row] = []
         try:
             async with translated_errors(patience), self._turn, self._engine.begin() as connection:
                 tx = RegistryTransaction(connection)
+                if mark is not None:
+                    await tx.mark(mark, int(self._clock()))
                 yield tx
                 rows = self._rows(tx)
                 changes = await tx.finish(rows)
@@ -110,6 +115,7 @@ class RegistryStore:
             sa.delete(schema.status_entry).where(schema.status_entry.c.expires_at < int(now)),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
+            sa.delete(schema.idempotency_key).where(schema.idempotency_key.c.at < int(now) - KEEP_ANSWERS),
             sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
             sa.delete(schema.debt).where(schema.debt.c.until < now - 60),
             sa.delete(schema.pending_enrolment).where(

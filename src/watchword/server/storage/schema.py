@@ -179,6 +179,17 @@ replay_mark = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("expires_at", _big, nullable=False, index=True),
 )
+idempotency_key = sa.Table(
+    "idempotency_key",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("at", _big, nullable=False, index=True),
+    sa.Column("answer", sa.LargeBinary, nullable=True),
+)
+"""Requests that were carried out. The row is in the transaction of the request, its encrypted answer comes after."""
 debt = sa.Table(
     "debt",
     metadata,

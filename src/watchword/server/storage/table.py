@@ -43,6 +43,11 @@ class Table(Generic[T]):
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t))
         return await self._one(query.with_for_update() if self._session.writes else query)
 
+    async def look(self, tenant_id: str, id: str) -> T | None:
+        """The record, never locked: for one that the change depends on and does not write."""
+        t = self._table
+        return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t)))
+
     async def find(self, tenant_id: str, sort: str) -> T | None:
         """The record with this value in the column that lists are ordered by."""
         t = self._table

@@ -19,6 +19,7 @@ from ...http.admin.registry.registration import RegistrationHandlers
 from ...http.admin.registry.roles import RoleHandlers
 from ...http.admin.registry.tenants import TenantHandlers
 from ...http.admin.registry.trust_anchors import TrustAnchorHandlers
+from ...http.admin.repeats import Repeats
 from ...http.admin.routes import Route
 from ...http.admin.upkeep.audit import AuditHandlers
 from ...http.administration import Administration
@@ -47,7 +48,8 @@ def mount_admin(services: Services, administration: Administration, base_path: s
     pages = Pages(services.desk, services.master)
     # The OpenAPI document lists the operations in this order.
     routes = [*registry_routes(services, pages), *fleet_routes(services, pages)]
-    return {"/api/v1/": AdminApi(routes, administration, services.issuer_of, base_path)}
+    repeats = Repeats(services.storage.answers, services.master, services.world.clock)
+    return {"/api/v1/": AdminApi(routes, administration, repeats, services.issuer_of, base_path)}
 
 
 def registry_routes(services: Services, pages: Pages) -> list[Route]:

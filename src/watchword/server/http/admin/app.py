@@ -14,6 +14,7 @@ from ..administration import Administration
 from ..wire import NO_STORE, Header, Headers, Receive, Scope, Send, answer, encode_json
 from .openapi import document
 from .problems import Problem, answer_problem, problem_of
+from .repeats import Repeats
 from .routes import Reply, Route, Table
 
 OPENAPI = "/api/v1/openapi.json"
@@ -23,9 +24,10 @@ class AdminApi:
     """Mounted under /api/v1/."""
 
     def __init__(
-        self, routes: list[Route], administration: Administration, issuer_of: Callable[[str], str], base_path: str
-    ) -> None:
-        self._administration, self._base = administration, base_path
+        self, routes: list[Route], administration: Administration, repeats: Repeats,
+        issuer_of: Callable[[str], str], base_path: str,
+    ) -> None:  # fmt: skip
+        self._administration, self._repeats, self._base = administration, repeats, base_path
         self._table = Table(routes)
         self._token_url = issuer_of(DEFAULT) + "/token"
 
@@ -51,7 +53,9 @@ class AdminApi:
     async def _serve(self, path: str, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         route, parameters = self._table.route(scope["method"], path)
         request = await self._administration.request(route, parameters, scope, headers, receive)
-        await _send_reply(send, await again(lambda: route.handler(request)))
+        request = self._repeats.marked(route, path, scope["headers"], request)
+        reply = await self._repeats.once(request.caller.mark, lambda: again(lambda: route.handler(request)))
+        await _send_reply(send, reply)
 
 
 async def _send_reply(send: Send, reply: Reply) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .routes import Route
+from .routes import KEY_PATTERN, Route
 
 _PROBLEM = {
     "type": "object",
@@ -16,6 +16,13 @@ _PROBLEM = {
         "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
         "detail": {"type": "string"}, "field": {"type": "string"}, "request_id": {"type": "string"},
     },
+}  # fmt: skip
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "description": "A new UUID for each request. The same application can repeat the request for 24 hours: it gets the "
+    "first answer again, secrets included, and nothing is changed. 422: the key came with another request. "
+    "409: the first request has not ended, or its answer is lost.",
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
 }  # fmt: skip
 
 
@@ -42,6 +49,7 @@ def document(routes: list[Route], token_url: str) -> dict[str, Any]:
 def _operation(route: Route) -> dict[str, Any]:
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", route.path)]
     parameters += [_parameter(name, "query") for name in route.query]
+    parameters += [_IDEMPOTENCY_KEY] if route.creates else []
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": route.handler.__name__,

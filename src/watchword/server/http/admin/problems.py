@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...protocol.errors import OAuthError, without_frames
 from ...registry.errors import (
     Conflict,
+    Forbidden,
     Invalid,
     NotFound,
     RegistryError,
@@ -18,6 +19,7 @@ _STATUS: dict[type[RegistryError], tuple[int, str]] = {
     Invalid: (400, "the request breaks a rule"),
     NotFound: (404, "not found"),
     Conflict: (409, "conflict"),
+    Forbidden: (403, "forbidden"),
     VersionMismatch: (412, "changed meanwhile"),
 }
 

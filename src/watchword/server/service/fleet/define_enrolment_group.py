@@ -50,7 +50,7 @@ async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmen
     now = int(desk.clock())
     _check_anchors(wanted.anchors, now)
     group = EnrolmentGroup(tenant_id=caller.tenant_id, group_id=desk.new_id(), created_at=now, **asdict(wanted))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         await _check(tx, group)
         await tx.enrolment_groups.add(group)
         event = EnrolmentGroupCreated(group_id=group.group_id, name=group.name, **desk.said(caller))
@@ -104,4 +104,4 @@ def _check_anchors(pem: str, now: int) -> None:
 
 
 async def _check(tx: Transaction, group: EnrolmentGroup) -> None:
-    check_group(group, await apis_of(tx, group.tenant_id), set(await roles_of(tx, group.tenant_id)))
+    check_group(group, await apis_of(tx, group.tenant_id), await roles_of(tx, group.tenant_id))

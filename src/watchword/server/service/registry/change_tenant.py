@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from ...audit.events import TenantUpdated
-from ...registry.errors import Conflict
+from ...registry.errors import Conflict, Invalid
 from ...registry.model import Application, ProfileName, Tenant, TransactionTokens
 from ...registry.ports import RegistryReads
 from ...registry.profiles import PROFILES, Profile, api_gap, application_gap
@@ -17,6 +17,7 @@ from ...registry.rules import check_transaction_tokens
 from ..desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
 from ..ports import Transaction
 from .change_application import given
+from .create_tenant import DEFAULT
 
 _PAGE = 1_000
 MAX_NAMED = 20
@@ -29,6 +30,8 @@ class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     profile: ProfileName | UnsetType = UNSET
     transaction_tokens: TransactionTokens | UnsetType | None = UNSET
     rate_limit: RateLimit | UnsetType | None = UNSET
+    several_apis: bool | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
 
 
 async def update_tenant(
@@ -48,6 +51,8 @@ async def update_tenant(
         fields = changed_fields(before, after)
         if not fields:
             return before
+        if not after.enabled and after.slug == DEFAULT:
+            raise Invalid("the default tenant administers the others and stays enabled", field="enabled")
         check_rate_limit(after.rate_limit, "rate_limit")
         if "profile" in fields:
             await _check_profile(tx, after)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from ...audit.events import ApiCreated, ApiDeleted, ApiUpdated
 from ...registry import details_types, rules
+from ...registry.admin_rights import check_admin_api
 from ...registry.errors import Conflict, Invalid
 from ...registry.model import ADMIN_API, Api, DetailsType, Grant, Role, Scope, Tenant, TokenSettings
 from ...registry.profiles import PROFILES, api_gap
@@ -65,7 +66,7 @@ async def _check_profile(tx: Transaction, api: Api) -> None:
 
 async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
     """Also creates a signing key of its algorithm, if the tenant has none. Raises `Invalid`, `Conflict`."""
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         return await add_api(desk, keys, tx, caller, wanted)
 
 
@@ -113,6 +114,8 @@ async def change_api(
     if not fields:
         return before
     _check(after)
+    if before.identifier == ADMIN_API:
+        check_admin_api(before, after)
     await _check_profile(tx, after)
     after = replace(after, version=before.version + 1)
     await tx.apis.replace(after)

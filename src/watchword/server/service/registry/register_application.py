@@ -18,13 +18,11 @@ from ...protocol.client_metadata import SERVERS_OWN, ClientMetadata, certificate
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
 from ...protocol.software_statement import stated
-from ...registry import client_keys
 from ...registry.fleet.enrolment import EnrolmentGroup, registration_policy
 from ...registry.fleet.ports import FleetReads
 from ...registry.model import (
     SECRET_METHODS,
     Application,
-    AuthMethod,
     Grant,
     InitialToken,
     Registration,
@@ -40,6 +38,7 @@ from .client_key_changes import record_keys
 from .create_application import check_application
 from .initial_tokens import token_id
 from .membership import settle
+from .registration_updates import by_hand_of, certificate_of, keys_of, method_of, name_of
 
 SOFTWARE = "software_id"
 _REFUSED = "the access token is not one for this registration"
@@ -117,6 +116,8 @@ async def update_registration(
     if _registration(before).statement:
         policy = replace(policy, statement_required=True)
     unverified = {name: value for name, value in unverified.items() if name not in ("client_id", "client_secret")}
+    if unverified.get("grant_types") == list(before.grant_types):
+        del unverified["grant_types"]  # those that an administrator has added are repeated, and stay
     wanted = _read(unverified, policy, now, leeway)
     if wanted.software_id != _registration(before).software_id:
         raise InvalidClientMetadata("software_id stays what it was: another software is another registration")
@@ -258,10 +259,6 @@ def _member(blank: Application, group: EnrolmentGroup) -> Application:
     return replace(blank, name=name, group_id=group.group_id, role_ids=group.role_ids)
 
 
-def _named_by_group(before: Application) -> bool:
-    return bool(before.name) and before.group_id is not None
-
-
 async def _shaped(
     desk: Desk,
     tx: Transaction,
@@ -271,7 +268,7 @@ async def _shaped(
     policy: RegistrationPolicy,
 ) -> Registered:
     """`before` changed by the metadata and the policy, with a new registration access token."""
-    method = _method(wanted, policy)
+    method, by_hand = method_of(before, wanted, policy), by_hand_of(before)
     grants, granted = await _grants(tx, before, wanted, policy)
     access_token = generate(desk.random_bytes(32), REGISTRATION_PREFIX)
     name = wanted.names.get("client_name") or f"registered {before.client_id[:8]}"
@@ -280,31 +277,25 @@ async def _shaped(
         digest=digest(desk.pepper, access_token.encode()), token_id=initial_id, granted=granted, names=names,
         uris=wanted.uris, contacts=wanted.contacts, software_id=wanted.software_id,
         software_version=wanted.software_version, statement=wanted.statement,
+        auth_method=_registration(before).auth_method if by_hand.auth_method is not None else method,
+        require_bound=wanted.require_bound and not by_hand.require_bound,
+        require_dpop=wanted.require_dpop and not by_hand.require_dpop,
     )  # fmt: skip
     after = replace(
         before,
-        name=before.name if _named_by_group(before) else policy.name_prefix + name,
+        name=name_of(before, name, policy),
         auth_method=method,
-        keys=client_keys.read_keys(wanted.jwks, int(desk.clock())) if wanted.jwks is not None else (),
+        keys=keys_of(before, wanted, int(desk.clock())),
         jwks_uri=wanted.jwks_uri,
-        tls_client_auth=wanted.tls_client_auth if method == "tls_client_auth" else None,
-        require_bound=policy.require_bound or wanted.require_bound,
-        require_dpop=wanted.require_dpop,
+        tls_client_auth=certificate_of(before, wanted) if method == "tls_client_auth" else None,
+        require_bound=policy.require_bound or wanted.require_bound or by_hand.require_bound,
+        require_dpop=wanted.require_dpop or by_hand.require_dpop,
         grants=grants,
         registration=registration,
         version=before.version + 1,
     )
     secrets, text = _secrets(desk, before, after, policy)
     return Registered(replace(after, secrets=secrets), access_token, text)
-
-
-def _method(wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
-    """client_secret_basic is the default (RFC 7591 section 2), where the policy allows it."""
-    allowed = policy.auth_methods
-    method = wanted.auth_method or ("client_secret_basic" if "client_secret_basic" in allowed else allowed[0])
-    if method not in allowed:
-        raise InvalidClientMetadata(f"token_endpoint_auth_method may be {', '.join(allowed)}")
-    return method
 
 
 async def _grants(
@@ -317,14 +308,15 @@ async def _grants(
     apis = await apis_of(tx, before.tenant_id)
     kept = before.registration.granted if before.registration is not None else ()
     by_hand = before.registration is not None and kept != before.grants
+    source = before.grants if by_hand else policy.grants
     most = tuple(
         Grant(api_id=grant.api_id, scopes=tuple(s for s in grant.scopes if s in apis[grant.api_id].scope_names()))
-        for grant in (before.grants if by_hand else policy.grants)
+        for grant in source
         if grant.api_id in apis
     )
     if wanted.scope is None:
         return most, kept if by_hand else most
-    if missing := sorted(wanted.scope - {scope for grant in most for scope in grant.scopes}):
+    if missing := sorted(wanted.scope - {scope for grant in source for scope in grant.scopes}):
         raise InvalidClientMetadata(f"the scope {missing[0][:128]} cannot be had by this registration")
     if by_hand:
         return most, kept
