@@ -12,10 +12,10 @@ from ....jose.encoding import json_object
 from ...protocol.errors import InvalidRequest
 from ...protocol.form import MAX_FIELDS, REPEATABLE, parse_form
 from ...protocol.grants.grant import Grants
-from ...protocol.multipart import read_multipart
 from ...protocol.request import Credentials, Form, TokenRequest, credentials
 from ...protocol.token_form import token_request
 from ..wire import Headers
+from .multipart import read_multipart
 
 
 def _json_form(_: Headers, body: bytes) -> Form:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from watchword.server.http.appid.multipart import read_multipart
 from watchword.server.protocol.errors import InvalidRequest
-from watchword.server.protocol.multipart import read_multipart
 
 TYPE = b"multipart/form-data; boundary=x"
 NAMED = b'Content-Disposition: form-data; name="a"'

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .errors import InvalidRequest
-from .form import MAX_FIELDS
+from ...protocol.errors import InvalidRequest
+from ...protocol.form import MAX_FIELDS
 
 MAX_HEAD = 1_024
 """Bytes of the headers of one part."""
