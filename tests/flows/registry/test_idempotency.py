@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,17 @@ class Administrator:
     async def of(cls, ww: Instance, credentials: tuple[str, str] | None = None) -> Administrator:
         """The first administrator, or another one."""
         return cls(ww, await ww.bearer(credentials))
+
+    async def create_and_hang_up(self, path: str, body: Any, key: str) -> None:
+        """The same, and the connection ends as soon as the request is sent."""
+        door, sent = self._ww.door, httpx.Request("POST", BASE, json=body).content
+        context = ssl.create_default_context(cafile=str(door.ca))
+        _, writer = await asyncio.open_connection("127.0.0.1", door.port, ssl=context)
+        named = {"host": "x", "content-type": "application/json", "idempotency-key": key, **self._bearer}
+        lines = [f"POST /api/v1{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+        writer.write("\r\n".join([*lines, f"content-length: {len(sent)}", "", ""]).encode() + sent)
+        writer.close()
+        await writer.wait_closed()
 
     async def create(self, path: str, body: Any, key: str) -> httpx.Response:
         """POST with this key."""
@@ -175,6 +187,26 @@ async def test_the_repeated_secret_works(ww: Instance) -> None:
     credentials = made.json()["client_id"], rotated[1].json()["client_secret"]
     assert (await ww.token(credentials)).status_code == 400  # authenticated, and granted nothing
     assert (await ww.token(credentials_of(again.json()))).status_code == 401
+
+
+async def test_a_caller_that_lost_its_connection_gets_its_secret(ww: Instance) -> None:
+    """The header would help against everything but what it is for: an answer that found nobody."""
+    admin, key = await Administrator.of(ww), fresh()
+    await admin.create_and_hang_up(APPLICATIONS, {"name": "made"}, key)
+    for _ in range(500):
+        if "made" in await listed(ww):
+            break
+    else:
+        pytest.fail("the request was not carried out")
+    answers = [await admin.create(APPLICATIONS, {"name": "made"}, key)]
+    while answers[-1].status_code == 409 and len(answers) < 500:
+        answers.append(await admin.create(APPLICATIONS, {"name": "made"}, key))
+    assert answers[-1].status_code == 201, answers[-1].text
+    found = (await ww.call("GET", "/applications?limit=500")).json()["items"]
+    assert [one["client_id"] for one in found if one["name"] == "made"] == [answers[-1].json()["client_id"]]
+    assert (await ww.token(credentials_of(answers[-1].json()))).status_code == 400  # authenticated, granted nothing
+    created = sa.select(sa.func.count()).select_from(idempotency_key)
+    assert await scalar(ww, created) == 1
 
 
 async def test_a_key_is_for_one_request(ww: Instance) -> None:
