@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
 from tests.support.appid import AppId
 from tests.support.instance import Instance, credentials_of, instance
 
@@ -16,6 +19,7 @@ from watchword.server.audit.events import TokenIssued
 from watchword.server.protocol.errors import Unavailable
 from watchword.server.service.deadline import TICKS, Deadline
 from watchword.server.service.group_commit import MANY
+from watchword.server.service.ports import StorageUnavailable
 
 
 class Clockwork:
@@ -181,3 +185,30 @@ async def test_a_commit_waits_for_one_change_and_not_for_all(tmp_path: Path) -> 
         await asyncio.gather(commit, *changes)
         assert order.index("token") <= 2
         assert len(order) == 21
+
+
+async def test_a_change_that_ran_out_of_time_keeps_no_lock(tmp_path: Path) -> None:
+    """Its connection was closed under a statement: the file stayed locked, and nobody got a token for 20 s."""
+    goes_on, ended = threading.Event(), threading.Event()
+
+    def hang() -> int:
+        goes_on.wait(30)
+        ended.set()
+        return 1
+
+    async with instance(tmp_path) as ww:
+        store, engine = ww.services.storage.store, ww.services.storage.engine
+        ww.witness.faults = True
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def teach(connection: Any, _: object) -> None:
+            connection.create_function("hang", 0, hang)
+
+        await engine.dispose()
+        with pytest.raises(StorageUnavailable):
+            async with store.transaction(0.05) as tx:
+                await tx.tenants._session.run(sa.text("SELECT hang()"))
+        assert not ended.is_set(), "whoever asked waits no longer than the disk"
+        goes_on.set()
+        async with store.transaction(30.0) as tx:
+            assert await tx.tenants.page("", None, 1)

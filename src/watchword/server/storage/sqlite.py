@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, event
+from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
@@ -99,12 +100,25 @@ def engine(path: Path) -> AsyncEngine:
         for pragma in _PRAGMAS:
             connection.execute(pragma)
 
+    @event.listens_for(made.sync_engine, "invalidate")
+    def abandon(connection: AdaptedConnection, *_: object) -> None:
+        connection.run_async(_roll_back_before_it_closes)
+
     @event.listens_for(made.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         reads = connection.get_execution_options().get(_READS, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return made
+
+
+async def _roll_back_before_it_closes(connection: Any) -> None:
+    """Of a transaction that ran out of time: its statement may still run, and a file that is closed under a statement
+    keeps its locks until somebody collects the statement (sqlite3_close_v2): 20 s without tokens. Nobody waits for it.
+    """
+    ended = asyncio.ensure_future(connection.rollback())
+    ended.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait((ended,), timeout=0)  # one turn of the loop: now it is in the connection's queue
 
 
 def for_reading(writing: AsyncEngine) -> AsyncEngine:
