@@ -6,6 +6,7 @@ Each part is a test of pytest as well (tests/attack/test_*.py), and part of `mak
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tests.attack import memory, proxies, splits, worst
 from tests.support.instance import instance
 from tests.support.served import serving
 
+HERE = Path(__file__).parent
 Part = Callable[[Path], list[str]]
 """From an empty folder to what went wrong; empty: nothing."""
 
@@ -36,11 +38,22 @@ def _memory(folder: Path) -> list[str]:
         return asyncio.run(all_kinds())
 
 
+def _tests(name: str) -> Part:
+    def run(_: Path) -> list[str]:
+        command = [sys.executable, "-m", "pytest", "-q", str(HERE / name)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        return ended.stdout.splitlines()[-20:] if ended.returncode else []
+
+    return run
+
+
 PARTS: dict[str, Part] = {
     "the same bytes in other pieces": lambda _: splits.main(),
     "callers behind one proxy": _through_proxies,
     "what refusals leave in memory": _memory,
     "the worst bytes for each reader": lambda _: worst.main(),
+    "who may do what": _tests("test_rights.py"),
+    "the audit log, altered": _tests("test_audit.py"),
 }
 
 
