@@ -126,13 +126,11 @@ class AuditLog:
             bound = await self._checkpoints.read(connection)
             pruned = await self._anchors.read(connection)
         walk = CheckpointWalk(self._chain.key)
-        said_of = [checkpoint.heads for _, checkpoint in bound if checkpoint is not None]
+        for _, checkpoint in bound:
+            _add(heads, _of(checkpoint.heads if checkpoint is not None else {}, tenant_id))
         async for row in self._chain.read():
             said = walk.read(row)
-            said_of.append(said.heads if said is not None else {})
-        for said_heads in said_of:
-            for chain, (seq, digest) in _of(said_heads, tenant_id).items():
-                heads.setdefault(chain, {})[seq] = digest
+            _add(heads, _of(said.heads if said is not None else {}, tenant_id))
         for _, anchor in pruned:
             anchored.update(newest_anchors(anchored, _of(anchor.pruned if anchor else {}, tenant_id)))
         forged = [("checkpoint", id_) for id_, old in bound if old is None]
@@ -140,6 +138,11 @@ class AuditLog:
         why = "its signature is wrong: it is forged, or was changed"
         breaks = [Break(chain=f"{kind} {id_}", seq=id_, why=why) for kind, id_ in forged]
         return Signed(heads, anchored, walk.newest_at), walk, breaks
+
+
+def _add(heads: dict[str, dict[int, str]], places: Mapping[str, Place]) -> None:
+    for chain, (seq, digest) in places.items():
+        heads.setdefault(chain, {})[seq] = digest
 
 
 def _of(places: Mapping[str, Place], tenant_id: str) -> dict[str, Place]:

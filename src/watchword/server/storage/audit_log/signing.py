@@ -56,7 +56,8 @@ class AuditSigning:
         Signs nothing on a database that is older than what was signed already: the log says so each time.
         """
         try:
-            left = await self._left(heads) if self._is_due() else {}
+            due, now = self._is_due(), self._clock()
+            left = await self._left(heads, now) if due else {}
             moved = {name: head for name, head in heads.items() if self._bound.get(name) != head}
             if moved or left:
                 await self._chain.sign({**left, **moved})
@@ -66,6 +67,7 @@ class AuditSigning:
             _log.error("the audit log is not signed", why=str(error))
             return
         self._bound.update(moved)
+        self._looked = now if due else self._looked
         self._warn()
 
     def _is_due(self) -> bool:
@@ -77,9 +79,8 @@ class AuditSigning:
             _log.warning("the audit epoch cannot be written", file=str(self._chain.epoch.path), why=why)
         self._warned = why
 
-    async def _left(self, own: Mapping[str, Place]) -> dict[str, Place]:
+    async def _left(self, own: Mapping[str, Place], now: float) -> dict[str, Place]:
         """The heads of chains whose newest rows no checkpoint covers, and that are not this process's own."""
-        now = self._clock()
         newest = await self._newest_at()
         since = min(newest, now if self._looked is None else self._looked) - _MARGIN if newest is not None else None
         covered = await self._covered(since) if since is not None else {}
@@ -91,17 +92,19 @@ class AuditSigning:
             head = await self._head(tail) if since is None else await self._authentic(tail, start)
             if head is not None:
                 left[tail.name] = head
-        self._looked = now
         if left:
             _log.info("signing what other processes left", chains=len(left))
         return left
 
     async def _newest_at(self) -> float | None:
-        """The time of the newest checkpoint; None: the first one adopts the log as it is."""
-        async for row in self._chain.read(since=float("inf")):
+        """The time of the newest checkpoint that names rows; None: the first checkpoint adopts the log as it is."""
+        found = None
+        async for row in self._chain.read(since=float("-inf")):
             said = self._chain.opened(row)
-            return said.at if said is not None else None
-        return None
+            found = said.at if said is not None and said.heads else 0.0
+            if found:
+                break
+        return found
 
     async def _covered(self, since: float) -> dict[str, int]:
         covered: dict[str, int] = {}
