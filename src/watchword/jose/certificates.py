@@ -71,7 +71,8 @@ class Certificate:
             raise UnacceptableCertificate(f"a certificate has at most {MAX_DER} bytes")
         try:
             self._read = x509.load_der_x509_certificate(der)
-            _ = self._read.extensions, self._read.subject
+            # Each is parsed when it is first read, and raises then.
+            _ = self._read.extensions, self._read.subject, self._read.issuer, self._read.not_valid_before_utc
             self._key = acceptable_key(self._read.public_key())
             self.ends_at = self._read.not_valid_after_utc.timestamp()
         except UnacceptableKey as error:
