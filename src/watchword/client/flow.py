@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from watchword.client import wire
-from watchword.client.errors import SubjectEnded, TokenError, TokenRefused, TokenUnavailable
+from watchword.client.errors import InvalidAnswer, SubjectEnded, TokenError, TokenRefused, TokenUnavailable
 from watchword.client.proof import Proof
 from watchword.client.token import Held, hold
 from watchword.client.wire import Answer, Ask
@@ -152,8 +152,25 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
         if abs(ahead) <= TOLERATED_SKEW:
             raise
         raise TokenRefused(refused.error, refused.description, refused.status, behind=ahead) from None
-    token = replace(token, expires_at=min(token.expires_at, plan.until))
+    token = replace(token, expires_at=min(token.expires_at, plan.until), scope=_granted(plan, token.scope))
     return hold(token, asked_at=asked_at, chance=plan.rng(), until=plan.until), Learned(endpoint, offset)
+
+
+def _granted(plan: Plan, answered: str | None) -> str | None:
+    """The token's scope: as asked, if the answer does not say (RFC 6749 section 5.1).
+
+    Fewer scopes than asked for raise `InvalidAnswer`: the API would reject the calls later, and not say why. More are
+    logged: some servers add scopes of their own.
+    """
+    asked = next((value for name, value in plan.parameters if name == "scope"), None)
+    if asked is None or answered is None:
+        return answered if answered is not None else asked
+    wanted, got = set(asked.split()), set(answered.split())
+    if wanted - got:
+        raise InvalidAnswer(f"the token lacks scopes that were asked for: {' '.join(sorted(wanted - got))}")
+    if got - wanted:
+        _log.warning("the token has scopes that were not asked for: %r", " ".join(sorted(got - wanted))[:200])
+    return answered
 
 
 def _token_request(plan: Plan, endpoint: str, offset: float) -> Callable[[float], Ask]:

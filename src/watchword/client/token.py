@@ -15,7 +15,10 @@ JITTER_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """``value`` goes after ``Bearer`` or ``DPoP``; ``expires_at`` is Unix seconds; ``scope`` the granted one."""
+    """``value`` goes after ``Bearer`` or ``DPoP``; ``expires_at`` is Unix seconds.
+
+    ``scope`` is the granted one, with spaces; None if neither the request nor the answer names a scope.
+    """
 
     value: str = field(repr=False)
     expires_at: float

@@ -33,6 +33,8 @@ class Algorithm(StrEnum):
     ML_DSA_87 = "ML-DSA-87"
 
 
+FULLY_SPECIFIED = {"Ed25519": Algorithm.EdDSA}
+"""Other names of our algorithms (RFC 9864): `EdDSA` is Ed25519 here, and no other curve."""
 ACCESS_TOKEN_ALGORITHMS = frozenset({Algorithm.ES256, Algorithm.RS256, Algorithm.PS256, Algorithm.EdDSA})
 """The algorithms for access tokens: public-key ones only, so that an API that verifies cannot also sign."""
 POST_QUANTUM = frozenset({Algorithm.ML_DSA_44, Algorithm.ML_DSA_65, Algorithm.ML_DSA_87})

@@ -26,6 +26,7 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from .encoding import b64url
 from .errors import JoseError, UnacceptableKey
 from .jwk import RawPublic, check_rsa, thumbprint, to_members
+from .weak_keys import check_point
 
 MAX_DER: Final = 16_384
 """Bytes of one certificate."""
@@ -46,12 +47,32 @@ _BROKEN = (
     ValueError, TypeError, KeyError, UnsupportedAlgorithm,
     x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
-_MORE_NAMES = {
-    "emailAddress": NameOID.EMAIL_ADDRESS,
-    "serialNumber": NameOID.SERIAL_NUMBER,
-    "SN": NameOID.SURNAME,
-    "GN": NameOID.GIVEN_NAME,
-}
+_OIDS = {
+    "commonname": NameOID.COMMON_NAME, "cn": NameOID.COMMON_NAME,
+    "surname": NameOID.SURNAME, "sn": NameOID.SURNAME,
+    "givenname": NameOID.GIVEN_NAME, "gn": NameOID.GIVEN_NAME,
+    "serialnumber": NameOID.SERIAL_NUMBER,
+    "countryname": NameOID.COUNTRY_NAME, "c": NameOID.COUNTRY_NAME,
+    "localityname": NameOID.LOCALITY_NAME, "l": NameOID.LOCALITY_NAME,
+    "stateorprovincename": NameOID.STATE_OR_PROVINCE_NAME, "st": NameOID.STATE_OR_PROVINCE_NAME,
+    "s": NameOID.STATE_OR_PROVINCE_NAME,
+    "streetaddress": NameOID.STREET_ADDRESS, "street": NameOID.STREET_ADDRESS,
+    "organizationname": NameOID.ORGANIZATION_NAME, "o": NameOID.ORGANIZATION_NAME,
+    "organizationalunitname": NameOID.ORGANIZATIONAL_UNIT_NAME, "ou": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "organizationidentifier": NameOID.ORGANIZATION_IDENTIFIER,
+    "title": NameOID.TITLE, "initials": NameOID.INITIALS, "pseudonym": NameOID.PSEUDONYM,
+    "generationqualifier": NameOID.GENERATION_QUALIFIER, "dnqualifier": NameOID.DN_QUALIFIER,
+    "postalcode": NameOID.POSTAL_CODE, "businesscategory": NameOID.BUSINESS_CATEGORY,
+    "emailaddress": NameOID.EMAIL_ADDRESS, "email": NameOID.EMAIL_ADDRESS, "e": NameOID.EMAIL_ADDRESS,
+    "userid": NameOID.USER_ID, "uid": NameOID.USER_ID,
+    "domaincomponent": NameOID.DOMAIN_COMPONENT, "dc": NameOID.DOMAIN_COMPONENT,
+    "unstructuredname": NameOID.UNSTRUCTURED_NAME,
+    "jurisdictionc": NameOID.JURISDICTION_COUNTRY_NAME, "jurisdictionl": NameOID.JURISDICTION_LOCALITY_NAME,
+    "jurisdictionst": NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME,
+}  # fmt: skip
+"""RFC 4519 and the short and long names that openssl writes; without case (RFC 4512 section 1.4)."""
+_PART = re.compile(r"(?:[^\\,+]|\\.)+|[,+]|\\", re.DOTALL)
+"""A part of a distinguished name, or what stands between two."""
 
 
 class UnacceptableCertificate(JoseError):
@@ -277,12 +298,23 @@ def distinguished_name(text: str) -> bytes:
     if _HEX_VALUE.search(text):
         raise UnacceptableCertificate("write the values of a distinguished name as text, not in hexadecimal")
     try:
-        name = x509.Name.from_rfc4514_string(text, _MORE_NAMES)
+        name = x509.Name.from_rfc4514_string("".join(map(_by_oid, _PART.findall(text))))
     except _BROKEN:
         raise UnacceptableCertificate("not a distinguished name as RFC 4514 writes it") from None
     if not name.rdns:
         raise UnacceptableCertificate("the distinguished name is empty")
     return _canonical(name)
+
+
+def _by_oid(part: str) -> str:
+    """`CN = a`, as openssl writes it, becomes `2.5.4.3=a`. Unknown names stay, for the parser to refuse."""
+    name, equals, value = part.partition("=")
+    if not equals:
+        return part
+    found = _OIDS.get(name.strip(" ").lower())
+    kept = value.lstrip(" ")
+    kept = kept.rstrip(" ") + (" " if kept.rstrip(" ").endswith("\\") else "")
+    return f"{found.dotted_string if found is not None else name.strip(' ')}={kept}"
 
 
 def alternative_name(kind: NameKind, text: str) -> str:
@@ -309,6 +341,7 @@ def acceptable_key(key: object) -> RawPublic:
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
     if isinstance(key, ed25519.Ed25519PublicKey):
+        check_point(key.public_bytes_raw())
         return key
     raise UnacceptableCertificate("its key is neither RSA, nor on P-256, P-384 or P-521, nor Ed25519")
 

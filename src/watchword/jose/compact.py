@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .algorithms import Algorithm
+from .algorithms import FULLY_SPECIFIED, Algorithm
 from .encoding import b64url, json_object, unb64url
 from .errors import BadSignature, ClaimRefused, MalformedToken, UnacceptableHeader, UnknownKey
 from .keys import KeySet, PrivateKey, PublicKey
@@ -20,7 +20,7 @@ MAX_TOKEN = 16_384
 MAX_HEADERS = 100
 _SHORT_HEADER = 512
 """Characters of a header that is cached: all tokens of one key have the same header."""
-ACCESS_TOKEN_HEADER = frozenset({"alg", "kid", "typ", "cty", "ver"})
+ACCESS_TOKEN_HEADER = frozenset({"alg", "kid", "typ", "ver"})
 """What may stand in an access token's header; every other use brings its own list."""
 
 
@@ -86,9 +86,11 @@ def check_header(
     if not unverified_header.keys() <= members:
         raise UnacceptableHeader("a header member that is not allowed (RFC 8725 section 3.1, RFC 7515 section 4.1.11)")
     name, kid = unverified_header.get("alg"), unverified_header.get("kid")
+    if isinstance(name, str):
+        name = FULLY_SPECIFIED.get(name, name)
     if not isinstance(name, str) or name not in algorithms:
         raise UnacceptableHeader("the algorithm is not in the list of allowed ones")
-    if kid is not None and not isinstance(kid, str):
+    if not isinstance(kid, str) and "kid" in unverified_header:
         raise UnacceptableHeader("kid is not a text")
     return Algorithm(name), kid
 

@@ -21,6 +21,8 @@ MAX_COSE = 8_192
 ALG, KID, TYP = 1, 4, 16
 COSE_ALGORITHMS = {-7: Algorithm.ES256, -8: Algorithm.EdDSA}
 """RFC 9053 sections 2.1 and 2.2: what a CWT is signed with."""
+_READ = {**COSE_ALGORITHMS, -9: Algorithm.ES256, -19: Algorithm.EdDSA}
+"""With the fully specified names of the same two (RFC 9864 section 2)."""
 CWT = 61
 """application/cwt as CoAP content format (RFC 8392 section 9.2): the `typ` of RFC 9596."""
 MIN_KID, _TRIES = 8, 4
@@ -85,7 +87,7 @@ def verify_sign1(
     if TYP in header and header[TYP] != typ:
         raise UnacceptableHeader("typ is not application/cwt (61)")
     name = header.get(ALG)
-    algorithm = COSE_ALGORITHMS.get(name) if isinstance(name, int) else None
+    algorithm = _READ.get(name) if isinstance(name, int) else None
     if algorithm is None or algorithm not in algorithms:
         raise UnacceptableHeader("the algorithm is not in the list of allowed ones")
     for key in _meant(keys, unverified.unverified_kid, algorithm):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from .algorithms import Algorithm
+from .algorithms import FULLY_SPECIFIED, Algorithm
 from .compact import Signer, check_header, check_type, decode_unverified, numeric_date
 from .encoding import b64url, json_object, unb64url
 from .errors import ClaimRefused, UnacceptableHeader, UnacceptableKey
@@ -218,7 +218,8 @@ def _embedded(unverified_head: str, algorithms: tuple[Algorithm, ...]) -> tuple[
     jwk = header.get("jwk")
     if not isinstance(jwk, dict) or PRIVATE_MEMBERS & jwk.keys():
         raise UnacceptableHeader("jwk is not a public key")
-    if jwk.setdefault("alg", algorithm.value) != algorithm.value:
+    named = jwk.setdefault("alg", algorithm.value)
+    if named != algorithm.value and not (isinstance(named, str) and FULLY_SPECIFIED.get(named) == algorithm):
         raise UnacceptableHeader("the algorithm is not the key's (one key, one algorithm)")
     key = PublicKey.from_jwk(jwk)
     return key, key.thumbprint()

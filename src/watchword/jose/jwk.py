@@ -11,10 +11,11 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from .algorithms import RULES, SYMMETRIC, Algorithm
+from .algorithms import FULLY_SPECIFIED, RULES, SYMMETRIC, Algorithm
 from .encoding import b64url, unb64url
 from .errors import MalformedToken, UnacceptableKey
 from .mldsa import MlDsaPublic, algorithm_of, load_public
+from .weak_keys import check_modulus, check_point
 
 MIN_RSA, MAX_RSA = 2048, 4096
 MAX_EXPONENT_BITS = 64
@@ -37,7 +38,7 @@ _ONE_FOR_CURVE = {
 }
 
 RawPublic = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | MlDsaPublic | bytes
-_BY_NAME = {algorithm.value: algorithm for algorithm in Algorithm}
+_BY_NAME = {**{algorithm.value: algorithm for algorithm in Algorithm}, **FULLY_SPECIFIED}
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
@@ -54,7 +55,7 @@ def read_jwk(jwk: Mapping[str, Any], *, allow_symmetric: bool) -> tuple[RawPubli
     if algorithm in SYMMETRIC and not allow_symmetric:
         raise UnacceptableKey("a symmetric key where a public one is expected")
     kid = jwk.get("kid")
-    if kid is not None and (not isinstance(kid, str) or not kid):
+    if "kid" in jwk and (not isinstance(kid, str) or not kid):
         raise UnacceptableKey("kid is not a text")
     try:
         return _load(jwk, algorithm), algorithm, kid
@@ -160,18 +161,20 @@ def check_fits(key: RawPublic, algorithm: Algorithm) -> None:
     elif isinstance(key, ed25519.Ed25519PublicKey):
         if rule.family != "okp":
             raise UnacceptableKey("an Ed25519 key is for EdDSA only")
+        check_point(key.public_bytes_raw())
     elif algorithm_of(key) != algorithm:
         raise UnacceptableKey("an ML-DSA key is for the algorithm of its size only (RFC 9964 section 4)")
 
 
 def check_rsa(n: int, e: int) -> None:
-    """Size (RFC 7518 section 3.3), exponent, and the fingerprint of a known weak generator."""
+    """Size (RFC 7518 section 3.3), exponent, obvious factors, and the fingerprint of a known weak generator."""
     if not MIN_RSA <= n.bit_length() <= MAX_RSA:
         raise UnacceptableKey(f"an RSA key has {MIN_RSA} to {MAX_RSA} bits")
     if e < 3 or e % 2 == 0 or e.bit_length() > MAX_EXPONENT_BITS:
         raise UnacceptableKey(f"an RSA exponent is odd, above 1 and at most {MAX_EXPONENT_BITS} bits")
     if all(n % prime in residues for prime, residues in _ROCA_RESIDUES.items()):
         raise UnacceptableKey("an RSA key with the ROCA fingerprint (CVE-2017-15361)")
+    check_modulus(n)
 
 
 # The fingerprint of CVE-2017-15361: n lies in the subgroup that 65537 generates, modulo each of these.

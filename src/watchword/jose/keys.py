@@ -25,6 +25,7 @@ from .jwk import (
     thumbprint,
     to_members,
 )
+from .weak_keys import check_is_composite
 
 MAX_SET = 256 * 1024
 MAX_KEYS = 100
@@ -71,6 +72,12 @@ class PublicKey:
         if not isinstance(key, RawPublic) or isinstance(key, bytes):
             raise UnacceptableKey("neither an EC, an RSA, an Ed25519 nor an ML-DSA key")
         return cls.from_jwk({**to_members(key), "alg": _usual(key).value})
+
+    def check_for_keeping(self) -> PublicKey:
+        """The key itself, after the check that is too slow for a key that is used once. Raises `UnacceptableKey`."""
+        if isinstance(self._key, rsa.RSAPublicKey):
+            check_is_composite(self._key.public_numbers().n)
+        return self
 
     def verify(self, data: bytes, signature: bytes) -> None:
         """Raises `BadSignature`."""

@@ -49,7 +49,7 @@ class MasterKey:
         """Decrypt. Raises `SealBroken`."""
         try:
             return self._sealing.decrypt(sealed[:_NONCE], sealed[_NONCE:], place.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: shorter than a nonce
             raise SealBroken(f"cannot open what was sealed for {place.split('/')[0]}") from None
 
     def mac(self, purpose: bytes, message: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from watchword.jose.dpop import PROOF_ALGORITHMS, Proof, ProofTarget, check_age,
 from watchword.jose.nonces import Nonces
 from watchword.resource.claims import Claims
 from watchword.resource.errors import NonceNeeded, ProofInvalid, TokenInvalid, TooManyProofs
+from watchword.resource.leeway import checked_leeway
 
 REMEMBERED: Final = 1_000_000
 """Proofs, of some 130 bytes each."""
@@ -81,6 +83,12 @@ class Dpop:
     life: float = 60.0
     leeway: float = 10.0
     memory: ProofMemory | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a leeway or a life that is no finite number of seconds."""
+        checked_leeway(self.leeway)
+        if not 0 < self.life < math.inf:
+            raise ValueError(f"life is {self.life!r}: use a number of seconds")
 
 
 @dataclass(frozen=True, slots=True)

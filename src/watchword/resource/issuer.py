@@ -15,6 +15,7 @@ from watchword.jose import (
     KeySet,
     UnknownKey,
     check_claims,
+    decode_unverified,
 )
 from watchword.jose.cwt import looks_like_cwt, verify_cwt
 from watchword.resource.claims import Claims, read_claims
@@ -68,6 +69,12 @@ class Common:
     fetch: Fetch
 
 
+def _is_access_token(token: str) -> bool:
+    """Whether a token that was verified says that it is one of RFC 9068."""
+    typ = str(decode_unverified(token).unverified_header.get("typ"))
+    return typ.lower().removeprefix("application/") == "at+jwt"
+
+
 class KeyMissing(TokenInvalid):
     """No key of that id: a new set may have it."""
 
@@ -114,6 +121,8 @@ class TrustedIssuer:
                 claims = verify_cwt(unverified_token, keys, self.settings.algorithms)
             else:
                 claims = gate.claims(unverified_token)
+                if ("jti" not in claims or "iat" not in claims) and _is_access_token(unverified_token):
+                    raise TokenInvalid("jti or iat is missing, which RFC 9068 section 2.2 requires of an at+jwt")
         except UnknownKey as error:
             raise KeyMissing(error.rule) from None
         except JoseError as error:

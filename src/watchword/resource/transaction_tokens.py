@@ -17,6 +17,7 @@ from watchword.resource.errors import TransactionForbidden, TransactionInvalid, 
 from watchword.resource.fetched.fetch import USUAL, Fetch
 from watchword.resource.fetched.keys import KeySource
 from watchword.resource.issuer import CLOCKS_APART
+from watchword.resource.leeway import checked_leeway
 
 HEADER: Final = "Txn-Token"
 """Section 10: the request header whose value is the token alone, without a scheme."""
@@ -71,7 +72,7 @@ class TransactionTokens:
         fetch: Fetch = USUAL,
     ) -> None:
         self.issuer, self.trust_domain = issuer, trust_domain
-        self._algorithms, self._leeway, self._now = frozenset(algorithms), leeway, now
+        self._algorithms, self._leeway, self._now = frozenset(algorithms), checked_leeway(leeway), now
         self._keys = KeySource(issuer, jwks_uri, now=now, fetch=fetch, metadata_keys=metadata_keys)
         self._gate = Gate(KeySet(()), algorithms=self._algorithms, typ={TYPE})
 

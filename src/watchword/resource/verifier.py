@@ -18,6 +18,7 @@ from watchword.resource.errors import Forbidden, InsufficientScope, TokenInvalid
 from watchword.resource.fetched.fetch import USUAL, Fetch
 from watchword.resource.fetched.introspection import Introspector
 from watchword.resource.issuer import Common, Issuer, KeyMissing, TrustedIssuer
+from watchword.resource.leeway import checked_leeway
 
 if TYPE_CHECKING:
     from watchword.resource.fetched.status_list import StatusSource
@@ -39,14 +40,15 @@ class Verifier:
         rules: called in turn with the `Claims` of every good token, also of a remembered one. Each raises
             `Forbidden` to refuse. Any other exception reaches your server, and the request is not served.
         leeway: seconds for which a token is accepted after its ``exp``; ``nbf`` and ``iat`` may always be 30 s ahead.
+            More than 60 s gives a warning.
         fetch: how keys and other documents are fetched: see `watchword.resource.fetched.fetch.Fetch`.
         now: Unix seconds.
         cache_size: how many verified tokens are remembered; 0 remembers none.
 
     Raises:
-        ValueError: no issuer, the same issuer twice, an address that is not https, a feed of another issuer or
-            audience, or introspection at two issuers: an opaque token names no issuer, and it must never be sent to
-            an issuer that did not issue it.
+        ValueError: a negative or infinite leeway, no issuer, the same issuer twice, an address that is not https, a
+            feed of another issuer or audience, or introspection at two issuers: an opaque token names no issuer, and
+            it must never be sent to an issuer that did not issue it.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Verifier:
     ) -> None:
         given = [issuer] if isinstance(issuer, str | Issuer) else list(issuer)
         listed = [one if isinstance(one, Issuer) else Issuer(one) for one in given]
-        common = Common(audience, leeway, now, fetch)
+        common = Common(audience, checked_leeway(leeway), now, fetch)
         self._trusted = {one.issuer: TrustedIssuer(one, common, self._clear) for one in listed}
         if not listed or len(self._trusted) != len(listed):
             raise ValueError("name each trusted issuer once, and at least one")

@@ -6,6 +6,7 @@ Precedence: flags > environment `WATCHWORD_*` > `watchword.toml`.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +99,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds for which APIs may keep a status list: how long a revoked token may go on there."""
     fetch_from_loopback: bool = False
     """Let `jwks_uri` name this machine, also over plain HTTP. For development, on loopback only."""
+    fetch_ports: str = "443"
+    """Ports that `jwks_uri` may name, separated by commas."""
     fetch_ca_file: str = ""
     """Certificate authorities (PEM) to trust for `jwks_uri` in place of the system's."""
     coap: str = ""
@@ -166,6 +169,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("debug is for loopback only: bind 127.0.0.1 or drop --debug")
         if self.host not in LOOPBACK and self.fetch_from_loopback:
             raise SettingsError("fetch_from_loopback is for loopback only: bind 127.0.0.1 or drop it")
+        if not self.ports_to_fetch:
+            raise SettingsError("WATCHWORD_FETCH_PORTS: use port numbers separated by commas, such as 443,8443")
         self._check_numbers()
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
@@ -206,6 +211,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         parts = urlsplit(self.mtls_url)
         if self.mtls_url and (parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment):
             raise SettingsError("WATCHWORD_MTLS_URL: use https://host or https://host/path, nothing else in it")
+
+    @property
+    def ports_to_fetch(self) -> frozenset[int]:
+        """`fetch_ports` as numbers; empty when they are none."""
+        named = [text.strip() for text in self.fetch_ports.split(",")]
+        found = frozenset(int(text) for text in named if re.fullmatch("[0-9]{1,5}", text))
+        return found if len(found) == len(set(named)) and all(1 <= port <= 65_535 for port in found) else frozenset()
 
     @property
     def takes_certificates(self) -> bool:

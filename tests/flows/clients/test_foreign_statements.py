@@ -312,6 +312,19 @@ async def test_the_issuer_is_down(w: World) -> None:
     assert (await w.send(cluster.statement(w.ww), app)).status_code == 200
 
 
+@pytest.mark.parametrize("page", [b'{"keys":[]}', None], ids=["an empty set", "410"])
+async def test_the_issuer_takes_its_keys_away(w: World, page: bytes | None) -> None:
+    """Whoever stole a platform's key would be each of its workloads for an hour more."""
+    cluster, app = await w.kubernetes()
+    assert (await w.send(cluster.statement(w.ww), app)).status_code == 200
+    if page is None:
+        w.server.status = 410
+    else:
+        w.server.pages["/cluster/jwks"] = page
+    w.ww.clock.now += fetched_keys.CACHED + 1
+    refused(await w.send(cluster.statement(w.ww), app))
+
+
 async def test_the_issuer_rotates_its_key(w: World) -> None:
     """A platform that rotates would lock its workloads out until a cache ends, or the old key be good for ever."""
     cluster, app = await w.kubernetes()

@@ -17,6 +17,7 @@ from tests.support.keyserver import HOST, PUBLIC, URI, Authority, KeyServer, Net
 from watchword.jose import Algorithm, PrivateKey
 from watchword.server.config import Settings, SettingsError
 from watchword.server.outgoing import fetch
+from watchword.server.outgoing.host_budget import LIMIT
 from watchword.server.service.clients import fetched_keys
 
 
@@ -209,6 +210,7 @@ INNER = [
     "127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
     "255.255.255.255", "224.0.0.1", "198.18.0.1", "[::1]", "[::]", "[fc00::1]", "[fe80::1]", "[ff02::1]",
     "[::ffff:127.0.0.1]", "[::ffff:8.8.8.8]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001:db8::1]",
+    "192.0.0.8", "192.0.0.9", "192.0.0.170", "192.88.99.1", "[3fff::1]", "[3fff:fff::1]",
 ]  # fmt: skip
 SPELLED = [
     "2130706433", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "127.1", "127.0.0.1.", "017700000001", "[::ffff:7f00:1]",
@@ -358,3 +360,73 @@ async def test_loopback_for_development(tmp_path: Path) -> None:
             assert (await ww.call("POST", "/applications", body)).status_code == 400
     with pytest.raises(SettingsError, match="loopback"):
         Settings(host="0.0.0.0", tls_cert="c", tls_key="k", fetch_from_loopback=True).check()
+
+
+async def test_other_ports_only_by_a_setting(w: World) -> None:
+    """Whoever registers an address could have us talk to each port of every machine."""
+    for port in (80, 8443, 6379, 22):
+        answer = await w.register(f"https://{HOST}:{port}/jwks")
+        assert (answer.status_code, answer.json()["field"]) == (400, "jwks_uri")
+    assert (await w.register(f"https://{HOST}:443/jwks")).status_code == 201
+    assert w.network.connected == []
+
+
+@pytest.mark.parametrize("ports", ["", "x", "443,", "0", "65536", "-1", "443,443.0"])
+def test_ports_that_are_none(ports: str) -> None:
+    """A typing error would close or open every port."""
+    with pytest.raises(SettingsError, match="WATCHWORD_FETCH_PORTS"):
+        Settings(fetch_ports=ports).check()
+
+
+async def test_a_port_that_is_allowed(tmp_path: Path) -> None:
+    """An issuer at port 8443 could not be used at all."""
+    authority, server, key = Authority(tmp_path), KeyServer(), PrivateKey.generate(Algorithm.ES256)
+    server.publish(key)
+    network = Network(server)
+    outside = {"network": network, "resolve": network.resolve}
+    async with (
+        server.serving(authority.context()),
+        instance(tmp_path, world_of=outside, fetch_ca_file=str(authority.file), fetch_ports="443, 8443") as ww,
+    ):
+        api = await ww.api("https://rs1.example/", "a:read")
+        caller = await Caller.register(ww, api, "c_uri", key, jwks_uri=f"https://{HOST}:8443/jwks")
+        assert (await caller.token()).status_code == 200
+        assert network.connected == [(PUBLIC, 8443)]
+
+
+async def test_one_host_is_not_flooded(w: World) -> None:
+    """Many registered applications would make us the flood against somebody's server; the keys that we have stay."""
+    caller = await w.c_uri()
+    assert (await caller.token()).status_code == 200
+    asked = len(w.server.asked)
+    for n in range(LIMIT.burst - asked):
+        await w.ww.services.fetch(f"{URI}?{n}")
+    with pytest.raises(fetched_keys.FetchFailed) as told:
+        await w.ww.services.fetch(f"https://{HOST.upper()}./jwks")
+    assert (told.value.detail, told.value.answered) == ("too many fetches from this host", False)
+    assert len(w.server.asked) == LIMIT.burst
+    w.ww.clock.now += 1
+    await w.ww.services.fetch(URI)
+
+
+async def test_no_fetch_for_a_disabled_application(w: World) -> None:
+    """Who was thrown out could still make us fetch from wherever its address leads."""
+    caller = await w.c_uri()
+    assert (await w.ww.call("PATCH", f"/applications/{caller.client_id}", {"enabled": False})).status_code == 200
+    refused(await caller.token())
+    assert w.network.connected == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"aud": "https://other.example"}, {"exp": 1}, {"iat": 4_000_000_000}, {"jti": None}, {"exp": None}],
+    ids=repr,
+)
+async def test_no_fetch_for_what_is_refused_anyway(w: World, changed: dict[str, Any]) -> None:
+    """Anybody who knows a client id could make us fetch with an assertion that no key can save."""
+    caller = await w.c_uri()
+    refused(await caller.token(**changed))
+    refused(await caller.token(header={"alg": "HS256", "kid": "x"}, sign=lambda _: b"\1" * 32))
+    refused(await caller.token(header=caller.header(jku="https://evil.example/")))
+    assert w.network.connected == []
+    assert (await caller.token()).status_code == 200

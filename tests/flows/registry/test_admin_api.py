@@ -196,15 +196,15 @@ async def test_a_client_id_lives_once_in_each_tenant(ww: Instance) -> None:
     """TEN-003: the same imported id in two tenants must have separate secrets."""
     acme = (await ww.call("POST", "/tenants", {"slug": "acme", "name": "Acme"})).json()
     header = await ww.bearer((acme["client_id"], acme["client_secret"]), acme["issuer"])
-    for secret, headers in (("one", await ww.bearer()), ("two", header)):
+    for secret, headers in (("one of sixteen characters", await ww.bearer()), ("two of sixteen characters", header)):
         body = {"name": "moved", "client_id": "same", "secret": secret}
         made = await ww.http.post(f"{BASE}/api/v1/applications", json=body, headers=headers)
         assert made.status_code == 201
         assert made.json()["client_secret"] is None
     # Neither has a grant, so the right secret is invalid_target and the other one's is invalid_client.
-    assert (await ww.token(("same", "one"))).json()["error"] == "invalid_target"
-    assert (await ww.token(("same", "two"))).json()["error"] == "invalid_client"
-    assert (await ww.token(("same", "two"), acme["issuer"])).json()["error"] == "invalid_target"
+    assert (await ww.token(("same", "one of sixteen characters"))).json()["error"] == "invalid_target"
+    assert (await ww.token(("same", "two of sixteen characters"))).json()["error"] == "invalid_client"
+    assert (await ww.token(("same", "two of sixteen characters"), acme["issuer"])).json()["error"] == "invalid_target"
 
 
 async def test_the_openapi_document_describes_itself(ww: Instance) -> None:

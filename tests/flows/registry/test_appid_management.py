@@ -184,7 +184,7 @@ async def test_a_scope_is_offered_once_and_by_a_client_id(appid: AppId) -> None:
     payments = await appid.application("payments")
     answer = await appid.call("PUT", f"/applications/{payments[0]}/scopes", {"scopes": ["read", "read"]})
     refused(answer, 400, "invalid_request")
-    body = {"name": "imported", "client_id": ADMIN_API, "secret": "s"}
+    body = {"name": "imported", "client_id": ADMIN_API, "secret": "s" * 16}
     assert (await appid.ww.call("POST", "/applications", body)).status_code == 201
     refused(await appid.call("PUT", f"/applications/{ADMIN_API}/scopes", {"scopes": ["read"]}), 400, "invalid_request")
 

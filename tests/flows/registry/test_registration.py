@@ -405,6 +405,13 @@ async def test_the_publisher_wins(w: World) -> None:
     assert made["software_statement"] == sealed
 
 
+@pytest.mark.parametrize("aud", [ISSUER, [ISSUER], ["https://other.example", ISSUER]], ids=repr)
+async def test_a_statement_for_us(w: World, aud: Any) -> None:
+    """A publisher that names its audience could register nowhere."""
+    made = await w.registered({"software_statement": statement(client_name="Real", aud=aud)}, **TRUSTED)
+    assert made["client_name"] == "Real"
+
+
 @pytest.mark.parametrize(
     ("sealed", "error"),
     [
@@ -412,6 +419,11 @@ async def test_the_publisher_wins(w: World) -> None:
         pytest.param(lambda: statement(STRANGER), "invalid_software_statement", id="another key"),
         pytest.param(lambda: statement(exp=1_799_999_000), "invalid_software_statement", id="expired"),
         pytest.param(lambda: statement(nbf=1_800_001_000), "invalid_software_statement", id="not yet"),
+        pytest.param(lambda: statement(iat=1_800_001_000), "invalid_software_statement", id="made in the future"),
+        pytest.param(lambda: statement(iat="today"), "invalid_software_statement", id="made at no time"),
+        pytest.param(lambda: statement(aud="https://other.example"), "invalid_software_statement", id="for another"),
+        pytest.param(lambda: statement(aud=[]), "invalid_software_statement", id="for nobody"),
+        pytest.param(lambda: statement(aud=None), "invalid_software_statement", id="for null"),
         pytest.param(lambda: statement(header={"alg": "none"}), "invalid_software_statement", id="alg none"),
         pytest.param(lambda: statement(header={"typ": "at+jwt"}), "invalid_software_statement", id="an access token"),
         pytest.param(lambda: "a.b.c", "invalid_software_statement", id="rubbish"),

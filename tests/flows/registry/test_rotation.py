@@ -89,19 +89,22 @@ async def test_racing_rotations_leave_a_secret_that_works(ww: Instance, app: dic
 async def test_an_imported_hash_is_replaced_at_first_use(ww: Instance, app: dict[str, Any], form: str) -> None:
     """Moving from another server would need new secrets everywhere, or keep slow hashes for ever."""
     if form == "bcrypt":
-        kept = "bcrypt:" + bcrypt.hashpw(b"old secret", bcrypt.gensalt(4)).decode()
+        kept = "bcrypt:" + bcrypt.hashpw(b"the old secret of the application", bcrypt.gensalt(4)).decode()
     else:
-        kept = "pbkdf2_sha256$1000$salt$" + hashlib.pbkdf2_hmac("sha256", b"old secret", b"salt", 1000).hex()
+        kept = (
+            "pbkdf2_sha256$1000$salt$"
+            + hashlib.pbkdf2_hmac("sha256", b"the old secret of the application", b"salt", 1000).hex()
+        )
     body = {"name": "moved", "client_id": "moved id", "secret_hash": kept, "grants": app["grants"]}
     assert (await ww.call("POST", "/applications", body)).status_code == 201
     assert await status(ww, ("moved id", "wrong")) == 401
-    assert await status(ww, ("moved id", "old secret")) == 200
+    assert await status(ww, ("moved id", "the old secret of the application")) == 200
     tenant = await ww.services.view.tenant("default")
     assert tenant is not None
     stored = await ww.services.storage.reader.application(tenant.tenant.tenant_id, "moved id")
     assert stored is not None
     assert stored.secrets[0].digest.startswith("hmac:")
-    assert await status(ww, ("moved id", "old secret")) == 200
+    assert await status(ww, ("moved id", "the old secret of the application")) == 200
 
 
 async def test_the_next_key_is_published_before_it_signs(ww: Instance, app: dict[str, Any]) -> None:

@@ -218,12 +218,12 @@ async def test_an_oversized_body_is_refused(w: World) -> None:
 
 async def test_basic_is_not_percent_decoded_here(w: World) -> None:
     """A secret with a percent sign, moved from App ID, would match on one surface's reading and not on the other's."""
-    body = {"name": "moved", "client_id": "moved", "secret": "50%2Boff+x", "grants": []}
+    body = {"name": "moved", "client_id": "moved", "secret": "50%2Boff+x on all flights", "grants": []}
     assert (await w.ww.call("POST", "/applications", body)).status_code == 201
-    raw = base64.b64encode(b"moved:50%2Boff+x").decode()
+    raw = base64.b64encode(b"moved:50%2Boff+x on all flights").decode()
     answer = await w.post("token", data={"grant_type": GRANT}, headers={"authorization": f"Basic {raw}"})
     assert answer.status_code == 200
-    decoded = base64.b64encode(b"moved:50+off x").decode()
+    decoded = base64.b64encode(b"moved:50+off x on all flights").decode()
     answer = await w.post("token", data={"grant_type": GRANT}, headers={"authorization": f"Basic {decoded}"})
     refused(answer, 401, "invalid_client")
 

@@ -113,6 +113,13 @@ def test_spellings_of_one_name() -> None:
     assert distinguished_name("CN=a+OU=b,O=c") == distinguished_name("OU=b+CN=a,O=c")
     assert distinguished_name("CN=a,O=b") != distinguished_name("O=b,CN=a")
     assert distinguished_name("CN=a") != distinguished_name("CN=A")
+    for spelled in ("cn=a,o=b", "CN = a, O = b", "commonName=a,organizationName=b", "Cn=a , 2.5.4.10=b", "cn= a,o =b "):
+        assert distinguished_name(spelled) == distinguished_name("CN=a,O=b")
+    assert distinguished_name("e=a@b, sn=c, S=d, serialnumber=1") == distinguished_name(
+        "1.2.840.113549.1.9.1=a@b,2.5.4.4=c,2.5.4.8=d,2.5.4.5=1"
+    )
+    assert distinguished_name(r"CN=a\ ") != distinguished_name("CN=a ") == distinguished_name("CN=a")
+    assert distinguished_name(r"CN=a\,cn=b") != distinguished_name("CN=a,CN=b")
     assert distinguished_name("emailAddress=a@b,CN=a") == distinguished_name("1.2.840.113549.1.9.1=a@b,CN=a")
 
 

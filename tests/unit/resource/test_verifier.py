@@ -309,6 +309,35 @@ def test_hostile_keys_keep_the_old_set(answer: Callable[[], httpx.Response]) -> 
         world.verifier.verify(signed(claims(exp=NOW + 3 * 86_400)))
 
 
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_issuer_that_is_gone(status: int) -> None:
+    """Tokens of a deleted tenant would be accepted for a day; but keys that moved are no outage."""
+    world, token = World(), signed(claims(exp=NOW + 3600))
+    world.verifier.verify(token)
+    world.jwks = lambda: httpx.Response(status, json={})
+    world.time += 300
+    assert world.verifier.verify(token).client_id == "app"
+    world.time += 5
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable):
+            world.verifier.verify(token)
+    assert world.fetches == 3
+    world.jwks = lambda: httpx.Response(200, json=public(KEY))
+    world.time += 5
+    assert world.verifier.verify(token).client_id == "app"
+
+
+def test_an_outage_between_two_answers_is_not_gone() -> None:
+    """A proxy that answers 404 once during a deployment would be an outage of each API."""
+    world, token = World(), signed(claims(exp=NOW + 3600))
+    world.verifier.verify(token)
+    answers = [lambda: httpx.Response(404), broken, lambda: httpx.Response(404), lambda: httpx.Response(503)]
+    for n, answer in enumerate(answers):
+        world.jwks = answer
+        world.time += 5 if n else 300
+        assert world.verifier.verify(token).client_id == "app"
+
+
 @pytest.mark.parametrize("_", [pytest.param(0, id="JWT-048 oct beside a real key")])
 def test_mixed_set(_: int) -> None:
     """A symmetric key in a public set would let everybody sign."""

@@ -24,6 +24,7 @@ LONGEST_AGE: Final = 3600.0
 AFTER_FAILURE: Final = 5.0
 """Seconds after a failed fetch before the next one."""
 
+_GONE: Final = (404, 410)
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})", re.ASCII | re.IGNORECASE)
 
 Steps = Generator[str, Document, tuple[str, Document]]
@@ -40,7 +41,8 @@ class KeySource:
         changed: called after a new set has replaced the old one.
 
     One fetch at a time across threads, and across the tasks of a loop; during a fetch the other callers use the old
-    set. No hostile answer ever replaces a set.
+    set. No hostile answer ever replaces a set; but an issuer that says twice that its keys are gone (404, 410) has
+    none, as after its tenant was deleted.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class KeySource:
         self._raw = b""
         self._fetched_at = self._fresh_until = self._not_before = self._unknown_after = float("-inf")
         self._why = "never fetched"
+        self._said_gone = False
         self.clock_ahead: float | None = None
         """Seconds by which this machine's clock is ahead of the issuer's ``Date``; None when it sent none."""
         self._locks = Locks()
@@ -126,7 +129,7 @@ class KeySource:
         except StopIteration as done:
             self._keep(*done.value)
         except FetchFailed as error:
-            self._fail(str(error))
+            self._fail(str(error), gone=error.status in _GONE)
 
     async def _arefresh(self) -> None:
         steps = self._steps()
@@ -137,7 +140,7 @@ class KeySource:
         except StopIteration as done:
             self._keep(*done.value)
         except FetchFailed as error:
-            self._fail(str(error))
+            self._fail(str(error), gone=error.status in _GONE)
 
     def _steps(self) -> Steps:
         """What to fetch, without I/O: yields a URL, is sent its document."""
@@ -158,13 +161,18 @@ class KeySource:
             self._keys, self._raw = keys, document.body
             self._changed()
         now = self._now()
-        self._known_uri, self._fetched_at, self._not_before = uri, now, now
+        self._known_uri, self._fetched_at, self._not_before, self._said_gone = uri, now, now, False
         self._fresh_until = now + _age(document)
         self.clock_ahead = _clock_ahead(document, now)
         return None
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, *, gone: bool = False) -> None:
+        """The first "gone" may mean that the keys have moved: the next fetch discovers them again."""
         self._why = why
+        if gone and self._said_gone and self._keys is not None:
+            self._keys, self._raw = None, b""
+            self._changed()
+        self._said_gone = gone
         self._known_uri = self._given_uri
         self._not_before = self._now() + AFTER_FAILURE
         _log.warning("the issuer's keys could not be fetched: %s", why)

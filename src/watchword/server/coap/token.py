@@ -96,7 +96,7 @@ class TokenResource(Resource):  # type: ignore[misc]
                 return Message(code=NOT_FOUND)
             if _beyond(request) or len(request.payload) > MAX_REQUEST:
                 raise TooLarge(f"the request is longer than {MAX_REQUEST} bytes")
-            asked = self._read(request.payload)
+            asked = self._read(request.payload, _peer(request))
             client_id = asked.unverified_credentials.unverified_client_id
             with self._deadline:
                 issued = await self._issue(slug, asked, self._surface)
@@ -109,14 +109,14 @@ class TokenResource(Resource):  # type: ignore[misc]
         members = answer_members(raw, issued.expires_in, issued.scope, asked=asked.scope)
         return Message(code=CREATED, content_format=CONTENT_FORMAT, payload=encode_cbor(members))
 
-    def _read(self, unverified_payload: bytes) -> TokenRequest:
+    def _read(self, unverified_payload: bytes, peer: tuple[str, int] | None) -> TokenRequest:
         form = read_ace(unverified_payload)
         if "client_secret" in form and not self._protected:
             raise InvalidRequest(
                 "this channel is not encrypted: use client_secret_jwt or private_key_jwt, and rotate this secret",
                 rule="secret_in_the_clear",
             )
-        return token_request(form, None, grants=self._surface.grants)
+        return token_request(form, None, peer[0] if peer else "unknown", grants=self._surface.grants)
 
     def _refused(self, slug: str, request: Message, error: OAuthError, client_id: str) -> Message:
         told, _ = self._refusals.note(slug, error, _peer(request), client_id, "")

@@ -11,7 +11,7 @@ from ..service.clients.authenticate_client import AuthenticateClient
 from ..service.clients.client_keys import ClientKeys
 from ..service.clients.dry_run_identity import DryRunIdentity
 from ..service.clients.guesses import Guesses
-from ..service.clients.imported_secrets import ImportedSecrets
+from ..service.clients.imported_secrets import FREE, ImportedSecrets
 from ..service.clients.issuer_keys import IssuerKeys
 from ..service.clients.prove_client import ProveClient
 from ..service.clients.prove_possession import ProvePossession
@@ -51,7 +51,7 @@ def _prove(base: Foundation, issuer_keys: IssuerKeys) -> ProveClient:
     clock = base.world.clock
     return ProveClient(
         view=base.view,
-        imported=ImportedSecrets(base.storage.store, base.pepper, clock),
+        imported=ImportedSecrets(base.storage.store, base.pepper, clock, Guesses(base.world.random_bytes(16), FREE)),
         keys=ClientKeys(base.fetch, base.master, clock),
         issuers=issuer_keys,
         issuer_of=base.issuer_of,

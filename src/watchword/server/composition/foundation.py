@@ -13,6 +13,7 @@ from ...jose.sealing import MasterKey
 from ..audit.chain import Chains
 from ..config import Settings
 from ..outgoing.fetch import OutgoingFetch, Resolve, system_resolver
+from ..outgoing.host_budget import HostBudget
 from ..protocol.proof_jwt import Window
 from ..service.deadline import Deadline
 from ..service.desk import Desk
@@ -86,8 +87,9 @@ async def lay_foundation(*, settings: Settings, world: World, master: MasterKey,
     await view.start()
     storage.store.heed = view.forget
     fetch = OutgoingFetch(
-        world.network, world.resolve, loopback=settings.fetch_from_loopback, ca_file=settings.fetch_ca_file
-    )
+        world.network, world.resolve, HostBudget(world.clock), loopback=settings.fetch_from_loopback,
+        ca_file=settings.fetch_ca_file, ports=settings.ports_to_fetch,
+    )  # fmt: skip
     return Foundation(
         settings=settings,
         world=world,

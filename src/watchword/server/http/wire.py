@@ -128,6 +128,12 @@ async def method_not_allowed(send: Send, allow: bytes) -> None:
     await answer(send, 405, body, (*NO_STORE, (b"allow", allow)))
 
 
+def source_in(scope: Scope) -> str:
+    """The caller's address, as failed attempts are counted."""
+    peer = scope.get("client")
+    return str(peer[0]) if peer else "unknown"
+
+
 async def read_body(
     receive: Receive, declared: bytes | None, limit: int, timeout: float, keep: int | None = None
 ) -> bytes:

@@ -1,8 +1,8 @@
 """Fetch a document from an address that an application or administrator chose (rfc8725bis section 3.10, decision 0022).
 
 https only, resolved once, every answer of the resolver public, connected to the address that was checked, TLS for the
-name that was asked, no redirect, no proxy, no content coding, size and time capped. Every failure is one and the same
-error.
+name that was asked, no redirect, no proxy, no content coding, size and time capped, and only so many fetches of one
+host. Every failure is one and the same error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import httpcore
 from ..registry.client_keys import address_of, check_jwks_uri, may_connect
 from ..registry.errors import Invalid
 from ..service.clients.fetched_keys import FetchFailed
+from .host_budget import HostBudget
 from .turns import Turns
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -99,16 +100,17 @@ class OutgoingFetch:
     """One per worker."""
 
     def __init__(
-        self, network: httpcore.AsyncNetworkBackend, resolve: Resolve, *, loopback: bool, ca_file: str = ""
-    ) -> None:
+        self, network: httpcore.AsyncNetworkBackend, resolve: Resolve, budget: HostBudget, *,
+        loopback: bool, ca_file: str = "", ports: Collection[int] = (443,),
+    ) -> None:  # fmt: skip
         self._network, self._names = network, CheckedNames(resolve, loopback=loopback)
-        self._loopback = loopback
+        self._budget, self._loopback, self._ports = budget, loopback, frozenset(ports)
         self._trust = ssl.create_default_context(cadata=Path(ca_file).read_text()) if ca_file else _system_trust()
         self._turns = Turns(MAX_AT_ONCE)
 
     async def check(self, uri: str, tenant_id: str) -> None:
         """At registration: spelling, scheme, and where the name leads today. Raises `Invalid`."""
-        check_jwks_uri(uri, loopback=self._loopback)
+        check_jwks_uri(uri, loopback=self._loopback, ports=self._ports)
         try:
             async with asyncio.timeout(TIMEOUT):
                 await self._names.address(httpcore.URL(uri), tenant_id)
@@ -121,11 +123,12 @@ class OutgoingFetch:
         A tenant whose addresses do not answer makes its own applications wait, and nobody else's.
         """
         try:
-            check_jwks_uri(uri, loopback=self._loopback)
-            async with asyncio.timeout(TIMEOUT):
+            check_jwks_uri(uri, loopback=self._loopback, ports=self._ports)
+            url = httpcore.URL(uri)
+            async with asyncio.timeout(TIMEOUT), self._budget.turn(url.host.decode("ascii").lower().rstrip(".")):
                 await self._turns.take(tenant_id)
                 try:
-                    return await self._get(uri, await self._names.address(httpcore.URL(uri), tenant_id))
+                    return await self._get(uri, await self._names.address(url, tenant_id))
                 finally:
                     self._turns.give_back(tenant_id)
         except FetchFailed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,13 @@ ALGORITHMS = ("ES256", "PS256", "EdDSA", "RS256", *(sorted(POST_QUANTUM) if mlds
 MAX_KEYS = 10
 """Also the number of keys that are tried for an assertion without a `kid`."""
 
-NOT_REACHABLE = "use an https address that answers from a public network; nothing else is said about why not"
+MAX_RSA_FETCHED = 20
+_RSA = frozenset(each for each in Algorithm if each.value[:2] in ("RS", "PS"))
+
+NOT_REACHABLE = (
+    "use an https address at port 443 that answers from a public network; nothing else is said about why not "
+    "(other ports: WATCHWORD_FETCH_PORTS)"
+)
 _NUMBERISH = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -35,7 +42,16 @@ def read_keys(jwks: Mapping[str, Any], at: int) -> tuple[ClientKey, ...]:
 
 
 def read_key(jwk: object, at: int) -> ClientKey:
-    """One public JWK, strictly. Raises `Invalid`, which never quotes the key."""
+    """One public JWK that is going to be kept, strictly. Raises `Invalid`, which never quotes the key."""
+    try:
+        key = read_public(jwk).check_for_keeping()
+    except JoseError as error:
+        raise Invalid(f"a key is not acceptable: {error.rule}", field="jwks") from None
+    return ClientKey(kid=key.kid, jwk=key.to_jwk(), created_at=at)
+
+
+def read_public(jwk: object) -> PublicKey:
+    """`read_key`, for lists of many keys: without the check that takes milliseconds. Raises `Invalid`."""
     if not isinstance(jwk, Mapping):
         raise Invalid("a key is a JSON object", field="jwks")
     if PRIVATE_MEMBERS & jwk.keys():
@@ -48,7 +64,7 @@ def read_key(jwk: object, at: int) -> ClientKey:
         raise Invalid(
             f"a key is for one of {', '.join(ALGORITHMS)}, and its kid has 1 to 255 printable characters", field="jwks"
         )
-    return ClientKey(kid=key.kid, jwk=key.to_jwk(), created_at=at)
+    return key
 
 
 def key_set(keys: Sequence[ClientKey]) -> KeySet:
@@ -59,10 +75,23 @@ def key_set(keys: Sequence[ClientKey]) -> KeySet:
 def acceptable(unverified_jwks: bytes) -> KeySet:
     """The keys of a fetched set that could also be registered by value. Raises a `JoseError`."""
     found = KeySet.parse(unverified_jwks)
-    keys = [key for key in found.values() if key.algorithm in [Algorithm(name) for name in ALGORITHMS]]
+    wanted = [Algorithm(name) for name in ALGORITHMS]
+    keys = for_keeping(key for key in found.values() if key.algorithm in wanted)
     if not keys:
         raise UnacceptableKey("the set has no key that is acceptable here")
     return KeySet(keys)
+
+
+def for_keeping(keys: Iterable[PublicKey]) -> list[PublicKey]:
+    """Those that pass the slow check; RSA keys after the first `MAX_RSA_FETCHED` are left out, as each takes long."""
+    found, tested = [], 0
+    for key in keys:
+        tested += key.algorithm in _RSA
+        if key.algorithm in _RSA and tested > MAX_RSA_FETCHED:
+            continue
+        with suppress(UnacceptableKey):
+            found.append(key.check_for_keeping())
+    return found
 
 
 def check_credentials(application: Application) -> None:
@@ -83,11 +112,11 @@ def check_credentials(application: Application) -> None:
         raise Invalid(f"{method} uses no identity rules: remove them first", field="auth_method")
 
 
-def check_jwks_uri(uri: str, *, loopback: bool) -> None:
+def check_jwks_uri(uri: str, *, loopback: bool, ports: Collection[int] = (443,)) -> None:
     """Check the URL without resolving it; the addresses of the host are checked when it is resolved.
 
-    https only; no user, no fragment; a host that is a name, or a public address in its usual spelling. `loopback`
-    also allows http and this machine's own addresses: for development.
+    https only, at one of `ports`; no user, no fragment; a host that is a name, or a public address in its usual
+    spelling. `loopback` also allows http and this machine's own addresses, at any port: for development.
     """
     wrong = Invalid(NOT_REACHABLE, field="jwks_uri")
     if not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri or len(uri) > 2000:
@@ -108,7 +137,7 @@ def check_jwks_uri(uri: str, *, loopback: bool) -> None:
         if address is not None and not may_connect(address, loopback=loopback):
             raise wrong
         local = address is not None and address.is_loopback
-    if (local or parts.scheme == "http") and not (loopback and local):
+    if (local or parts.scheme == "http" or (port or 443) not in ports) and not (loopback and local):
         raise wrong
 
 
@@ -129,7 +158,11 @@ def may_connect(address: Address, *, loopback: bool) -> bool:
             return False
         if address.is_site_local:
             return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
+_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Protocol assignments (RFC 6890), 6to4 relays (RFC 7526), documentation (RFC 9637), whatever Python's list says."""
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")

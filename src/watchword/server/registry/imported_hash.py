@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .errors import Invalid
 
+MIN_SECRET = 16
+"""Characters of an imported secret: shorter ones are found by guessing."""
 MAX_BCRYPT_COST = 12
 MAX_PBKDF2_ROUNDS = 1_000_000
 

@@ -14,6 +14,7 @@ from ...jose import Algorithm, JoseError, KeySet, PublicKey, UnacceptableKey
 from ...jose.certificates import Certificate, TrustAnchors, UnacceptableCertificate, read_pem
 from ...jose.encoding import json_object
 from ...jose.jwk import PRIVATE_MEMBERS
+from .client_keys import for_keeping
 from .errors import Invalid
 from .spiffe import is_trust_domain
 from .trusted_issuer import IssuerKind, TrustedIssuer
@@ -110,7 +111,7 @@ def read_keys(jwks: Mapping[str, Any]) -> tuple[tuple[dict[str, Any], ...], tupl
     if any(PRIVATE_MEMBERS & jwk.keys() for jwk in listed):
         raise Invalid("a key has private members: give the public half", field="jwks")
     try:
-        found = KeySet(PublicKey.from_jwk(jwk) for jwk in _for_statements(listed))
+        found = KeySet(PublicKey.from_jwk(jwk).check_for_keeping() for jwk in _for_statements(listed))
         authorities = _authorities(listed)
     except JoseError as error:
         raise Invalid(f"a key is not acceptable: {error.rule}", field="jwks") from None
@@ -129,7 +130,7 @@ def fetched_bundle(unverified_jwks: bytes, issuer: TrustedIssuer) -> Bundle:
     jwks = [jwk for jwk in listed if isinstance(jwk, dict)] if isinstance(listed, list) else []
     parsed = KeySet.parse(json.dumps({"keys": _for_statements(jwks)}).encode())
     wanted = [Algorithm(name) for name in issuer.algorithms]
-    keys = [key for key in parsed.values() if key.algorithm in wanted]
+    keys = for_keeping(key for key in parsed.values() if key.algorithm in wanted)
     authorities = _authorities(jwks) if issuer.kind == "spiffe" else []
     if not keys and not authorities:
         raise UnacceptableKey("the set has no key for the issuer's algorithms")

@@ -10,10 +10,9 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from ...jose import Algorithm, KeySet, PrivateKey, PublicKey
+from ...jose import KeySet, PrivateKey
 from ...jose.certificates import TrustAnchors
 from ...jose.sealing import MasterKey
-from ..keys.model import SigningKey
 from ..protocol.standing import Standing, granted_scopes
 from ..registry.certificates import trust_anchors
 from ..registry.fleet.device_authority import DeviceAuthority
@@ -24,15 +23,12 @@ from ..registry.rate_limit import RateLimit
 from ..registry.rules import is_printable
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Change, Reader, StorageUnavailable, TenantState
+from .sealed_keys import open_keys
 
 MAX_APPLICATIONS = 50_000
+_NOBODY = "00000000-0000-4000-8000-000000000000"
 FRESH = 1.0
 FORGET_AFTER = 900.0
-
-
-def sealing_place(tenant_id: str, kid: str) -> str:
-    """The place that an encrypted signing key is bound to; part of what the encryption authenticates."""
-    return f"signing_key/{tenant_id}/{kid}"
 
 
 class TenantView:
@@ -49,11 +45,9 @@ class TenantView:
             group.group_id: group.rate_limit for group in state.groups if group.rate_limit is not None
         }
         self.authorities: list[DeviceAuthority] = state.authorities
-        self.keys: list[SigningKey] = [key for key in state.keys if key.state != "gone"]
-        self.signing: dict[str, PrivateKey] = {
-            key.algorithm: _open(key, master) for key in self.keys if key.state == "active"
-        }
-        self.published = KeySet([PublicKey.from_jwk(key.public_jwk) for key in self.keys])
+        opened = open_keys(state.tenant.tenant_id, state.keys, master)
+        self.signing: dict[str, PrivateKey] = {key.algorithm: own for key, own in opened if key.state == "active"}
+        self.published = KeySet([own.public for _, own in opened])
         self.revoked: dict[str, int] = dict(state.revoked)
         self.standings: OrderedDict[str, Standing] = OrderedDict()
         self.derived: dict[str, object] = {}
@@ -76,11 +70,6 @@ class TenantView:
         self.standings[standing.application.client_id] = standing
         if len(self.standings) > MAX_APPLICATIONS:
             self.standings.popitem(last=False)
-
-
-def _open(key: SigningKey, master: MasterKey) -> PrivateKey:
-    plain = master.unseal(key.sealed, sealing_place(key.tenant_id, key.kid))
-    return PrivateKey.from_pkcs8(plain, Algorithm(key.algorithm), key.kid)
 
 
 class View:
@@ -153,6 +142,13 @@ class View:
         if forgotten == self._forgotten:
             tenant.remember(standing)
         return standing
+
+    async def look_in_vain(self, tenant: TenantView) -> None:
+        """Spend the look-up of an unknown application, after wrong credentials of one that is in memory.
+
+        Otherwise the time of a rejection tells which client ids exist. Raises `StorageUnavailable`, as that look-up.
+        """
+        await self._reader.application(tenant.tenant.tenant_id, _NOBODY)
 
     async def opaque(self, tenant: TenantView, hash: str) -> bytes | None:
         """The claims of an opaque token."""

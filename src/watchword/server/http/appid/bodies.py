@@ -70,8 +70,8 @@ def read_credentials(headers: Headers, form: Form) -> Credentials:
     return replace(credentials(form, headers.basic(encoded=False)), interchangeable=True)
 
 
-def read_token_request(headers: Headers, body: bytes, _: Presented | None, grants: Grants) -> TokenRequest:
+def read_token_request(headers: Headers, body: bytes, _: Presented | None, grants: Grants, source: str) -> TokenRequest:
     """All checks that need no knowledge of the application. App ID has no client certificates."""
     form = read_fields(headers, body)
-    request = token_request(form, headers.basic(encoded=False), request_id=headers.request_id, grants=grants)
+    request = token_request(form, headers.basic(encoded=False), source, request_id=headers.request_id, grants=grants)
     return replace(request, unverified_credentials=read_credentials(headers, form))

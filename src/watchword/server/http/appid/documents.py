@@ -56,7 +56,7 @@ class AppIdDocuments:
         """The RS256 keys alone: the SDK makes a PEM of every key that is listed."""
         found = tenant.derived.get("appid keys")
         if found is None:
-            listed = [key.public_jwk for key in tenant.keys if key.algorithm == ALGORITHM]
+            listed = [key.to_jwk() for key in tenant.published.values() if key.algorithm == ALGORITHM]
             found = tenant.derived["appid keys"] = encode_json({"keys": listed})
         assert isinstance(found, bytes)
         await self._documents.answer(scope, send, found)

@@ -14,7 +14,7 @@ from ...service.tokens.refusals import Refusals
 from ...service.tokens.revoke_token import RevokeToken
 from ...service.view import TenantView
 from ..oauth.introspect import token_of
-from ..wire import MAX_BODY, Headers, Receive, Scope, Send, answer, answer_error, encode_json, read_body
+from ..wire import MAX_BODY, Headers, Receive, Scope, Send, answer, answer_error, encode_json, read_body, source_in
 from .bodies import read_credentials, read_fields
 
 Work = Callable[[TenantView, Application, Form, str], Awaitable[bytes]]
@@ -54,7 +54,7 @@ class AppIdQuestions:
             authorization, request_id = headers.authorization, headers.request_id
             form = read_fields(headers, await read_body(receive, headers.content_length, MAX_BODY, self._timeout))
             with self._deadline:
-                caller = await self._who(tenant, read_credentials(headers, form))
+                caller = await self._who(tenant, read_credentials(headers, form), source_in(scope))
                 payload = await work(tenant, caller, form, request_id)
         except OAuthError as error:
             told, _ = self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)

@@ -31,6 +31,8 @@ class Asked(Struct, frozen=True):
     form: Form
     certificate: Presented | None
     raw_headers: list[Header]
+    source: str = ""
+    """The caller's address."""
 
     def wants_signed(self) -> bool:
         """Whether the caller named the JWT of RFC 9701 in `Accept` (section 4)."""
@@ -52,7 +54,7 @@ class Callers(Struct, frozen=True, kw_only=True):
 
     async def application(self, tenant: TenantView, asked: Asked) -> Application:
         """Authenticate by client credentials. Raises `InvalidClient`."""
-        return await self.who(tenant, asked.credentials())
+        return await self.who(tenant, asked.credentials(), asked.source)
 
     async def client_id(self, tenant: TenantView, asked: Asked) -> str:
         """Authenticate by client credentials, or by an access token that holds `tokens:introspect`.

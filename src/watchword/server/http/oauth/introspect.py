@@ -32,6 +32,7 @@ from ..wire import (
     answer_error,
     encode_json,
     read_body,
+    source_in,
 )
 from .asking import SIGNED, Asked, Callers
 
@@ -115,7 +116,7 @@ class TokenQuestions:
             if tenant is None:
                 raise InvalidRequest("the tenant was deleted meanwhile")
             self._callers.check_proof(tenant, headers, scope)
-            asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"])
+            asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"], source_in(scope))
             reply = await work(tenant, asked)
         except OAuthError as error:
             mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else without_frames(error)

@@ -8,6 +8,7 @@ from typing import Any
 from ....jose import MalformedToken
 from ....jose.encoding import json_object
 from ...protocol.errors import InvalidClientMetadata, InvalidToken, OAuthError, RegisteredAlready, TooLarge
+from ...protocol.software_statement import StatementRules
 from ...registry.errors import Conflict, RegistryError, VersionMismatch
 from ...service.contention import again
 from ...service.desk import Desk
@@ -43,7 +44,7 @@ class RegistrationEndpoint:
         """POST, RFC 7591 section 3."""
 
         async def work(tenant: TenantView, token: str, body: dict[str, Any], request_id: str) -> tuple[int, bytes]:
-            made = await verbs.register(self._desk, tenant.tenant.tenant_id, token, body, self._leeway, request_id)
+            made = await verbs.register(self._desk, tenant.tenant.tenant_id, token, body, self._rules(slug), request_id)
             return 201, self._information(slug, made)
 
         await self._serve(slug, scope, receive, send, work)
@@ -59,13 +60,16 @@ class RegistrationEndpoint:
             if method == "GET":
                 return 200, self._information(slug, await verbs.show_registration(*place))
             if method == "PUT":
-                made = await verbs.update_registration(*place, body, self._leeway, request_id)
+                made = await verbs.update_registration(*place, body, self._rules(slug), request_id)
                 return 200, self._information(slug, made)
             await verbs.delete_registration(*place, request_id)
             return 204, b""
 
         await self._serve(slug, scope, receive, send, work, with_body=method == "PUT")
         return None
+
+    def _rules(self, slug: str) -> StatementRules:
+        return StatementRules(self._leeway, self._issuer_of(slug))
 
     def _information(self, slug: str, made: verbs.Registered) -> bytes:
         address = f"{self._issuer_of(slug)}/register/{made.application.client_id}"

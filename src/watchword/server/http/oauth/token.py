@@ -31,21 +31,25 @@ from ..wire import (
     answer_error,
     encode_json,
     read_body,
+    source_in,
 )
 
 MAX_DRAINED = 1 << 20
 """Bytes of a body that is too long: so many are read to answer with the reason."""
 _HEADERS = [JSON, *NO_STORE]
 _REPEATABLE = REPEATABLE | REPEATABLE_BY_SOME
-Read = Callable[[Headers, bytes, Presented | None, Grants], TokenRequest]
-"""What differs between the requests of surfaces: the formats of the body, and how Basic is decoded."""
+Read = Callable[[Headers, bytes, Presented | None, Grants, str], TokenRequest]
+"""What differs between the requests of surfaces: the formats of the body, and how Basic is decoded. The text is the
+caller's address."""
 
 
-def read_form(headers: Headers, body: bytes, certificate: Presented | None, grants: Grants) -> TokenRequest:
+def read_form(
+    headers: Headers, body: bytes, certificate: Presented | None, grants: Grants, source: str
+) -> TokenRequest:
     """Read a request to the native issuer: a form and nothing else."""
     headers.only_form()
     form = parse_known_form(body, _REPEATABLE)
-    return token_request(form, headers.basic(), "", headers.request_id, certificate, grants)
+    return token_request(form, headers.basic(), source, headers.request_id, certificate, grants)
 
 
 class TokenEndpoint:
@@ -74,7 +78,7 @@ class TokenEndpoint:
             body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise _too_long(body)
-            request = self._read(headers, body, certificate_of(scope), self._surface.grants)
+            request = self._read(headers, body, certificate_of(scope), self._surface.grants, source_in(scope))
             client_id = request.unverified_credentials.unverified_client_id
             if headers.dpop is not None and self._addresses is not None:
                 request = replace(request, proof=proof_of(headers, scope, self._addresses))

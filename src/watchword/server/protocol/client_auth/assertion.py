@@ -21,6 +21,7 @@ from ....jose import (
     verify_with_one_of,
 )
 from ....jose.algorithms import RULES
+from ....jose.compact import check_header, check_type
 from ....jose.encoding import b64url
 from ...registry.model import Application
 from ..errors import InvalidClient
@@ -60,6 +61,23 @@ def prove(
         return key, _judge(verified.claims, application.client_id, grounds)
     except ClaimRefused as error:
         raise InvalidClient(detail=f"client assertion: {error.rule}", rule=error.claim) from None
+
+
+def check_unverified(
+    presented: Credentials, client_id: str, grounds: Grounds, algorithms: Collection[Algorithm], members: Set[str]
+) -> None:
+    """Refuse what no key could save, before keys are fetched. Raises `InvalidClient`; proves nothing."""
+    if presented.assertion is None:
+        return
+    unverified_header = presented.assertion.token.unverified_header
+    try:
+        check_header(unverified_header, algorithms, members)
+        if "typ" in unverified_header:
+            check_type(unverified_header, TYPES)
+        _judge(presented.assertion.unverified_claims, client_id, grounds)
+    except JoseError as error:
+        rule = error.claim if isinstance(error, ClaimRefused) else ""
+        raise InvalidClient(detail=f"client assertion: {error.rule}", rule=rule) from None
 
 
 def _judge(claims: Mapping[str, Any], client_id: str, grounds: Grounds) -> ReplayMark:

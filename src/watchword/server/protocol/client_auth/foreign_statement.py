@@ -5,6 +5,7 @@ from __future__ import annotations
 from ....jose import BadSignature, ClaimRefused, JoseError, KeySet
 from ...registry.identity_rules import matching, rules_of
 from ...registry.model import Application
+from ...registry.trusted_issuer import TrustedIssuer
 from ..errors import InvalidClient
 from ..request import Credentials
 from ..statement import Listener, check_statement, statement_marks, verified_claims
@@ -44,3 +45,14 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
     if rule is None:
         raise InvalidClient(detail="another issuer's statement: no identity rule holds", rule="identity")
     return Proven(identity_id=rule.rule_id, foreign_subject=claims["sub"], marks=marks)
+
+
+def check_unverified(issuer: TrustedIssuer, presented: Credentials, grounds: Grounds) -> None:
+    """Refuse what no key could save, before keys are fetched. Raises `InvalidClient`."""
+    if presented.assertion is None:
+        return
+    try:
+        listener = Listener(grounds.issuer, grounds.now, grounds.window.leeway)
+        check_statement(presented.assertion.unverified_claims, issuer, listener)
+    except ClaimRefused as error:
+        raise InvalidClient(detail=f"another issuer's statement: {error.rule}", rule=error.claim) from None

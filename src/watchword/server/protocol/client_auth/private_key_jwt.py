@@ -16,7 +16,15 @@ _ALGORITHMS = frozenset(map(Algorithm, ALGORITHMS))
 
 def prove(application: Application | None, presented: Credentials, grounds: Grounds) -> Proven:
     """Verify with one of the registered keys, or raise `InvalidClient`."""
-    allowed = grounds.profile.algorithms
-    algorithms = frozenset(map(Algorithm, allowed)) if allowed else _ALGORITHMS
-    key, mark = assertion.prove(application, presented, grounds, algorithms, HEADER)
+    key, mark = assertion.prove(application, presented, grounds, _algorithms(grounds), HEADER)
     return Proven(key_id=key.kid, marks=(mark,))
+
+
+def check_unverified(application: Application, presented: Credentials, grounds: Grounds) -> None:
+    """Refuse what no key could save, before keys are fetched. Raises `InvalidClient`."""
+    assertion.check_unverified(presented, application.client_id, grounds, _algorithms(grounds), HEADER)
+
+
+def _algorithms(grounds: Grounds) -> frozenset[Algorithm]:
+    allowed = grounds.profile.algorithms
+    return frozenset(map(Algorithm, allowed)) if allowed else _ALGORITHMS

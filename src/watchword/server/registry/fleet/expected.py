@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from ....jose import PublicKey
-from ..client_keys import read_key
+from ..client_keys import read_public
 from ..errors import Invalid
 from .enrolment import check_serial
 
@@ -39,7 +39,7 @@ def read_expected(
     if jwk is not None and thumbprint is not None:
         raise Invalid("give the key or its thumbprint, not both", field="thumbprint")
     if jwk is not None:
-        thumbprint = key_thumbprint(read_key(jwk, 0).jwk)
+        thumbprint = read_public(jwk).thumbprint()
     if serial is None and thumbprint is None:
         raise Invalid("say a serial number, a key, or both", field="serial")
     if serial is not None:

@@ -21,14 +21,14 @@ class AuthenticateClient:
     def __init__(self, view: View, prove: ProveClient, commits: GroupCommit, clock: Callable[[], float]) -> None:
         self._view, self._prove, self._commits, self._clock = view, prove, commits, clock
 
-    async def __call__(self, tenant: TenantView, presented: Credentials) -> Application:
+    async def __call__(self, tenant: TenantView, presented: Credentials, source: str = "") -> Application:
         """The authenticated application; its proof is recorded as used, on disk, before anything is answered for it."""
         try:
             for _ in range(_ATTEMPTS):
                 current = await self._view.tenant(tenant.tenant.slug)
                 if current is None:
                     raise Unavailable("the tenant was deleted meanwhile")
-                client = await self._prove(current, presented, self._clock())
+                client = await self._prove(current, presented, self._clock(), source)
                 application, marks = client.standing.application, client.proven.marks
                 if not marks:
                     return application

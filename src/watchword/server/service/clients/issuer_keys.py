@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -29,7 +30,7 @@ class IssuerKeys:
             uri = issuer.jwks_uri
             if uri is None:
                 uri = discovered(await self._fetch(discovery_uri(issuer), issuer.tenant_id), issuer)
-            return fetched_bundle(await self._fetch(uri, issuer.tenant_id), issuer)
+            return await asyncio.to_thread(fetched_bundle, await self._fetch(uri, issuer.tenant_id), issuer)
 
         place = (issuer.tenant_id, issuer.issuer_id, str(issuer.version))
         return await self._remote.get(

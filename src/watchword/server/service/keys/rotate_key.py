@@ -15,8 +15,8 @@ from ...keys.model import SigningAlgorithm, SigningKey, State
 from ...keys.rotation import Policy, Step
 from ...registry.errors import Conflict, NotFound
 from ..desk import EVERYTHING
-from ..ports import Store, Transaction
-from ..view import sealing_place
+from ..ports import Snapshot, Store, Transaction
+from ..sealed_keys import ours, sealing_place
 
 STANDARD: tuple[SigningAlgorithm, ...] = ("ES256", "RS256")
 """What every tenant has: our default, and what the App ID surface needs."""
@@ -40,7 +40,7 @@ class RotateKey:
         async with self._store.transaction() as tx:
             if await tx.tenants.get("", tenant_id) is None:  # also the lock that makes the second worker wait
                 return []
-            keys = await tx.keys.page(tenant_id, None, _ALL)
+            keys = await self._keys_of(tx, tenant_id)
             steps = rotation.plan(keys, _in_use(keys), self._clock(), self._policy)
             await self.take(tx, tenant_id, keys, steps)
         return steps
@@ -50,7 +50,7 @@ class RotateKey:
         async with self._store.snapshot() as seen:
             if tenant_ids is None:
                 tenant_ids = [each.tenant_id for each in await seen.tenants.page("", None, EVERYTHING)]
-            keys = {each: await seen.keys.page(each, None, _ALL) for each in tenant_ids}
+            keys = {each: await self._keys_of(seen, each) for each in tenant_ids}
         return {tenant_id: rotation.due(found, _in_use(found), self._policy) for tenant_id, found in keys.items()}
 
     async def by_hand(
@@ -63,7 +63,7 @@ class RotateKey:
         """Start signing with the next key. Raises `Conflict` while verifiers may not have seen it yet."""
         now = self._clock()
         async with self._store.transaction() as tx:
-            keys = await tx.keys.page(tenant_id, None, _ALL)
+            keys = await self._keys_of(tx, tenant_id)
             steps = rotation.turn(keys, algorithm)
             if not steps:
                 raise NotFound(f"no {algorithm} key is in use")
@@ -80,6 +80,8 @@ class RotateKey:
         """Withdraw a compromised key at once: its tokens become inactive, and the next key signs."""
         async with self._store.transaction() as tx:
             keys = await tx.keys.page(tenant_id, None, _ALL)
+            known = {key.kid for key in ours(tenant_id, keys, self._master)}
+            keys = [key for key in keys if key.kid in known or key.kid == kid]
             steps = rotation.emergency(keys, kid)
             if not steps:
                 raise NotFound("there is no such key")
@@ -88,10 +90,14 @@ class RotateKey:
 
     async def ensure(self, tx: Transaction, tenant_id: str, algorithm: SigningAlgorithm, actor: str) -> None:
         """Make a key of an algorithm that this tenant did not use so far."""
-        keys = await tx.keys.page(tenant_id, None, _ALL)
+        keys = await self._keys_of(tx, tenant_id)
         if not any(key.algorithm == algorithm and key.state == "active" for key in keys):
             steps = rotation.plan(keys, [algorithm], self._clock(), self._policy)
             await self.take(tx, tenant_id, keys, steps, actor)
+
+    async def _keys_of(self, tx: Transaction | Snapshot, tenant_id: str) -> list[SigningKey]:
+        """Rows that were not written with the master key take no part in a rotation."""
+        return ours(tenant_id, await tx.keys.page(tenant_id, None, _ALL), self._master)
 
     async def take(
         self,

@@ -11,7 +11,7 @@ from ...audit.events import ApplicationCreated, SecretCreated
 from ...registry import application_rules, client_keys
 from ...registry.certificates import check_anchor
 from ...registry.errors import Invalid
-from ...registry.imported_hash import check_imported_digest
+from ...registry.imported_hash import MIN_SECRET, check_imported_digest
 from ...registry.model import (
     CLIENT_CREDENTIALS,
     SECRET_METHODS,
@@ -152,8 +152,10 @@ def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tup
             field="client_id",
         )
     if wanted.secret is not None:
-        if not 1 <= len(wanted.secret) <= 1024:
-            raise Invalid("an imported secret has 1 to 1024 characters", field="secret")
+        if not MIN_SECRET <= len(wanted.secret) <= 1024:
+            raise Invalid(
+                f"an imported secret has {MIN_SECRET} to 1024 characters: rotate shorter ones", field="secret"
+            )
         if wanted.auth_method == "client_secret_jwt" and len(wanted.secret.encode("utf-8", "surrogatepass")) < 32:
             raise Invalid("a secret that signs has at least 32 bytes (RFC 7518 section 3.2)", field="secret")
         kept = replace(fresh, digest=digest(desk.pepper, wanted.secret.encode("utf-8", "surrogatepass")))

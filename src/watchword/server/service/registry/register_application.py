@@ -17,7 +17,7 @@ from ...audit.fleet_events import DeviceEnrolled
 from ...protocol.client_metadata import SERVERS_OWN, ClientMetadata, certificate_members, read_metadata
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
-from ...protocol.software_statement import stated
+from ...protocol.software_statement import StatementRules, stated
 from ...registry.fleet.enrolment import EnrolmentGroup, registration_policy
 from ...registry.fleet.ports import FleetReads
 from ...registry.model import (
@@ -57,7 +57,12 @@ class Registered(Struct, frozen=True):
 
 
 async def register(
-    desk: Desk, tenant_id: str, unverified_token: str, unverified: dict[str, Any], leeway: float, request_id: str = ""
+    desk: Desk,
+    tenant_id: str,
+    unverified_token: str,
+    unverified: dict[str, Any],
+    rules: StatementRules,
+    request_id: str = "",
 ) -> Registered:
     """Use an initial access token once and create one application; or neither.
 
@@ -69,7 +74,7 @@ async def register(
     async with desk.store.snapshot() as seen:  # unauthenticated callers get no writing transaction
         initial = await seen.initial_tokens.get(tenant_id, initial_id)
     living = _living(initial, now)
-    wanted = _read(unverified, living.policy, now, leeway)
+    wanted = _read(unverified, living.policy, now, rules)
     if wanted.jwks_uri is not None:
         await desk.check_address(wanted.jwks_uri, tenant_id)
     async with desk.store.transaction() as tx:
@@ -102,8 +107,8 @@ async def show_registration(desk: Desk, tenant_id: str, client_id: str, unverifi
 
 
 async def update_registration(
-    desk: Desk, tenant_id: str, client_id: str, unverified_token: str, unverified: dict[str, Any], leeway: float,
-    request_id: str = "",
+    desk: Desk, tenant_id: str, client_id: str, unverified_token: str, unverified: dict[str, Any],
+    rules: StatementRules, request_id: str = "",
 ) -> Registered:  # fmt: skip
     """RFC 7592 section 2.2: replaces the registration. Absent members get their default; the token is replaced."""
     caller, now = Caller(tenant_id, client_id, request_id), desk.clock()
@@ -118,7 +123,7 @@ async def update_registration(
     unverified = {name: value for name, value in unverified.items() if name not in ("client_id", "client_secret")}
     if unverified.get("grant_types") == list(before.grant_types):
         del unverified["grant_types"]  # those that an administrator has added are repeated, and stay
-    wanted = _read(unverified, policy, now, leeway)
+    wanted = _read(unverified, policy, now, rules)
     if wanted.software_id != _registration(before).software_id:
         raise InvalidClientMetadata("software_id stays what it was: another software is another registration")
     if wanted.jwks_uri is not None:
@@ -226,11 +231,11 @@ def _policy(initial: InitialToken | None, group: EnrolmentGroup | None) -> Regis
 # -- the new record -----------------------------------------------------------------------------
 
 
-def _read(unverified: dict[str, Any], policy: RegistrationPolicy, now: float, leeway: float) -> ClientMetadata:
+def _read(unverified: dict[str, Any], policy: RegistrationPolicy, now: float, rules: StatementRules) -> ClientMetadata:
     """The request's metadata; those of a software statement replace them."""
     wanted = read_metadata(unverified)
     if wanted.statement:
-        wanted = read_metadata({**unverified, **stated(wanted.statement, policy.publishers, now, leeway)})
+        wanted = read_metadata({**unverified, **stated(wanted.statement, policy.publishers, now, rules)})
     elif policy.statement_required:
         raise InvalidSoftwareStatement("this registration needs a software_statement of an approved publisher")
     if policy.one_per_software and not wanted.software_id:

@@ -91,7 +91,7 @@ class IssueToken:
         tenant = await self._view.tenant(slug)
         if tenant is None:
             raise Unavailable("the tenant was deleted meanwhile")
-        client = await self._prove(tenant, request.unverified_credentials, now)
+        client = await self._prove(tenant, request.unverified_credentials, now, request.source)
         standing = client.standing
         if first and standing.limits:
             self._limits.spend(tenant.tenant.tenant_id, standing.limits, now)
