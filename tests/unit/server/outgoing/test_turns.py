@@ -10,6 +10,7 @@ import httpcore
 import pytest
 
 from watchword.server.outgoing.fetch import MAX_AT_ONCE, TIMEOUT, OutgoingFetch
+from watchword.server.outgoing.host_budget import HostBudget
 from watchword.server.outgoing.turns import Turns
 from watchword.server.registry.errors import Invalid
 from watchword.server.service.clients.fetched_keys import FetchFailed
@@ -48,7 +49,7 @@ class Silence(httpcore.AsyncNetworkBackend):
 async def test_dead_addresses_keep_nobody_else_waiting(names: bool) -> None:
     """One tenant's dead `jwks_uri`s took every turn: another tenant's keys could not be fetched, its tokens failed."""
     silence = Silence(MAX_AT_ONCE, names=names)
-    fetch = OutgoingFetch(silence, silence.resolve, loopback=False)
+    fetch = OutgoingFetch(silence, silence.resolve, HostBudget(lambda: 0.0), loopback=False)
     dead = [asyncio.ensure_future(fetch(f"https://dead{n}.example/", "a")) for n in range(5 * MAX_AT_ONCE)]
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -67,7 +68,7 @@ async def test_dead_addresses_keep_nobody_else_waiting(names: bool) -> None:
 async def test_a_lookup_that_goes_on_keeps_its_turn() -> None:
     """The thread of a lookup cannot be ended: with a turn given back at once, 3 s later 20 more threads would hang."""
     silence = Silence(MAX_AT_ONCE, names=True)
-    fetch = OutgoingFetch(silence, silence.resolve, loopback=False)
+    fetch = OutgoingFetch(silence, silence.resolve, HostBudget(lambda: 0.0), loopback=False)
     for _ in range(3):
         many = [asyncio.ensure_future(fetch.check(f"https://d{n}.example/", "a")) for n in range(MAX_AT_ONCE)]
         await silence.crowded.wait()
