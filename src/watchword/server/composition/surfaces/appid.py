@@ -41,7 +41,12 @@ def _runtime(services: Services, base_path: str) -> AppIdRuntime:
         base_path,
         token,
         AppIdQuestions(
-            services.clients.who, tokens.check, tokens.revoke, tokens.refusals, settings.body_timeout, services.deadline
+            who=services.clients.who,
+            check=tokens.check,
+            revoke=tokens.revoke,
+            refusals=tokens.refusals,
+            body_timeout=settings.body_timeout,
+            deadline=services.deadline,
         ),
         AppIdDocuments(documents, services.appid_issuer_of, services.base_url),
     )
