@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from urllib.parse import urlsplit
 
 import structlog
@@ -35,6 +36,7 @@ from ..service.tokens.issue_token import IssueToken
 from ..service.tokens.refusals import Refusals
 from ..service.tokens.surface import Surface
 from ..service.view import View
+from .kept import Blocks
 
 MAX_AT_ONCE = 64
 """Requests of one worker that wait for the database; who comes on top of them is told to come again."""
@@ -56,6 +58,8 @@ class TokenResource(Resource):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._deadline = deadline
+        self._block1._assemblies = Blocks(monotonic)
+        self._block2._completes = Blocks(monotonic)
         self._view, self._issue, self._surface, self._refusals = view, issue, surface, refusals
         self._protected, self._at_once = protected, 0
 

@@ -132,7 +132,14 @@ class PostgresReader:
         return [decode(row[0]) for row in rows]
 
     async def tenant(self, slug: str, now: float) -> TenantState | None:
-        """A live tenant with all that belongs to it."""
+        """A live tenant with all that belongs to it. The reads have one time limit together."""
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._tenant(slug, now)
+        except TimeoutError:
+            raise StorageUnavailable("the tenant was not read in time") from None
+
+    async def _tenant(self, slug: str, now: float) -> TenantState | None:
         found = await self._bodies(
             Tenant,
             "SELECT body FROM tenant WHERE tenant_id = '' AND sort = $1 AND NOT deleted",
