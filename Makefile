@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 REFERENCE ?= build/docs
+# Every command that a test starts would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo iot test serve bench lint docs
+.PHONY: help venv demo iot check test serve bench lint docs
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/'
@@ -32,6 +34,9 @@ lint: venv  ## style, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint  ## before each commit, a minute and a half: lint, types, unit tests, house rules
+	$(BIN)/pytest -q -n 2 tests/unit tests/house
 
 test: lint  ## lint, then every test against real servers
 	./.ci/prepare servers

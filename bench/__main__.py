@@ -10,8 +10,9 @@ import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from . import adapters, fleet, footprint, instructions, neighbours, proofs, registered, storm, verification
+from . import adapters, fleet, footprint, instructions, neighbours, proofs, registered, storm, verification, worst
 from .load import interleaved, rate, rates, signatures
 from .servers import floor, installed_rival, rival, watchword
 from .table import Row, heading, ratio, show
@@ -155,8 +156,10 @@ def footprints(_: Path, rounds: int, __: int) -> None:
 
 
 def main() -> None:
-    """All of it, or what is named; the storm, the fleet, the million and the instructions by themselves."""
-    apart = (("fleet", fleet), ("instructions", instructions), ("registered", registered), ("storm", storm))
+    """All of it, or what is named; what needs a machine or a run of its own, by itself."""
+    apart: tuple[tuple[str, Any], ...] = (
+        ("fleet", fleet), ("instructions", instructions), ("registered", registered), ("storm", storm), ("worst", worst)
+    )  # fmt: skip
     for name, alone in apart:
         if sys.argv[1:2] == [name]:
             sys.exit(alone.main(sys.argv[2:]))

@@ -21,7 +21,8 @@
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>
 
-enum { BUCKETS = 4096, ANSWER = 65536, PATIENCE = 2 /* seconds for which the broker stands still at most */ };
+enum { BUCKETS = 4096, ANSWER = 65536, PATIENCE = 2 /* seconds for which the broker stands still at most */,
+	MOST_READS = 64 /* of the connection that tells revocations, at each tick */ };
 
 struct login {
 	struct login *next;
@@ -127,17 +128,37 @@ static int opened(char kind, const char *id, const void *credential, size_t leng
 	return -1;
 }
 
+/* Reads until the peer closes, at most `size` - 1 bytes and for `seconds` in all, however slowly they come.
+ * True when the peer closed in time; `answer` is a string in any case. */
+bool watchword_read(int fd, char *answer, size_t size, time_t seconds)
+{
+	struct timespec now;
+	struct timeval left = {.tv_usec = 0};
+	size_t length = 0;
+	ssize_t got = -1;
+	time_t until;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	until = now.tv_sec + seconds;
+	while (length < size - 1 && now.tv_sec <= until) {
+		left.tv_sec = until - now.tv_sec + 1; /* 0 would be without an end */
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &left, sizeof left);
+		if ((got = recv(fd, answer + length, size - 1 - length, 0)) <= 0)
+			break;
+		length += (size_t)got;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	}
+	answer[length] = '\0';
+	return got == 0;
+}
+
 /* The whole answer as text, or NULL. After a silence nobody is asked for a while: the broker has other clients. */
 static char *answered(int fd, char *answer, size_t size)
 {
-	size_t length = 0;
-	ssize_t got = -1;
+	bool whole = watchword_read(fd, answer, size, PATIENCE);
 
-	while (length < size - 1 && (got = recv(fd, answer + length, size - 1 - length, 0)) > 0)
-		length += (size_t)got;
 	close(fd);
-	answer[length] = '\0';
-	if (got == 0)
+	if (whole)
 		return answer;
 	resting = time(NULL) + PATIENCE;
 	mosquitto_log_printf(MOSQ_LOG_ERR, "watchword: no whole answer from %s", service.sun_path);
@@ -199,10 +220,21 @@ static int on_continued(int event, void *data, void *user)
 	return MOSQ_ERR_AUTH;
 }
 
+/* Whether one of the rights, lines of "pub FILTER" or "sub FILTER", covers the topic. Other lines give nothing. */
+bool watchword_allows(const char *rights, bool publishes, const char *topic)
+{
+	const char *word = publishes ? "pub " : "sub ", *line, *end;
+
+	for (line = rights; (end = strchr(line, '\n')); line = end + 1)
+		if (end - line > 4 && strncmp(line, word, 4) == 0 && watchword_covers(line + 4, end, topic))
+			return true;
+	return false;
+}
+
 static int on_access(int event, void *data, void *user)
 {
 	struct mosquitto_evt_acl_check *asked = data;
-	const char *id = mosquitto_client_id(asked->client), *topic = asked->topic, *line, *end;
+	const char *id = mosquitto_client_id(asked->client), *topic = asked->topic;
 	const struct login *login = id ? *place(id) : NULL;
 	(void)event, (void)user;
 
@@ -210,11 +242,8 @@ static int on_access(int event, void *data, void *user)
 		return MOSQ_ERR_SUCCESS;
 	if (strncmp(topic, "$share/", 7) == 0) /* $share/GROUP/FILTER */
 		topic = (topic = strchr(topic + 7, '/')) ? topic + 1 : NULL;
-	for (line = login && topic ? login->rights : ""; *line; line = end + 1) {
-		end = strchr(line, '\n');
-		if ((strncmp(line, "pub ", 4) == 0) == (asked->access == MOSQ_ACL_WRITE) && watchword_covers(line + 4, end, topic))
-			return MOSQ_ERR_SUCCESS;
-	}
+	if (login && topic && watchword_allows(login->rights, asked->access == MOSQ_ACL_WRITE, topic))
+		return MOSQ_ERR_SUCCESS;
 	return MOSQ_ERR_ACL_DENIED;
 }
 
@@ -244,11 +273,14 @@ static void end_of(const char *id)
 static void hear(void)
 {
 	char *line;
-	ssize_t got;
+	ssize_t got = 1;
+	int reads;
 
 	if (watch < 0 && (watch = opened('w', "", "", 0)) < 0)
 		return;
-	while ((got = recv(watch, heard + heard_length, sizeof heard - 1 - heard_length, MSG_DONTWAIT)) > 0) {
+	for (reads = 0; reads < MOST_READS; reads++) {
+		if ((got = recv(watch, heard + heard_length, sizeof heard - 1 - heard_length, MSG_DONTWAIT)) <= 0)
+			break;
 		heard[heard_length += (size_t)got] = '\0';
 		while ((line = strchr(heard, '\n'))) {
 			*line = '\0';
@@ -257,7 +289,7 @@ static void hear(void)
 			memmove(heard, line + 1, heard_length + 1);
 		}
 	}
-	if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)) {
 		close(watch);
 		watch = -1;
 		heard_length = 0;

@@ -226,7 +226,10 @@ async def test_a_backup_under_load(tmp_path: Path) -> None:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert copy.execute("SELECT token_id FROM revoked").fetchall() == [(token_id(dead),)]
     copy.close()
-    done = watchword(tmp_path, "audit", "verify", "--database", f"sqlite:///{tmp_path / 'copy.db'}")
+    copied = ("--database", f"sqlite:///{tmp_path / 'copy.db'}")
+    assert watchword(tmp_path, "audit", "verify", *copied).returncode == 1  # it is older than the epoch
+    assert watchword(tmp_path, "audit", "accept-restore", *copied).returncode == 0
+    done = watchword(tmp_path, "audit", "verify", *copied)
     assert done.returncode == 0, done.stderr
 
 

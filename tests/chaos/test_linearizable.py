@@ -18,7 +18,7 @@ def test_what_two_killed_nodes_told_eight_callers(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """RAC-011: what was acknowledged at one node would not hold at the other, or not after a crash."""
-    url = request.getfixturevalue("postgres_dsn") if database == "postgres" else ""
+    url = request.getfixturevalue("migrated_postgres_dsn") if database == "postgres" else ""
     found = asyncio.run(run(tmp_path, url, lambda asked: asked >= OPERATIONS, EVERY, seed=11))
     assert found.kills
     said = {(event.what, event.yes) for event in found.history}

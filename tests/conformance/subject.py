@@ -30,8 +30,7 @@ from watchword.jose import Algorithm, PrivateKey
 from watchword.jose.certificates import Certificate
 from watchword.resource import Dpop, Fetch, Verifier
 from watchword.resource.asgi import RequireToken
-from watchword.server.serving.connection import Connection
-from watchword.server.serving.listener import context_factory
+from watchword.server.serving.listener import Certificates, Listener
 
 AUDIENCE = "https://rs1.example/"
 Auth = Literal["private_key_jwt", "mtls"]
@@ -185,8 +184,8 @@ def _api(folder: Path, issuer: str, certificate: str, key: str) -> Iterator[str]
 
     config = uvicorn.Config(
         RequireToken(accounts, verifier, scope="a:read"), port=port, lifespan="off", log_config=None, ws="none",
-        http=Connection, loop="asyncio", ssl_certfile=certificate, ssl_keyfile=key,
-        ssl_context_factory=context_factory(str(folder / "clients.pem"), False),
+        http=Listener(Certificates(certificate, key, str(folder / "clients.pem"))),  # type: ignore[arg-type]
+        loop="asyncio",
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

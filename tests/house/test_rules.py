@@ -184,3 +184,27 @@ def test_the_index_of_decisions_lists_each_record_once_in_order_and_says_what_wa
     titles = {number: (folder / name).read_text().partition("\n")[0] for number, name, _ in rows}
     repeated = [number for number, _, decided in rows if decided.rstrip(".").lower() in titles[number].lower()]
     assert not repeated, f"only the title again: {repeated}"
+
+
+def test_the_command_line_speaks_through_one_module() -> None:
+    """A name with control characters, or with markup, would move the cursor of whoever lists applications."""
+    raw = re.compile(r"\b(?:out|err)\.print\(|sys\.stdout\.write\(|typer\.echo\(|^\s*print\(", re.M)
+    speaks = {"say.py", "main.py"}  # main.py prints the version
+    hits = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "src/watchword/cli").rglob("*.py")
+        if path.name not in speaks and "story" not in path.parts and raw.search(path.read_text())
+    ]
+    assert not hits, hits
+
+
+def test_new_files_are_new() -> None:
+    """A link that somebody else laid in a shared folder would be followed, and a secret written into his file."""
+    opened = re.compile(r"os\.open\([^)]*O_CREAT[^)]*\)")
+    found = [
+        (str(path.relative_to(ROOT)), each.group())
+        for path in (ROOT / "src").rglob("*.py")
+        for each in opened.finditer(path.read_text())
+    ]
+    assert found
+    assert not [one for one in found if "O_EXCL" not in one[1]]

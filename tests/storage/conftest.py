@@ -5,14 +5,23 @@ from pathlib import Path
 
 import pytest
 from tests.support.nodes import Node, nodes
+from tests.support.postgres import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
+    """For `nodes`, which fill it: the database is not there before."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'watchword.db'}"
-    return str(request.getfixturevalue("postgres").fresh_database())
+    return str(request.getfixturevalue("postgres").promised_database())
+
+
+@pytest.fixture
+def empty_url(url: str) -> str:
+    """An empty database."""
+    if (server := Postgres.of(url)) is not None:
+        server.fill(url, "template1")
+    return url
 
 
 @pytest.fixture

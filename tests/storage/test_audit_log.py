@@ -17,8 +17,8 @@ from watchword.server.audit.events import ApplicationCreated, AuditPruned
 from watchword.server.registry.errors import Invalid
 from watchword.server.service.upkeep.prune_audit import PruneAudit
 from watchword.server.storage import schema
-from watchword.server.storage.audit_pruning import AuditPruning
-from watchword.server.storage.checkpoints import audit_key
+from watchword.server.storage.audit_log.pruning import AuditPruning
+from watchword.server.storage.audit_log.statements import audit_key
 
 Pair = tuple[Node, Node]
 DAY = 86_400
@@ -42,7 +42,7 @@ async def alter(node: Node, *statements: sa.Executable) -> None:
 
 async def breaks(node: Node) -> list[tuple[str, int]]:
     """Where the history does not hold."""
-    return [(each.chain, each.seq) for each in (await node.services.upkeep.audit.verify(node.tenant.tenant_id))[1]]
+    return [(each.chain, each.seq) for each in (await node.services.upkeep.audit.verify(node.tenant.tenant_id)).breaks]
 
 
 async def seqs(node: Node, chain: str) -> list[int]:
@@ -160,7 +160,7 @@ async def test_an_interrupted_pruning_still_verifies_and_is_taken_up(pair: Pair)
     await write(a, 2)
     await a.services.upkeep.housekeeping.finish()
     key = await audit_key(a.engine, a.services.master)
-    small = AuditPruning(a.engine, a.store, key, a.clock, batch=2)
+    small = AuditPruning(a.engine, a.store, a.services.upkeep.checkpoints, key, a.clock, batch=2)
     given_up = await small.give_up(cut, lambda rows: AuditPruned(at=a.clock.now, before=cut, rows=rows))
     batches = small.remove()
     while chain and 3 not in (await seqs(b, chain))[:1]:
@@ -245,8 +245,9 @@ async def test_checkpoints_of_what_is_gone_go_too(pair: Pair) -> None:
     await a.services.upkeep.housekeeping.finish()
     await a.services.upkeep.prune_audit(a.clock.now - 10)
     async with b.engine.connect() as connection:
-        statements = [bytes(row[0]) for row in await connection.execute(sa.select(schema.checkpoint.c.statement))]
-    assert len(statements) == 1
+        statements = [bytes(row[0]) for row in await connection.execute(sa.select(schema.audit_checkpoint.c.statement))]
+    assert len(statements) == 2
+    assert b'"first":7' in statements[1]
     assert f"/{chain}".encode() in statements[0]
     await alter(a, sa.delete(T).where(*of(a, chain, T.c.seq == 7)))
     assert await breaks(b) == [(chain, 7)]

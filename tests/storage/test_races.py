@@ -81,7 +81,7 @@ async def test_the_last_two_secrets_are_ended_at_once(pair: Pair) -> None:
     """Each operator would see that another secret remains, and the application would be left with none."""
     for number in range(ROUNDS):
         made = await registered(pair[0], f"app {number}")
-        after, _, _ = await rotate_secret(pair[0].desk, pair[0].caller, made.client_id, 600)
+        after = (await rotate_secret(pair[0].desk, pair[0].caller, made.client_id, 600)).application
         results = await at_once(
             *(
                 lambda n=node, i=made.client_id, s=secret.id: revoke_secret(n.desk, n.caller, i, s)
@@ -274,9 +274,9 @@ async def test_nobody_is_visited_before_a_key_is_due(pair: Pair) -> None:
     assert len(visited) == 6
 
 
-def test_many_initialisers_make_one_instance(url: str, tmp_path: Path) -> None:
+def test_many_initialisers_make_one_instance(empty_url: str, tmp_path: Path) -> None:
     """ADM-022 on both databases: nodes that start at once would make two administrators, or one would fail."""
-    command = [*COMMAND, "init", "--json", "--database", url]
+    command = [*COMMAND, "init", "--json", "--database", empty_url]
     started = [
         subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True)
         for _ in range(3)

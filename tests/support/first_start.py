@@ -11,16 +11,29 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import msgspec
+from tests.support.postgres import Postgres
 
 from watchword.server.app import initialise
 from watchword.server.composition.foundation import World
 from watchword.server.config import Settings
 from watchword.server.service.registry.create_tenant import FirstAdmin
 
-_MADE: dict[Settings, tuple[FirstAdmin, Path]] = {}
 _FOLDER = tempfile.TemporaryDirectory(prefix="ww-first-")
+
+
+class _First(NamedTuple):
+    """What the first start of a kind of settings made, and where."""
+
+    admin: FirstAdmin
+    database_url: str
+    key_file: Path
+
+
+_MADE: dict[tuple[Settings, str], _First] = {}
+"""By the settings and, for PostgreSQL, the server."""
 
 
 class Open(AbstractContextManager["Open"]):
@@ -38,21 +51,30 @@ class Open(AbstractContextManager["Open"]):
 
 async def first_start(settings: Settings, world: World) -> FirstAdmin:
     """Database, master key, tenant and administrator where these settings say."""
-    path = settings.sqlite_path
-    if path is None or Open.now > 1:
+    path, server = settings.sqlite_path, Postgres.of(settings.database_url)
+    if Open.now > 1 or (path is None and server is None):
+        if server is not None:
+            server.create(settings.database_url)
         return await _made(settings, world)
-    kind = msgspec.structs.replace(settings, database_url="", master_key_file="", tls_cert="", tls_key="")
+    general = msgspec.structs.replace(settings, database_url="", master_key_file="", tls_cert="", tls_key="")
+    kind = general, server.dsn if server else ""
     if kind not in _MADE:
-        folder = Path(_FOLDER.name) / str(len(_MADE))
-        folder.mkdir()
-        there = msgspec.structs.replace(
-            settings, database_url=f"sqlite:///{folder / 'database'}", master_key_file=str(folder / "key")
-        )
-        _MADE[kind] = await _made(there, world), folder
-    first, folder = _MADE[kind]
-    shutil.copy2(folder / "database", path)
-    shutil.copy2(folder / "key", settings.master_key_file)
-    return first
+        _MADE[kind] = await _first(settings, world, server)
+    first = _MADE[kind]
+    if path is not None:
+        shutil.copy2(first.database_url.removeprefix("sqlite:///"), path)
+    if server is not None:
+        server.fill(settings.database_url, first.database_url.rpartition("/")[2])
+    shutil.copy2(first.key_file, settings.master_key_file)
+    return first.admin
+
+
+async def _first(settings: Settings, world: World, server: Postgres | None) -> _First:
+    folder = Path(_FOLDER.name) / str(len(_MADE))
+    folder.mkdir()
+    url, key_file = server.migrated_database() if server else f"sqlite:///{folder / 'database'}", folder / "key"
+    there = msgspec.structs.replace(settings, database_url=url, master_key_file=str(key_file))
+    return _First(await _made(there, world), url, key_file)
 
 
 async def _made(settings: Settings, world: World) -> FirstAdmin:

@@ -16,8 +16,7 @@ import httpx
 import uvicorn
 from tests.support.witness import Witness
 
-from watchword.server.serving.connection import Connection
-from watchword.server.serving.listener import context_factory
+from watchword.server.serving.listener import Certificates, Listener
 
 
 def free_socket() -> socket.socket:
@@ -33,9 +32,8 @@ async def listening(
 ) -> AsyncIterator[None]:
     """What `watchword serve` serves with (cli/serving/serve.py), in this event loop, until the end of the block."""
     config = uvicorn.Config(
-        application, http=Connection, lifespan="off", log_config=None, ws="none", access_log=False,
-        server_header=False, proxy_headers=False, ssl_certfile=tls_cert or None, ssl_keyfile=tls_key or None,
-        ssl_context_factory=context_factory("", False) if tls_cert else None,
+        application, http=Listener(Certificates(tls_cert, tls_key) if tls_cert else None),  # type: ignore[arg-type]
+        lifespan="off", log_config=None, ws="none", access_log=False, server_header=False, proxy_headers=False,
     )  # fmt: skip
     config.load()
     server = uvicorn.Server(config)

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.first_start import Open, first_start
 from tests.support.instance import Clock
 
-from watchword.server.app import initialise
 from watchword.server.composition.foundation import World
 from watchword.server.composition.services import Services, open_services
 from watchword.server.config import Settings
@@ -49,8 +49,9 @@ async def nodes(folder: Path, url: str, count: int = 2) -> AsyncIterator[list[No
     """Initialised once, opened `count` times."""
     clock = Clock()
     world = World(clock=clock, monotonic=clock, random_bytes=os.urandom)
-    assert await initialise(settings(folder, url), world) is not None
     async with AsyncExitStack() as stack:
+        stack.enter_context(Open())
+        await first_start(settings(folder, url), world)
         made = []
         for _ in range(count):
             services = await open_services(settings(folder, url), world)

@@ -12,12 +12,11 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-
-from watchword.server.storage.migrate import migrate
 
 
 def _binaries() -> Path | None:
@@ -37,13 +36,26 @@ def _apart(work: Callable[[], None]) -> None:
         pool.submit(work).result()
 
 
+def _name(url: str) -> str:
+    return urlsplit(url).path.lstrip("/")
+
+
 class Postgres:
     """One server; either ours to stop, or one that WATCHWORD_TEST_POSTGRES names."""
+
+    _open: ClassVar[list["Postgres"]] = []
 
     def __init__(self, dsn: str, directory: Path | None = None, binaries: Path | None = None) -> None:
         self.dsn, self._directory, self._binaries = dsn, directory, binaries
         self._made: list[str] = []
+        self._promised: set[str] = set()
         self._migrated = ""
+        self._open.append(self)
+
+    @classmethod
+    def of(cls, url: str) -> "Postgres | None":
+        """The server that made this database."""
+        return next((server for server in cls._open if _name(url) in server._made), None)
 
     @classmethod
     def start(cls, *, own: bool = False) -> "Postgres":
@@ -62,8 +74,10 @@ class Postgres:
         port = _free_port()
         server = cls(f"postgresql://postgres@127.0.0.1:{port}/postgres", directory, binaries)
         try:
-            server._run("initdb", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
-            options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on"
+            server._run("initdb", "--no-sync", "-D", f"{directory}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8")
+            # Hundreds of databases, each for a second: their vacuum and their checkpoints are not worth a processor.
+            quiet = "-c autovacuum=off -c checkpoint_timeout=1h -c max_wal_size=4GB"
+            options = f"-p {port} -h 127.0.0.1 -k {directory} -c fsync=on {quiet}"
             server._run("pg_ctl", "-D", f"{directory}/data", "-w", "-l", f"{directory}/log", "-o", options, "start")
         except BaseException:
             server.stop()
@@ -96,11 +110,12 @@ class Postgres:
         if check and done.returncode:
             raise RuntimeError(f"{program} failed: {done.stderr}")
 
-    def _admin(self, statement: str) -> None:
+    def _admin(self, *statements: str) -> None:
         async def go() -> None:
             connection = await asyncpg.connect(self.dsn)
             try:
-                await connection.execute(statement)
+                for statement in statements:
+                    await connection.execute(statement)
             finally:
                 await connection.close()
 
@@ -108,20 +123,46 @@ class Postgres:
 
     def migrated_database(self) -> str:
         """One with today's tables, and nothing in them: copied, because the migrations take most of a test's time."""
-        if not self._migrated:
-            url = self.fresh_database()
-            _apart(lambda: migrate(url))
-            self._migrated = url.rpartition("/")[2]
-        return self.fresh_database(self._migrated)
+        url = self.promised_database()
+        self.create(url)
+        return url
 
-    def fresh_database(self, template: str = "template1") -> str:
-        """An empty one, or a copy."""
+    def fresh_database(self) -> str:
+        """An empty one."""
+        url = self.promised_database()
+        self.fill(url, "template1")
+        return url
+
+    def promised_database(self) -> str:
+        """The URL of one that is not there until `fill` or `create`: to create one and replace it costs twice."""
         name = f"ww_{uuid.uuid4().hex}"
-        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
         self._made.append(name)
+        self._promised.add(name)
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
 
+    def create(self, url: str) -> None:
+        """With today's tables, and nothing in them, if it was only promised."""
+        from watchword.server.storage.migrate import migrate  # a second of imports, for tests without a database, too
+
+        if _name(url) not in self._promised:
+            return
+        if not self._migrated:
+            first = self.fresh_database()
+            _apart(lambda: migrate(first))
+            self._migrated = _name(first)
+        self.fill(url, self._migrated)
+
+    def fill(self, url: str, template: str) -> None:
+        """Make the database at `url` a copy of the one with that name; nobody is connected to either."""
+        name = _name(url)
+        if name in self._promised:
+            self._promised.remove(name)
+        else:
+            self._admin(f"DROP DATABASE {name}")
+        self._admin(f"CREATE DATABASE {name} TEMPLATE {template}")
+
     def stop(self) -> None:
+        self._open.remove(self)
         if self._directory is None:
             for name in self._made:
                 self._admin(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

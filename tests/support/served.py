@@ -8,14 +8,16 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 from tests.adapters.pages import wait_for
+from tests.support.warm import Process, fits
 
 COMMAND = [sys.executable, "-m", "watchword.cli"]
 
@@ -46,15 +48,25 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 def watchword(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment(folder, **more),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = start(folder, [*arguments], environment(folder, **more), out, err)
+        try:
+            code = child.wait(120)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess([*COMMAND, *arguments], code, out.read(), err.read())
+
+
+def start(
+    folder: Path, arguments: list[str], given: dict[str, str], out: IO[str], err: IO[str]
+) -> subprocess.Popen[bytes] | Process:
+    """`watchword`, in this folder; with its imports done where its environment allows that."""
+    if fits(given):
+        return Process(arguments, folder, given, out, err)
+    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, env=given, stdout=out, stderr=err)
 
 
 @contextmanager
@@ -62,13 +74,7 @@ def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
     """`watchword serve` on a free port; its base URL."""
     port = free_port()
     with (folder / "serve.log").open("w") as log:
-        child = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(port), *arguments],
-            cwd=folder,
-            env=environment(folder, **more),
-            stdout=log,
-            stderr=log,
-        )
+        child = start(folder, ["serve", "--port", str(port), *arguments], environment(folder, **more), log, log)
     try:
         asyncio.run(ready(f"http://127.0.0.1:{port}"))
         yield f"http://127.0.0.1:{port}"
@@ -82,8 +88,8 @@ def serving_tls(folder: Path, log: str, *arguments: str, port: int = 0) -> Itera
     """https by the development CA; the base URL."""
     port, said = port or free_port(), folder / f"{log}.log"
     with said.open("w") as file:
-        command = [*COMMAND, "serve", "--port", str(port), "--dev-tls", *arguments]
-        child = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=file, stderr=file)
+        command = ["serve", "--port", str(port), "--dev-tls", *arguments]
+        child = start(folder, command, environment(folder), file, file)
     try:
         wait_for(port, child, said)
         yield f"https://127.0.0.1:{port}"

@@ -87,4 +87,4 @@ def in_every_order(
 ) -> None:
     """Run it, each time on a fresh database."""
     postgres: Postgres | None = request.getfixturevalue("postgres") if database == "postgres" else None
-    run_state_machine_as_test(lambda: machine(postgres.fresh_database() if postgres else ""), settings=steps)
+    run_state_machine_as_test(lambda: machine(postgres.promised_database() if postgres else ""), settings=steps)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
 from watchword.client import ClientCertificate, ClientCredentials, TokenUnavailable
+from watchword.client.wire import may_use_proxy
 
 from . import profile
 from .say import fail
 
 ADMIN_API = "urn:watchword:admin"
+_LOST = (httpx.ReadError, httpx.ReadTimeout, httpx.WriteError, httpx.RemoteProtocolError)
+"""The connection broke while the request was sent or after that: the server may have carried it out."""
 
 
 class Refused(Exception):
@@ -27,16 +31,24 @@ class AdminClient:
     """Calls `/api/v1` of the profile's issuer."""
 
     def __init__(self, timeout: float = 10) -> None:
-        known = profile.load()
+        self.known = known = profile.load()
         self.base, _, self._slug = known.issuer.rpartition("/t/")
         proof = known.proof()
         auth = ClientCredentials(known.issuer, known.client_id, proof, resource=ADMIN_API, dpop=known.dpop())
-        trust = proof.ssl_context() if isinstance(proof, ClientCertificate) else True
-        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust)
+        trust = proof.ssl_context() if isinstance(proof, ClientCertificate) else httpx.create_ssl_context()
+        proxied = may_use_proxy(known.issuer)
+        self._http = httpx.Client(base_url=self.base, auth=auth, timeout=timeout, verify=trust, trust_env=proxied)
 
     def call(self, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
         """The answer's JSON. Exits with 1 and the problem's own words."""
         return self._ask(method, f"/api/v1{path}", body, query)
+
+    def create(self, path: str, body: Any = None) -> Any:
+        """POST, to create something. If the connection breaks before the answer, repeats the request once.
+
+        Both requests have the same new `Idempotency-Key`, so the server creates one thing. Exits like `call`.
+        """
+        return self._ask("POST", f"/api/v1{path}", body, key=str(uuid.uuid4()))
 
     def management(self, method: str, path: str, body: Any = None) -> Any:
         """The same for the App ID management API of the profile's tenant."""
@@ -46,15 +58,25 @@ class AdminClient:
         """The answer's JSON, for whoever can do something about a refusal. Raises `Refused`."""
         return self._asked(method, f"/api/v1{path}", body)
 
-    def _ask(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None, key: str = "") -> Any:
         try:
-            return self._asked(method, path, body, query)
+            return self._asked(method, path, body, query, key)
         except Refused as refused:
             fail(refused.text, refused.hint)
 
-    def _asked(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None) -> Any:
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Sent again, if the answer is lost and the request has a key."""
         try:
-            answer = self._http.request(method, path, json=body, params=query)
+            return self._http.send(request)
+        except _LOST:
+            if "idempotency-key" not in request.headers:
+                raise
+            return self._http.send(request)
+
+    def _asked(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None, key: str = "") -> Any:
+        headers = {"idempotency-key": f'"{key}"'} if key else {}
+        try:
+            answer = self._sent(self._http.build_request(method, path, json=body, params=query, headers=headers))
         except httpx.HTTPError as error:
             raise Refused(
                 f"cannot reach {self.base}: {error}", "is `watchword serve` running there?", again=True

@@ -7,6 +7,7 @@ of sysexits.h) says that nobody answered: try again later.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,14 +21,31 @@ from rich.table import Table
 
 FAILED, WRONG_USE, TRY_LATER = 1, 2, 75
 _NO_WIDTH = 10_000
+_UNUSUAL = re.compile(r"[^\n\t -~]")
+"""Everything that has to be looked at before a terminal gets it."""
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def data(value: Any) -> None:
-    """JSON for a script."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """JSON for a script. Control characters and direction overrides are escaped, as JSON allows."""
+    verbatim(json.dumps(value, indent=2, ensure_ascii=False) + "\n", _escaped_for_json)
+
+
+def json_line(encoded: bytes) -> None:
+    """One JSON document on a line, as it is encoded; escaped like `data`."""
+    verbatim(encoded.decode() + "\n", _escaped_for_json)
+
+
+def verbatim(text: str, escaped: Callable[[str], str] = lambda c: c.encode("unicode_escape").decode()) -> None:
+    """Standard output whose every character counts, such as a file; only what a terminal would obey is escaped."""
+    sys.stdout.write(_UNUSUAL.sub(lambda m: m[0] if m[0].isprintable() else escaped(m[0]), text))
+
+
+def _escaped_for_json(character: str) -> str:
+    """`\\uXXXX`; two of them for a character beyond the Basic Multilingual Plane."""
+    return json.dumps(character)[1:-1] if ord(character) > 0x7E else f"\\u{ord(character):04x}"
 
 
 def _shown(text: str) -> str:
@@ -59,9 +77,29 @@ def rows(items: list[dict[str, Any]], columns: list[str]) -> None:
     wide.print(table)
 
 
+def line(text: str) -> None:
+    """A line of the answer, on standard output."""
+    out.print(plain(text), markup=False)
+
+
+def heading(text: str) -> None:
+    """A heading within the answer."""
+    out.print(plain(text), style="bold", markup=False)
+
+
+def note(text: str) -> None:
+    """A line beside the answer, on standard error."""
+    err.print(f"  {plain(text)}", markup=False)
+
+
 def done(text: str) -> None:
-    """A step that held."""
-    err.print(f"[green]✓[/green] {text}")
+    """A step that succeeded."""
+    err.print(f"[green]✓[/green] {_shown(text)}")
+
+
+def bad(text: str) -> None:
+    """A finding, one of several; the command goes on."""
+    err.print(f"[red]✗[/red] {_shown(text)}")
 
 
 @contextmanager

@@ -62,8 +62,8 @@ class DpopKey:
         nonce = self._nonces.get(_origin(url))
         return self._signer.sign(ProofTarget(method, url, token), now=now, jti=self._new_id(), nonce=nonce)
 
-    def heard(self, url: str, nonce: str | None) -> bool:
-        """Remember the ``DPoP-Nonce`` of an answer (section 8.2); whether there was a new one."""
+    def note_nonce(self, url: str, nonce: str | None) -> bool:
+        """Remember the ``DPoP-Nonce`` of an answer (section 8.2). True if it is a new one."""
         origin = _origin(url)
         if not nonce or len(nonce) > 1024 or self._nonces.get(origin) == nonce:
             return False

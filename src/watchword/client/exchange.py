@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from watchword.client.errors import InvalidAnswer
 from watchword.client.flow import Found, NoAnswer, Pause, Steps
-from watchword.client.wire import Answer, Ask
+from watchword.client.wire import Answer, Ask, may_use_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -50,7 +50,7 @@ class Exchange:
         import httpx
 
         try:
-            with _Deadline(self._timeout) as deadline, self._client() as client:
+            with _Deadline(self._timeout) as deadline, self._client(ask.url) as client:
                 request = client.build_request(
                     ask.method,
                     ask.url,
@@ -77,7 +77,7 @@ class Exchange:
         import httpx
 
         try:
-            async with asyncio.timeout(self._timeout), self._async_client() as client:
+            async with asyncio.timeout(self._timeout), self._async_client(ask.url) as client:
                 request = client.build_request(ask.method, ask.url, headers=dict(ask.headers), content=ask.body)
                 response = await client.send(request, stream=True, auth=None)
                 try:
@@ -120,11 +120,13 @@ class Exchange:
                 return cast("Found", done.value)
 
     @contextmanager
-    def _client(self) -> Iterator[httpx.Client]:
+    def _client(self, url: str) -> Iterator[httpx.Client]:
         import httpx
 
         if self._transport is None:
-            with httpx.Client(verify=self._context(), timeout=self._timeout, follow_redirects=False) as client:
+            with httpx.Client(
+                verify=self._context(), timeout=self._timeout, follow_redirects=False, trust_env=may_use_proxy(url)
+            ) as client:
                 yield client
         elif isinstance(self._transport, httpx.BaseTransport):
             yield httpx.Client(transport=self._transport, timeout=self._timeout, follow_redirects=False)
@@ -132,12 +134,12 @@ class Exchange:
             raise TypeError("the injected transport is asynchronous only")
 
     @asynccontextmanager
-    async def _async_client(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def _async_client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
         import httpx
 
         if self._transport is None:
             async with httpx.AsyncClient(
-                verify=self._context(), timeout=self._timeout, follow_redirects=False
+                verify=self._context(), timeout=self._timeout, follow_redirects=False, trust_env=may_use_proxy(url)
             ) as client:
                 yield client
         elif isinstance(self._transport, httpx.AsyncBaseTransport):

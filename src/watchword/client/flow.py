@@ -136,7 +136,7 @@ def fetch_token(plan: Plan, learned: Learned, tries: int) -> Steps[tuple[Held, L
     answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)
     if (
         plan.dpop is not None
-        and plan.dpop.heard(endpoint, answer.headers.get("dpop-nonce"))
+        and plan.dpop.note_nonce(endpoint, answer.headers.get("dpop-nonce"))
         and wire.wants_nonce(answer)
     ):
         answer, asked_at = yield from ask(plan, _token_request(plan, endpoint, offset), tries)

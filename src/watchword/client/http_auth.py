@@ -41,22 +41,22 @@ class HttpAuth(TokenSource, _Auth):
         self._check_target(request)
         token = self.token()
         response = yield self._sign(request, token)
-        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
+        if self.note_answer(token, str(request.url), response.status_code, response.headers) and repeatable(request):
             response.read()
             token = self.token()
             response = yield self._sign(request, token)
-            self.heard(token, str(request.url), response.status_code, response.headers)
+            self.note_answer(token, str(request.url), response.status_code, response.headers)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """`sync_auth_flow`, for an event loop."""
         self._check_target(request)
         token = await self.atoken()
         response = yield self._sign(request, token)
-        if self.heard(token, str(request.url), response.status_code, response.headers) and repeatable(request):
+        if self.note_answer(token, str(request.url), response.status_code, response.headers) and repeatable(request):
             await response.aread()
             token = await self.atoken()
             response = yield self._sign(request, token)
-            self.heard(token, str(request.url), response.status_code, response.headers)
+            self.note_answer(token, str(request.url), response.status_code, response.headers)
 
     # -- other libraries, each imported when asked for --------------------------------------------
 

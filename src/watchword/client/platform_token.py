@@ -13,6 +13,7 @@ from watchword.client.private_key_jwt import ASSERTION_TYPE
 from watchword.client.proof import Proven
 from watchword.client.secret import Secret
 from watchword.client.sources import SecretSource, from_environment, from_file
+from watchword.client.wire import may_use_proxy
 
 if TYPE_CHECKING:
     import httpx
@@ -84,7 +85,13 @@ def _asked(url: str, bearer: str, audience: str, timeout: float, transport: http
     import httpx
 
     try:
-        with httpx.Client(timeout=timeout, transport=transport, follow_redirects=False) as client:
+        with httpx.Client(
+            timeout=timeout,
+            transport=transport,
+            follow_redirects=False,
+            verify=httpx.create_ssl_context(),  # with SSL_CERT_FILE, which `trust_env=False` would leave out
+            trust_env=may_use_proxy(url),
+        ) as client:
             address = httpx.URL(url).copy_merge_params({"audience": audience})
             answer = client.get(address, headers={"authorization": f"Bearer {bearer}"})
         value = json.loads(answer.content[:BIGGEST_ANSWER])["value"] if answer.status_code == 200 else None

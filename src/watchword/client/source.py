@@ -117,14 +117,14 @@ class TokenSource:
         now = self._plan.now() + self._lessons.learned.clock_offset
         return {"Authorization": f"DPoP {token.value}", "DPoP": key.proof(method, url, now, token.value)}
 
-    def heard(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def note_answer(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Note what the API answered; True when the request may succeed if it is sent again with a new `token`.
 
         Drops a token that was refused, unless only the nonce of its proof was wrong. ``headers`` must find names in
         any case.
         """
         key = self._plan.dpop
-        renewed = key is not None and key.heard(url, headers.get("DPoP-Nonce"))
+        renewed = key is not None and key.note_nonce(url, headers.get("DPoP-Nonce"))
         if status != 401:
             return False
         if not (renewed and 'error="use_dpop_nonce"' in headers.get("WWW-Authenticate", "")):

@@ -77,6 +77,15 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def may_use_proxy(url: str) -> bool:
+    """Whether a request to ``url`` may go through a proxy of the environment (HTTPS_PROXY and its like).
+
+    https to another machine only: a proxy would read what plain http sends, and loopback is this machine.
+    """
+    parts = urlsplit(url)
+    return parts.scheme == "https" and not is_loopback(parts.hostname or "")
+
+
 def metadata_url(issuer: str) -> str:
     """RFC 8414 section 3.1: the well-known part is inserted between the host and the issuer's path."""
     parts = urlsplit(issuer)

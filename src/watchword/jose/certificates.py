@@ -10,7 +10,8 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
@@ -33,6 +34,9 @@ _SHORT: Final = 4_096
 """Bytes of a certificate that is cached: a client sends the same one with each request."""
 MAX_CHAIN: Final = 8
 """Certificates beside the leaf that a caller may send."""
+MAX_SIGNATURES: Final = 12
+"""Certificates on all the ways to trust anchors that are tried; more than a longest chain has."""
+_MAX_STEPS: Final = 100
 NameKind = Literal["dns", "uri", "ip", "email"]
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -88,7 +92,8 @@ class Certificate:
             raise UnacceptableCertificate(f"a certificate has at most {MAX_DER} bytes")
         try:
             self._read = x509.load_der_x509_certificate(der)
-            _ = self._read.extensions, self._read.subject
+            # Each is parsed when it is first read, and raises then.
+            _ = self._read.extensions, self._read.subject, self._read.issuer, self._read.not_valid_before_utc
             self._key = acceptable_key(self._read.public_key())
             self.ends_at = self._read.not_valid_after_utc.timestamp()
         except UnacceptableKey as error:
@@ -107,6 +112,16 @@ class Certificate:
     def subject(self) -> str:
         """The subject as RFC 4514 writes it: for people."""
         return self._read.subject.rfc4514_string()
+
+    @property
+    def subject_name(self) -> bytes:
+        """The subject as it is encoded: what an issuer's name is compared with."""
+        return self._read.subject.public_bytes()
+
+    @property
+    def issuer_name(self) -> bytes:
+        """The name of who says that it signed it."""
+        return self._read.issuer.public_bytes()
 
     @property
     def subject_serial(self) -> str | None:
@@ -198,11 +213,40 @@ _known = lru_cache(256)(Certificate)
 """What could not be read is not kept."""
 
 
+def paths(
+    certificate: Certificate, unverified_chain: Sequence[Certificate], anchors: Container[bytes]
+) -> Iterator[list[Certificate]]:
+    """The ways from a certificate to names of anchors, by the names alone, the shortest first.
+
+    No name comes twice in one, and together they have at most `MAX_SIGNATURES` certificates, each of which costs a
+    signature: a few that sign one another make more ways than anybody has time for.
+    """
+    waiting: deque[list[Certificate]] = deque([[certificate]])
+    steps = signatures = 0
+    while waiting and steps < _MAX_STEPS:
+        steps += 1
+        way = waiting.popleft()
+        if way[-1].issuer_name in anchors:
+            signatures += len(way)
+            if signatures > MAX_SIGNATURES and signatures > len(way):
+                return
+            yield way[1:]
+        taken = {one.subject_name for one in way}
+        further = [one for one in unverified_chain if one.subject_name == way[-1].issuer_name]
+        waiting.extend([*way, one] for one in further if one.subject_name not in taken)
+
+
 class TrustAnchors:
     """The certificate authorities of one tenant. Two with the same name are kept apart (Keycloak issue 52801)."""
 
     def __init__(self, authorities: Sequence[Certificate]) -> None:
+        self._authorities = tuple(authorities)
         self._store = Store([one._read for one in authorities]) if authorities else None
+        self._names = frozenset(one.subject_name for one in authorities)
+
+    def only(self, thumbprint: str) -> TrustAnchors:
+        """The one of this thumbprint (`x5t#S256`); none if it is not among them."""
+        return TrustAnchors([one for one in self._authorities if one.thumbprint == thumbprint])
 
     def verify(self, certificate: Certificate, unverified_chain: Iterable[Certificate], now: float) -> None:
         """A path from the certificate to an anchor (RFC 5280 section 6): signatures, times, path length, names.
@@ -216,12 +260,17 @@ class TrustAnchors:
         policy = PolicyBuilder().store(self._store).time(_moment(now)).extension_policies(
             ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all()
         )  # fmt: skip
-        try:
-            policy.build_client_verifier().verify(certificate._read, [one._read for one in unverified_chain])
-        except VerificationError as error:
-            raise UnacceptableCertificate(f"no path to a trust anchor: {str(error)[:200]}") from None
-        except _BROKEN:
-            raise UnacceptableCertificate("the path to a trust anchor cannot be read") from None
+        verifier, why = policy.build_client_verifier(), "no names lead from one to the other"
+        for way in paths(certificate, list(unverified_chain)[:MAX_CHAIN], self._names):
+            try:
+                verifier.verify(certificate._read, [one._read for one in way])
+            except VerificationError as error:
+                why = str(error)[:200]
+            except _BROKEN:
+                why = "it cannot be read"
+            else:
+                return
+        raise UnacceptableCertificate(f"no path to a trust anchor: {why}")
 
 
 def certificate_thumbprint(der: bytes) -> str:

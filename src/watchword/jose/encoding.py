@@ -57,8 +57,14 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_consta
 _scan = _decoder.scan_once  # type: ignore[attr-defined]  # what `decode` calls between two looks for white space
 
 
-def json_object(raw: bytes) -> dict[str, Any]:
-    """`json_value`, if it is an object."""
+def json_object(raw: bytes, most: int | None = None) -> dict[str, Any]:
+    """`json_value`, if it is an object.
+
+    `most`: how many objects and arrays may stand in it, brackets in its texts counted too. Each costs a thousand times
+    what a byte of text does, and nobody has to be known to send them.
+    """
+    if most is not None and raw.count(b"{") + raw.count(b"[") > most:
+        raise MalformedToken(f"JSON: more than {most} objects and arrays")
     found = json_value(raw)
     if not isinstance(found, dict):
         raise MalformedToken("JSON: not an object")

@@ -20,9 +20,9 @@ from watchword.jose import JoseError
 from watchword.jose.encoding import json_object
 from watchword.resource.claims import Claims
 from watchword.resource.errors import RevocationsUnknown, TokenInvalid
-from watchword.resource.fetched.discovery import checked_url
 from watchword.resource.fetched.fetch import Channel, Document, FetchFailed, Question
 from watchword.resource.fetched.introspection import basic
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.resource.fetched.fetch import Transport

@@ -28,6 +28,8 @@ from .http.wire import Receive, Send
 from .registry.errors import Conflict
 from .service.registry.create_tenant import DEFAULT, FirstAdmin, Keep
 from .service.upkeep.import_instance import ImportInstance, pieces_of
+from .storage.audit_log.checkpoints import TakenBack
+from .storage.audit_log.epoch import EpochUnreadable
 from .storage.migrate import migrate, newest_revision
 from .storage.open import StartRefused, made_before
 from .storage.transfer import Transfer
@@ -115,6 +117,7 @@ class Application:
     async def running(self) -> AsyncIterator[Services]:
         """Open, do the chores, close."""
         self.services = await open_services(self._settings, self._world)
+        await _refuse_older(self.services)
         self._front = build(self.services, self._lifespan)
         chores = asyncio.get_running_loop().create_task(self.services.upkeep.housekeeping.run())
         coap: CoapListener | None = None
@@ -150,6 +153,7 @@ async def initialise(
             create_master_key(key_file)
     await asyncio.to_thread(migrate, settings.database_url)
     services = await open_services(settings, world)
+    await _refuse_older(services)
     try:
         if await services.view.tenant(DEFAULT) is not None:
             return None
@@ -160,6 +164,26 @@ async def initialise(
     finally:
         await services.upkeep.housekeeping.finish()
         await services.storage.close()
+
+
+async def _refuse_older(services: Services) -> None:
+    """Raises `StartRefused` on a database that is older than the epoch beside the master key, and closes it.
+
+    A restored backup would sign with keys that were withdrawn later, and accept what was revoked later.
+    """
+    try:
+        await services.upkeep.checkpoints.follow()
+    except (TakenBack, EpochUnreadable) as error:
+        await services.storage.close()
+        advice = (
+            "" if isinstance(error, EpochUnreadable) else
+            "If you have restored a backup on purpose, run `watchword audit accept-restore`, then repeat what was "
+            "revoked, rotated and disabled since the backup. Nothing was changed"
+        )  # fmt: skip
+        raise StartRefused(f"{error}. {advice}".removesuffix(". ")) from None
+    except BaseException:
+        await services.storage.close()
+        raise
 
 
 async def import_instance(
@@ -181,6 +205,7 @@ async def import_instance(
     try:
         load = ImportInstance(Transfer(services.storage.engine, services.storage.store), master, world.clock)
         count = await load(file, progress)
+        await services.upkeep.checkpoints.accept()  # another database may have been here; its audit log is not imported
         await services.upkeep.housekeeping.finish()
         return count
     finally:

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +19,19 @@ from msgspec import Struct
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 INHERITED = "WATCHWORD_INHERITED_SETTINGS"
 """The environment variable in which a worker process finds the settings of the process that started it, as JSON."""
+
+
+_RANGES: Final[dict[str, tuple[float, float, str]]] = {
+    "clock_tolerance": (0, 300, " seconds"),
+    "assertion_life": (10, 3_600, " seconds"),
+    "dpop_proof_life": (5, 600, " seconds"),
+    "answer_within": (0.05, 30, " seconds"),
+    "keep_alive": (1, 3_600, " seconds"),
+    "max_connections": (1, 1_000_000, ""),
+    "wrong_proofs": (1, 1_000_000, ""),
+    "status_list_ttl": (5, 3_600, " seconds"),
+}
+"""The least and the most of settings that are numbers."""
 
 
 class SettingsError(Exception):
@@ -40,6 +53,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The base that issuers derive from; by default http://host:port."""
     master_key_file: str = "watchword.key"
     """The master key, mode 0600. Back it up apart from the database."""
+    audit_epoch_file: str = ""
+    """Number and hash of the newest audit checkpoint; by default `master_key_file` with `.epoch` appended."""
     admin_key_file: str = ""
     """At the first start: the administrator's public key (PEM, JWK or JWK set) in place of a secret."""
     admin_secret_file: str = ""
@@ -94,6 +109,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Let `coap` be on a network where others can read it, tokens too. Client secrets are refused there."""
     body_timeout: float = 10.0
     """Seconds that a request's body may take to arrive."""
+    keep_alive: int = 75
+    """Seconds that an idle connection is kept: more than the balancer before us keeps one, which is often 60."""
     answer_within: float = 0.5
     """Seconds in which a request is answered that was let in; what would take longer is told at once to come again."""
     max_connections: int = 10_000
@@ -114,6 +131,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def sqlite_path(self) -> Path | None:
         """The database file; None on PostgreSQL."""
         return Path(self.database_url.removeprefix("sqlite:///")) if self.database_url.startswith("sqlite:") else None
+
+    @property
+    def epoch_path(self) -> Path:
+        """The file of the audit epoch."""
+        return Path(self.audit_epoch_file or f"{self.master_key_file}.epoch")
 
     @property
     def coap_address(self) -> tuple[str, int] | None:
@@ -149,18 +171,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError("fetch_from_loopback is for loopback only: bind 127.0.0.1 or drop it")
         if not self.ports_to_fetch:
             raise SettingsError("WATCHWORD_FETCH_PORTS: use port numbers separated by commas, such as 443,8443")
-        if not 0 <= self.clock_tolerance <= 300 or not 10 <= self.assertion_life <= 3600:
-            raise SettingsError("clock_tolerance is 0 to 300 seconds, assertion_life 10 to 3600")
-        if not 5 <= self.dpop_proof_life <= 600:
-            raise SettingsError("dpop_proof_life is 5 to 600 seconds")
-        if not 0.05 <= self.answer_within <= 30:
-            raise SettingsError("answer_within is 0.05 to 30 seconds")
-        if not 1 <= self.max_connections <= 1_000_000:
-            raise SettingsError("max_connections is 1 to 1000000")
-        if not 1 <= self.wrong_proofs <= 1_000_000:
-            raise SettingsError("wrong_proofs is 1 to 1000000")
-        if not 5 <= self.status_list_ttl <= 3_600:
-            raise SettingsError("status_list_ttl is 5 to 3600 seconds")
+        self._check_numbers()
         if self.host not in LOOPBACK and not self.tls_cert and not (self.behind_proxy and self.trusted_proxies):
             raise SettingsError(
                 f"plain HTTP is for loopback only, and {self.host} is not: "
@@ -173,8 +184,6 @@ class Settings(Struct, frozen=True, kw_only=True):
             )
         if self.admin_key_file and self.admin_secret_file:
             raise SettingsError("give WATCHWORD_ADMIN_KEY_FILE or WATCHWORD_ADMIN_SECRET_FILE, not both")
-        if self.audit_retention_days < 0:
-            raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")
         parts = urlsplit(self.base_url)
         if (
             parts.scheme not in ("http", "https")
@@ -184,6 +193,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             or "@" in parts.netloc
         ):
             raise SettingsError("WATCHWORD_PUBLIC_URL: use https://host or https://host/path, nothing else in it")
+
+    def _check_numbers(self) -> None:
+        for name, (least, most, unit) in _RANGES.items():
+            if not least <= getattr(self, name) <= most:
+                raise SettingsError(f"WATCHWORD_{name.upper()}: {name} is {least:g} to {most:.10g}{unit}")
+        if self.audit_retention_days < 0:
+            raise SettingsError("WATCHWORD_AUDIT_RETENTION_DAYS: use a number of days, or 0 to keep all")
 
     def _check_client_certificates(self) -> None:
         if self.client_ca and not (self.tls_cert or self.dev_tls):

@@ -64,7 +64,7 @@ async def calls(api: RequireToken, bound: socket.socket, audience: str, auth: Cl
         async with httpx.AsyncClient() as thief:
             answer = await thief.get(f"{audience}/entries", headers={"Authorization": f"Bearer {stolen}"})
             assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
-            own.heard(audience, await nonce_of(thief, audience, stolen))
+            own.note_nonce(audience, await nonce_of(thief, audience, stolen))
             proof = own.proof("GET", f"{audience}/entries", time.time(), stolen)
             headers = {"Authorization": f"DPoP {stolen}", "DPoP": proof}
             answer = await thief.get(f"{audience}/entries", headers=headers)

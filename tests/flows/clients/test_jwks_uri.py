@@ -323,7 +323,7 @@ async def test_every_failure_looks_the_same(w: World) -> None:
     failures = set()
     for uri in (URI, "https://nowhere.example/", "https://127.0.0.1/", "file:///etc/passwd"):
         with pytest.raises(fetched_keys.FetchFailed) as told:
-            await w.ww.services.fetch(uri)
+            await w.ww.services.fetch(uri, "t")
         failures.add(str(told.value))
     assert len(failures) == 1
 

@@ -77,5 +77,5 @@ async def test_refused_guesses_are_on_record(ww: Instance) -> None:
     async with at(ww, "127.0.0.3") as attacker:
         for _ in range(FREE + 5):
             await ask(attacker, "a", "wrong")
-    kinds = {(event.what, event.count) for _, event in ww.services.tokens.refusals.take()}  # type: ignore[attr-defined]
+    kinds = {(key[1], found.count) for key, found in ww.services.tokens.refusals.take()}
     assert ("slow_down (wrong credentials)", 5) in kinds

@@ -470,3 +470,29 @@ async def test_what_cannot_be_an_anchor(w: World) -> None:
         answer = await w.ww.call("POST", "/trust-anchors", {"pem": pem})
         assert (answer.status_code, answer.json()["field"]) == (400, "pem")
     assert len((await w.ww.call("GET", "/trust-anchors")).json()["items"]) == 1
+
+
+async def test_one_authority_for_one_application(w: World) -> None:
+    """The holder of a certificate of any trusted CA could name any application (issue 13, B6)."""
+    other = authority("other CA", w.now)
+    assert (await w.ww.call("POST", "/trust-anchors", {"pem": other.pem})).status_code == 201
+    ours, theirs = certificate_thumbprint(w.ca.der), certificate_thumbprint(other.der)
+    bound = await w.app("bound", tls_client_auth={"subject_dn": "CN=bound", "anchor": ours})
+    assert (await w.token(bound, w.leaf("bound"))).status_code == 200
+    refused(await w.token(bound, w.leaf("bound", other)))
+    assert (await w.token(w.c_mtls, w.leaf("c_mtls", other))).status_code == 200
+    moved = {"tls_client_auth": {"subject_dn": "CN=bound", "anchor": theirs}}
+    assert (await w.ww.call("PATCH", f"/applications/{bound}", moved)).json()["tls_client_auth"]["anchor"] == theirs
+    refused(await w.token(bound, w.leaf("bound")))
+    assert (await w.token(bound, w.leaf("bound", other))).status_code == 200
+    assert (await w.ww.call("DELETE", f"/trust-anchors/{theirs}")).status_code == 204
+    refused(await w.token(bound, w.leaf("bound", other)))
+    assert (await w.ww.call("PATCH", f"/applications/{bound}", {"description": "later"})).status_code == 200
+    for body in (moved, {"tls_client_auth": {"subject_dn": "CN=x", "anchor": "x"}}):
+        unknown = {**body, "tls_client_auth": {**body["tls_client_auth"], "subject_dn": "CN=x"}}
+        answer = await w.ww.call("PATCH", f"/applications/{bound}", unknown)
+        assert (answer.status_code, answer.json()["field"]) == (400, "tls_client_auth.anchor"), answer.text
+    alone = await w.ww.call("POST", "/applications", {
+        "name": "x", "auth_method": "tls_client_auth", "tls_client_auth": {"anchor": ours},
+    })  # fmt: skip
+    assert alone.status_code == 400

@@ -582,3 +582,69 @@ async def test_other_methods(w: World, method: str) -> None:
     """A door that nobody thought of would stand open beside the others."""
     answer = await w.manage(method, await w.registered())
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PUT, DELETE")
+
+
+SHOWN_ONLY = ("registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at")
+
+
+async def repeated(w: World, made: dict[str, Any]) -> dict[str, Any]:
+    """PUT of what GET says, without the members that only the server sends (RFC 7592 section 2.2); what is said then."""
+    told = (await w.manage("GET", made)).json()
+    answer = await w.manage("PUT", told, {name: value for name, value in told.items() if name not in SHOWN_ONLY})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"client_name": "agent", "scope": "a:read"},
+        {"client_name": "ci-agent", "dpop_bound_access_tokens": True, "contacts": ["a@b.example"]},
+        {"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [KEY.public.to_jwk()]}},
+        {},
+    ],
+    ids=["by secret", "bound", "by key", "nothing"],
+)
+async def test_what_get_returned_changes_nothing(w: World, body: dict[str, Any]) -> None:
+    """A client that reads and writes would get a longer name each time, or other keys (issue 13, B4)."""
+    made = await w.registered(body, name_prefix="ci-")
+    path = f"/applications/{made['client_id']}"
+    before = (await w.ww.call("GET", path)).json()
+    w.ww.clock.now += 60
+    again = await repeated(w, await repeated(w, made))
+    after = (await w.ww.call("GET", path)).json()
+    assert before["name"] == f"ci-{body.get('client_name', 'registered ' + made['client_id'][:8]).removeprefix('ci-')}"
+    changing = {"version", "updated_at"}
+    assert {k: v for k, v in after.items() if k not in changing} == {
+        k: v for k, v in before.items() if k not in changing
+    }
+    assert again["client_name"] == before["name"]
+
+
+async def test_what_is_stricter_stays(w: World) -> None:
+    """A stolen registration token would undo what an administrator did about it (issue 13, B4)."""
+    made = await w.registered({"client_name": "agent"})
+    path, only = f"/applications/{made['client_id']}", {"client_id": made["client_id"]}
+    strict = {
+        "require_dpop": True, "require_bound": True, "auth_method": "private_key_jwt",
+        "jwks": {"keys": [KEY.public.to_jwk()]},
+        "grant_types": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"],
+    }  # fmt: skip
+    assert (await w.ww.call("PATCH", path, strict)).status_code == 200
+    told = await repeated(w, await repeated(w, made))
+    loose = {"dpop_bound_access_tokens": False, "tls_client_certificate_bound_access_tokens": False}
+    answer = await w.manage("PUT", told, {**only, "jwks": told["jwks"], **loose})
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    why = refused(await w.manage("PUT", told, {**only, "token_endpoint_auth_method": "client_secret_basic"}))
+    assert "administrator" in why
+    now = (await w.ww.call("GET", path)).json()
+    assert (now["require_dpop"], now["require_bound"], now["auth_method"]) == (True, True, "private_key_jwt")
+    assert now["grant_types"] == strict["grant_types"]
+
+
+async def test_what_it_asked_for_itself_it_can_take_back(w: World) -> None:
+    """A client that tries DPoP once could never stop."""
+    made = await w.registered({"dpop_bound_access_tokens": True})
+    after = (await w.manage("PUT", made, {"client_id": made["client_id"]})).json()
+    assert "dpop_bound_access_tokens" not in after

@@ -84,7 +84,7 @@ async def test_administrators_have_a_share_of_their_own() -> None:
         inside.go.set()
         assert (await http.get("/api/v1/applications")).status_code == 200
     async with crowd(LIMIT, "/api/v1/applications") as (inside, http, _):
-        assert (await http.get("/management/v4/acme/roles")).status_code == 503
+        assert (await http.get("/api/v1/roles")).status_code == 503
         inside.go.set()
         assert (await http.post("/t/acme/token")).status_code == 200
 
@@ -145,6 +145,16 @@ async def test_another_tenant_gets_in() -> None:
         waiting = [asyncio.create_task(http.post("/t/quiet/token")) for _ in range(LIMIT // 2)]
         await inside.arrived(LIMIT // 2)
         assert (await http.post("/t/acme/token")).status_code == 503
+        inside.go.set()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+
+
+async def test_another_tenants_administrators_get_in() -> None:
+    """One tenant's script in a loop would keep the administrators of all tenants out."""
+    async with crowd(LIMIT, "/management/v4/acme/roles") as (inside, http, _):
+        assert (await http.get("/management/v4/acme/roles")).status_code == 503
+        waiting = [asyncio.create_task(http.get("/management/v4/quiet/roles")) for _ in range(LIMIT // 2)]
+        await inside.arrived(LIMIT // 2)
         inside.go.set()
         assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
 

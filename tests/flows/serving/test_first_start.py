@@ -220,3 +220,15 @@ def _folder_of(process: Path) -> str:
         return str((process / "cwd").readlink())
     except OSError:
         return ""
+
+
+def test_rotating_one_s_own_secret_keeps_the_way_in(tmp_path: Path) -> None:
+    """The administrator's profile would hold a secret that ends in a day, and nobody would have the new one."""
+    with serving(tmp_path):
+        own = tomllib.loads((tmp_path / "profile.toml").read_text())
+        turned = watchword(tmp_path, "app", "rotate", own["client_id"], "--overlap", "0", "--json")
+        assert turned.returncode == 0, turned.stderr
+        assert "no longer works" in turned.stderr
+        assert watchword(tmp_path, "app", "list", "--json").returncode == 0
+    after = tomllib.loads((tmp_path / "profile.toml").read_text())
+    assert after["client_secret"] == json.loads(turned.stdout)["client_secret"] != own["client_secret"]

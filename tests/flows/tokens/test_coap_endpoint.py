@@ -22,7 +22,8 @@ def endpoint(running: Instance, *, protected: bool = True, **other: Any) -> Toke
     """The resource over the instance's own verb, or over another one."""
     services = running.services
     view, issue = other.get("view", services.view), other.get("issue", services.tokens.issue)
-    return TokenResource(view, issue, services.tokens.native, services.tokens.refusals, protected=protected)
+    native, refusals = services.tokens.native, services.tokens.refusals
+    return TokenResource(view, issue, native, refusals, services.deadline, protected=protected)
 
 
 def message(members: dict[Any, Any]) -> Message:

@@ -194,15 +194,15 @@ def test_a_key_that_is_kept() -> None:
 def test_nonces_are_kept_apart_and_few() -> None:
     """One server's nonce would be sent to another, or a crawler's memory grow with every host."""
     key = DpopKey(PrivateKey.generate(Algorithm.ES256), new_id=lambda: uuid.UUID(int=1).hex)
-    assert key.heard("https://a.example/x", "one")
-    assert not key.heard("https://a.example/y", "one")
-    assert not key.heard("https://a.example/y", None)
-    assert not key.heard("https://a.example/y", "n" * 1025)
+    assert key.note_nonce("https://a.example/x", "one")
+    assert not key.note_nonce("https://a.example/y", "one")
+    assert not key.note_nonce("https://a.example/y", None)
+    assert not key.note_nonce("https://a.example/y", "n" * 1025)
 
     def nonce(url: str) -> object:
         return json_object(decode_unverified(key.proof("GET", url, 1.0)).unverified_payload).get("nonce")
 
     assert (nonce("https://A.example/z"), nonce("https://b.example/")) == ("one", None)
     for number in range(ORIGINS + 1):
-        key.heard(f"https://{number}.example/", "n")
+        key.note_nonce(f"https://{number}.example/", "n")
     assert len(key._nonces) <= ORIGINS

@@ -14,11 +14,13 @@ from tests.support.certificates import authority, cn, issue
 
 from watchword.jose.certificate_header import HeaderKind, Presented, read_headers
 from watchword.jose.certificates import (
+    MAX_SIGNATURES,
     Certificate,
     TrustAnchors,
     UnacceptableCertificate,
     alternative_name,
     distinguished_name,
+    paths,
     read_certificate,
     read_pem,
 )
@@ -155,3 +157,32 @@ def test_sha_1_signs_nothing(tmp_path: Path) -> None:
                 anchors.verify(certificate, (), now)
         else:
             anchors.verify(certificate, (), now)
+
+
+def test_certificates_that_sign_one_another() -> None:
+    """Eight of them, shown by a stranger, kept a worker busy for half a second: every order was tried."""
+    now = time.time()
+    root, names = authority("root", now), [f"ca {n}" for n in range(4)]
+    cas = {name: authority(name, now, root) for name in names}
+    crossed = [
+        issue(cn(name), now, cas[other], authority=True, key=cas[name].key)
+        for name in names for other in names if other != name
+    ]  # fmt: skip
+    leaf = Certificate(issue(cn("leaf"), now, cas["ca 0"]).der)
+    chain = [Certificate(each.der) for each in (*crossed, *cas.values())]
+    found = list(paths(leaf, chain, frozenset({Certificate(root.der).subject_name})))
+    assert 1 <= sum(len(way) + 1 for way in found) <= MAX_SIGNATURES
+    TrustAnchors([Certificate(root.der)]).verify(leaf, chain[-4:], now)
+    with pytest.raises(UnacceptableCertificate):
+        TrustAnchors([Certificate(authority("root", now).der)]).verify(leaf, chain, now)
+
+
+def test_the_longest_chain_is_tried() -> None:
+    """A company with many levels of authorities could authenticate nobody."""
+    now = time.time()
+    levels = [authority("root", now)]
+    for n in range(7):
+        levels.append(authority(f"level {n}", now, levels[-1]))
+    leaf = Certificate(issue(cn("leaf"), now, levels[-1]).der)
+    chain = [Certificate(each.der) for each in reversed(levels[1:])]
+    TrustAnchors([Certificate(levels[0].der)]).verify(leaf, chain, now)

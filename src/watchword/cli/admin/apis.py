@@ -47,7 +47,7 @@ def api_create(
         "introspectors": introspector or [], "require_bound": require_bound,
         "signed_introspection": signed_introspection, "details_types": details_types_of(details_type or []),
     }  # fmt: skip
-    _show(AdminClient().call("POST", "/apis", body), json, "api_id", "identifier")
+    _show(AdminClient().create("/apis", body), json, "api_id", "identifier")
 
 
 @api.command("list")

@@ -67,7 +67,7 @@ class Import:
         body = {"client_id": application.client_id, "name": application.name}
         if application.secret:
             body["secret"] = application.secret
-        made = {} if self._dry_run else self._client.call("POST", "/applications", body)
+        made = {} if self._dry_run else self._client.create("/applications", body)
         self._say("application", application.client_id, "created", secret=made.get("client_secret") or secret)
 
     def _extend(self, kind: str, client_id: str, present: bool, wanted: list[str]) -> None:
@@ -123,8 +123,8 @@ def _report(work: Import, dry_run: bool, json: bool) -> None:
         return say.data({"dry_run": dry_run, "done": work.done, "left": work.left})
     for entry in work.done:  # lines, not a table: a narrow terminal would cut the secret, which is shown once
         secret = f"  secret: {entry['secret']}" if "secret" in entry else ""
-        say.out.print(say.plain(f"{entry['what']:12} {entry['action']:8} {entry['name']}{secret}"), markup=False)
+        say.line(f"{entry['what']:12} {entry['action']:8} {entry['name']}{secret}")
     for sentence in work.left:
-        say.err.print(f"not carried: {say.plain(sentence)}", markup=False)
+        say.note(f"not carried: {sentence}")
     changed = sum(entry["action"] != "kept" for entry in work.done)
     say.done(f"{changed} changes{' would be made' if dry_run else ''}, {len(work.left)} things not carried")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .. import say
+from .. import profile, say
 from ..api_client import AdminClient
 from ..say import members as _show
 from .api_names import api_id_of, grants_of
@@ -54,6 +56,9 @@ def app_create(
     san_uri: Annotated[str | None, typer.Option(help="Or a URI")] = None,
     san_ip: Annotated[str | None, typer.Option(help="Or an IP address")] = None,
     san_email: Annotated[str | None, typer.Option(help="Or an e-mail address")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(help="Thumbprint of the only trust anchor that counts, for tls_client_auth")
+    ] = None,
     certificate: Annotated[
         Path | None, typer.Option(help="Its certificate (PEM), for self_signed_tls_client_auth")
     ] = None,
@@ -85,7 +90,14 @@ def app_create(
     json: Json = False,
 ) -> None:
     """Register an application; its secret, if it has one, is printed once."""
-    names = {"subject_dn": dn, "san_dns": san_dns, "san_uri": san_uri, "san_ip": san_ip, "san_email": san_email}
+    names = {
+        "subject_dn": dn,
+        "san_dns": san_dns,
+        "san_uri": san_uri,
+        "san_ip": san_ip,
+        "san_email": san_email,
+        "anchor": anchor,
+    }
     body = _given(
         name=name,
         kind=kind,
@@ -105,7 +117,7 @@ def app_create(
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     body |= _given(identities=None if rule is None else [rule], grants=grants_of(client, grant or []))
     body |= _exchange(client, exchange_from or [])
-    made = client.call("POST", "/applications", body)
+    made = client.create("/applications", body)
     _show(made, json, "client_id", *(["client_secret"] if made["client_secret"] else []), "name")
 
 
@@ -195,9 +207,29 @@ def app_rotate(
     json: Json = False,
 ) -> None:
     """Hand out a new secret, printed once."""
-    _show(
-        AdminClient().call("POST", f"/applications/{client_id}/secrets", {"overlap": overlap}),
-        json,
-        "client_id",
-        "client_secret",
-    )
+    client = AdminClient()
+    made = client.create(f"/applications/{client_id}/secrets", {"overlap": overlap})
+    _show(made, json, "client_id", "client_secret")
+    for other in made["others"]:
+        say.note(ending(other, time.time()))
+    if client_id == client.known.client_id:
+        _keep_own(client.known.issuer, client_id, made["client_secret"])
+
+
+def ending(secret: dict[str, Any], now: float) -> str:
+    """When an older secret ends, for people."""
+    left = int(secret["expires_at"] - now)
+    if left <= 0:
+        return f"Secret {secret['secret_id']} no longer works."
+    at = datetime.fromtimestamp(secret["expires_at"], UTC)
+    span = f"{left / 3600:.0f} hours" if left >= 7200 else f"{max(1, left // 60)} minutes"
+    return f"Secret {secret['secret_id']} works until {at:%Y-%m-%dT%H:%M:%SZ} (in {span})."
+
+
+def _keep_own(issuer: str, client_id: str, client_secret: str) -> None:
+    """The secret of the profile that made this very call: without it the next command would be the last."""
+    name = profile.with_new_secret(issuer, client_id, client_secret)
+    if name is not None:
+        say.done(f"profile {name} has the new secret")
+    else:
+        say.warn("this is the application that commands use: put the new secret where its old one came from")

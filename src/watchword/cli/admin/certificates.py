@@ -53,7 +53,7 @@ def anchors_add(
         text = pem.read_text()
     except (OSError, UnicodeDecodeError):
         say.fail(f"cannot read {pem}", "name a file that holds certificates in PEM")
-    made = AdminClient().call("POST", "/trust-anchors", {"pem": text})
+    made = AdminClient().create("/trust-anchors", {"pem": text})
     if json:
         say.data(made)
     else:

@@ -74,7 +74,7 @@ def keys_add(
     """Add keys; they work beside the older ones at once."""
     client, shown = AdminClient(), None
     for jwk in read_jwks(jwks)["keys"]:
-        shown = client.call("POST", f"/applications/{client_id}/keys", {"jwk": jwk})
+        shown = client.create(f"/applications/{client_id}/keys", {"jwk": jwk})
     if shown is None:
         say.fail(f"{jwks} holds no key", "name a file that holds a JWK or a JWK set")
     if json:

@@ -105,7 +105,7 @@ def identities_add(
     rule = read_rule(client, issuer, claim, claim_is, claim_like, claim_has)
     if rule is None:
         say.misuse("a rule has an issuer and conditions", "give --issuer and one or more of --claim, --claim-like ...")
-    made = client.call("POST", f"/applications/{client_id}/identities", rule)
+    made = client.create(f"/applications/{client_id}/identities", rule)
     if json:
         say.data(made)
     else:
@@ -162,4 +162,4 @@ def _explain(found: dict[str, Any]) -> None:
 
 def _line(good: bool, text: str, why: str) -> None:
     mark = "✓" if good else "✗"
-    say.out.print(f"{mark} {say.plain(text)}{': ' + say.plain(why) if why else ''}", markup=False)
+    say.line(f"{mark} {text}{': ' + why if why else ''}")

@@ -54,7 +54,7 @@ def _show(found: dict[str, Any], as_json: bool, *names: str) -> None:
     if as_json:
         return say.data(found)
     for name in names or found:
-        say.out.print(f"{name:12} {say.plain(str(found[name]))}", markup=False)
+        say.line(f"{name:12} {found[name]!s}")
 
 
 @issuers.command("list")
@@ -87,7 +87,7 @@ def issuers_add(
 ) -> None:
     """Trust an issuer from now on; it proves nobody until an application has an identity rule about it."""
     said = _said(jwks, jwks_uri, algorithm, audience, max_life, single_use)
-    made = AdminClient().call("POST", "/trusted-issuers", {"issuer": issuer, "kind": kind, **said})
+    made = AdminClient().create("/trusted-issuers", {"issuer": issuer, "kind": kind, **said})
     _show(made, json, *_SHOWN, "algorithms", "max_life", "single_use")
 
 

@@ -62,7 +62,7 @@ def create(
     body: dict[str, Any] = {"name": name, "uses": uses, "expires_in": expires_in, "policy": policy}
     if group is not None:
         body["group_id"] = group_id_of(client, group)
-    made = client.call("POST", "/initial-tokens", body)
+    made = client.create("/initial-tokens", body)
     if json:
         say.data(made)
     else:

@@ -24,7 +24,7 @@ def role_create(
     """Create a role."""
     client = AdminClient()
     _show(
-        client.call("POST", "/roles", {"name": name, "access": grants_of(client, grant or [])}),
+        client.create("/roles", {"name": name, "access": grants_of(client, grant or [])}),
         json,
         "role_id",
         "name",

@@ -21,7 +21,7 @@ tenant.add_typer(issuers, name="issuers")
 @tenant.command("create")
 def tenant_create(slug: str, name: Annotated[str, typer.Option(help="For people")] = "", json: Json = False) -> None:
     """Create a tenant and its first administrator, whose secret is printed once."""
-    made = AdminClient().call("POST", "/tenants", {"slug": slug, "name": name or slug})
+    made = AdminClient().create("/tenants", {"slug": slug, "name": name or slug})
     say.members(made, json, "issuer", "client_id", "client_secret")
 
 
@@ -49,6 +49,9 @@ def tenant_update(
     ] = None,
     transaction_lifetime: Annotated[int, typer.Option(help="Seconds that a transaction token lives")] = 120,
     rate: Rate = None,
+    several_apis: Annotated[
+        bool | None, typer.Option("--several-apis/--one-api", help="Whether one token may be for several APIs")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Change a tenant. A profile is refused while applications would stop working under it, and each is named."""
@@ -63,12 +66,28 @@ def tenant_update(
         }  # fmt: skip
     if rate is not None:
         change["rate_limit"] = read_rate(rate)
+    if several_apis is not None:
+        change["several_apis"] = several_apis
     changed = AdminClient().call("PATCH", f"/tenants/{slug}", change)
     if json:
         return say.data(changed)
     say.done(f"{slug}: profile {changed['profile'] or 'none'}, limit {shown(changed['rate_limit'])}")
     if (on := changed["transaction_tokens"]) is not None:
         say.done(f"{slug}: transaction tokens {on['draft']} for {on['trust_domain']}, {on['lifetime']} s")
+
+
+@tenant.command("suspend")
+def tenant_suspend(slug: str) -> None:
+    """Suspend a tenant: it gets no tokens, and its tokens are inactive, until you resume it."""
+    AdminClient().call("PATCH", f"/tenants/{slug}", {"enabled": False})
+    say.done(f"suspended {slug}. Resume it: watchword tenant resume {slug}")
+
+
+@tenant.command("resume")
+def tenant_resume(slug: str) -> None:
+    """Resume a suspended tenant. Tokens that have not expired are valid again."""
+    AdminClient().call("PATCH", f"/tenants/{slug}", {"enabled": True})
+    say.done(f"resumed {slug}")
 
 
 @tenant.command("delete")

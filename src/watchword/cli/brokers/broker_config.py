@@ -6,7 +6,6 @@ Each file is whole for its purpose, authentication, and nothing else: ports, TLS
 from __future__ import annotations
 
 import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -279,7 +278,7 @@ def _deliver(out: Path | None, files: Files) -> None:
     """Into the folder, or to standard output with each file's name above it."""
     if out is None:
         for name, text in files.items():
-            sys.stdout.write(f"# ---- {name}\n{text}")
+            say.verbatim(f"# ---- {name}\n{text}")
         return
     out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-import httpx
 import typer
 
 from watchword.jose import JoseError, KeySet, PublicKey
+from watchword.resource.fetched.fetch import FetchFailed, fetch
 
 from .. import profile, say
 
@@ -46,22 +48,22 @@ def key_export(
     if not keys:
         say.fail(f"there is no key {kid}" if kid else "the issuer publishes no key", "see `watchword key list`")
     if format in _TEXTS:
-        say.out.print(_TEXTS[format](keys), markup=False, end="")
+        say.verbatim(_TEXTS[format](keys))
         return
     if out is None:
         raise typer.BadParameter(f"{format} needs --out FOLDER")
     files, lines = _FOLDERS[format](keys, out.absolute())
     _replace(out, files)
     if lines:
-        say.out.print("\n".join(lines), markup=False)
+        say.verbatim("\n".join(lines) + "\n")
     say.done(f"{len(files)} public keys in {out}")
 
 
 def _fetch(issuer: str) -> list[PublicKey]:
     try:
-        answer = httpx.get(f"{issuer}/jwks", timeout=10).raise_for_status()
-        keys = KeySet.parse(answer.content)
-    except (httpx.HTTPError, httpx.InvalidURL, JoseError) as error:
+        document = fetch(f"{issuer}/jwks", 10, None)
+        keys = KeySet.parse(document.body)
+    except (FetchFailed, JoseError) as error:
         say.fail(f"the keys of {issuer} cannot be had: {error}", "is WATCHWORD_ISSUER right, and the server running?")
     return sorted(keys.values(), key=lambda key: (key.algorithm.value, key.kid))
 
@@ -75,9 +77,11 @@ def _replace(folder: Path, files: Files) -> None:
     for name, text in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.new")
-        fresh.write_text(text)
-        fresh.replace(target)
+        handle, fresh = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "w") as file:
+            os.fchmod(handle, 0o644)  # public keys: the server that reads them is another user
+            file.write(text)
+        Path(fresh).replace(target)
     for found in [path for path in folder.rglob("*") if path.is_file()]:
         if str(found.relative_to(folder)) not in {*files, MARK}:
             found.unlink()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import say
+from .cells import harmless
 
 UNFINISHED: Final = "import.json"
 HEADER: Final = ("serial", "client_id", "client_secret")
@@ -37,7 +38,7 @@ class Bundle:
         """The rows of one batch, durable before this returns; nothing when there are none."""
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerows(rows)
+        writer.writerows([harmless(cell) for cell in row] for row in rows)
         if text.tell():
             plain = text.getvalue().encode()
             _put(self.folder / f"{number:06}.csv.age", _age().encrypt(plain, self._recipients), replacing=True)

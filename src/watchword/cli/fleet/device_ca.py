@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated
 
@@ -34,13 +33,13 @@ def list_(json: Json = False) -> None:
 def show() -> None:
     """Print their certificates, PEM: for `serve --client-ca`, and for whoever verifies devices."""
     for one in AdminClient().items(_PATH):
-        sys.stdout.write(one["pem"])
+        say.verbatim(one["pem"])
 
 
 @device_ca.command("rotate")
 def rotate(json: Json = False) -> None:
     """Let a new authority sign; the first one is made by itself when it is needed."""
-    made = AdminClient().call("POST", _PATH)
+    made = AdminClient().create(_PATH)
     if json:
         say.data(made)
     else:

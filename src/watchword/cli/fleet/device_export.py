@@ -15,6 +15,7 @@ import typer
 
 from .. import say
 from ..api_client import AdminClient
+from .cells import harmless
 from .device_list import LABEL
 from .device_selection import selected
 
@@ -106,7 +107,8 @@ class _CsvRows:
         writer = csv.DictWriter(self._file, [*COLUMNS, *sorted(self._labels)], restval="", lineterminator="\n")
         writer.writeheader()
         self._rows.seek(0)
-        writer.writerows(json.loads(line) for line in self._rows)
+        for line in self._rows:
+            writer.writerow({name: harmless(cell) for name, cell in json.loads(line).items()})
         self._rows.close()
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from .cells import original
+
 COLUMNS: Final = ("serial", "name", "group", "grants", "roles", "auth_method", "jwk", "reason")
 """`label:NAME` beside them; `reason` is what a report of refused rows adds, so that it can be mended and sent again."""
 LABEL: Final = "label:"
@@ -111,7 +113,8 @@ def _rows(reader: Any, header: list[str], apis: Mapping[str, str], roles: Mappin
                 continue
             if len(cells) != len(header):
                 raise BadLine(line, f"{len(cells)} cells, and there are {len(header)} columns")
-            yield Row(line, cells, _body(line, dict(zip(header, cells, strict=True)), apis, roles))
+            meant = dict(zip(header, map(original, cells), strict=True))
+            yield Row(line, cells, _body(line, meant, apis, roles))
         except BadLine as error:
             yield error
             if "not UTF-8" in str(error):

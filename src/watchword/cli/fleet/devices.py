@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,6 +100,6 @@ def open_(
     """Print the secrets of a bundle as CSV."""
     if incomplete(folder):
         say.warn("the work on this bundle is not complete: run that command again first, or some devices are missing")
-    sys.stdout.write(",".join(HEADER) + "\n")
+    say.verbatim(",".join(HEADER) + "\n")
     for line in opened(folder, identity):
-        sys.stdout.write(line + "\n")
+        say.verbatim(line + "\n")

@@ -66,7 +66,7 @@ def create(
         way=way, only_expected=only_expected, approval=approval, anchors=anchors,
         certificate_lifetime=certificate_lifetime, rate=rate,
     )  # fmt: skip
-    _show(client.call("POST", "/enrolment-groups", {"name": name, **body}), json)
+    _show(client.create("/enrolment-groups", {"name": name, **body}), json)
 
 
 @enrolment.command("update")
@@ -128,12 +128,12 @@ def codes_(
     """Make codes with which devices enrol; they are printed once."""
     client = AdminClient()
     body = {"count": count, "uses": uses, "expires_in": expires_in}
-    made = client.call("POST", f"/enrolment-groups/{group_id_of(client, group)}/codes", body)
+    made = client.create(f"/enrolment-groups/{group_id_of(client, group)}/codes", body)
     if json:
         say.data(made)
         return
     for code in made["codes"]:
-        say.out.print(code, markup=False)
+        say.line(code)
 
 
 @enrolment.command("withdraw")
@@ -207,4 +207,4 @@ def _show(group: dict[str, Any], as_json: bool) -> None:
         say.data(group)
         return
     for name, value in group.items():
-        say.out.print(f"{name:20} {say.plain(str(value))}", markup=False)
+        say.line(f"{name:20} {value!s}")

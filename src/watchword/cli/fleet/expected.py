@@ -15,6 +15,7 @@ import typer
 from .. import say
 from ..admin.api_names import group_id_of
 from ..api_client import AdminClient
+from .cells import original
 from .left_out import told_to
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -103,7 +104,9 @@ def _lines(file: Path) -> Iterator[Line]:
 def _row(file: Path, line: int, header: list[str], cells: list[str]) -> dict[str, Any]:
     if len(cells) != len(header):
         say.fail(f"{file} line {line}: {len(cells)} columns, and {len(header)} are named", "mend it: nothing was sent")
-    row: dict[str, Any] = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if cell.strip()}
+    row: dict[str, Any] = {
+        name: original(cell.strip()) for name, cell in zip(header, cells, strict=True) if cell.strip()
+    }
     if "jwk" in row:
         try:
             row["jwk"] = json_.loads(row["jwk"])

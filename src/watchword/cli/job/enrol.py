@@ -8,6 +8,7 @@ from __future__ import annotations
 import json as json_
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -172,13 +173,13 @@ def _failed(error: Exception) -> None:
 
 def _put(place: Path, text: str, mode: int) -> None:
     """Its mode from the first byte, on disk, and whole or not at all."""
-    fresh = place.with_name(f".{place.name}.{os.getpid()}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    handle, fresh = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
     with os.fdopen(handle, "w") as file:
+        os.fchmod(handle, mode)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(place)
+    Path(fresh).replace(place)
 
 
 _USABLE = ("client_secret_basic", "private_key_jwt", "tls_client_auth")

@@ -184,9 +184,9 @@ def _cause(refused: BaseException) -> BaseException:
 def _print(told: dict[str, dict[str, Any]]) -> None:
     for part, members in told.items():
         if members:
-            say.out.print(f"[bold]{part}[/bold]")
+            say.heading(part)
         for name, value in members.items():
-            say.out.print(f"  {say.plain(name):10} {say.plain(str(value))}{_when(name, value)}", markup=False)
+            say.line(f"  {name:10} {value!s}{_when(name, value)}")
 
 
 def _when(name: str, value: object) -> str:

@@ -22,6 +22,7 @@ from watchword.client import AccessToken, ClientCredentials, TokenError
 from watchword.client.surroundings import FIELDS
 
 from .. import say
+from .curl_arguments import checked_arguments
 from .token import Cached, ProfileName, Resource, Scope, credentials
 
 NOT_STARTED, CANNOT_START, NOT_FOUND = 125, 126, 127
@@ -67,18 +68,16 @@ def curl(
 ) -> None:
     """curl, with the Authorization header. The token never stands on a command line that others can list."""
     source = _source(profile, resource, scope, cache)
-    for argument in arguments:
-        if "://" in argument and not argument.startswith("-"):
-            try:
-                source.check_target(argument)
-            except ValueError as error:
-                say.misuse(str(error))
+    try:
+        passed_on = checked_arguments(arguments, source.check_target)
+    except ValueError as error:
+        say.misuse(str(error))
     reading, writing = os.pipe()
     os.write(writing, f'header = "Authorization: Bearer {_token(source).value}"\n'.encode())
     os.close(writing)
     os.set_inheritable(reading, True)
     # curl takes an address without a scheme for plain http; here it is https.
-    _become(["curl", "--proto-default", "https", "--config", f"/dev/fd/{reading}", *arguments], dict(os.environ))
+    _become(["curl", "--proto-default", "https", "--config", f"/dev/fd/{reading}", *passed_on], dict(os.environ))
 
 
 def _source(profile: str | None, resource: str | None, scope: str | None, cache: bool) -> ClientCredentials:

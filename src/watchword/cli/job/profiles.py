@@ -47,7 +47,7 @@ def show(
         say.data(told)
     else:
         for field, value in told.items():
-            say.out.print(f"{field:24} {say.plain(value)}", markup=False)
+            say.line(f"{field:24} {value}")
 
 
 @profiles.command()
@@ -55,7 +55,7 @@ def use(name: Name) -> None:
     """Make a profile the current one."""
     _known(name)
     profile.keep(profile.Profiles(profile.read().named, name))
-    say.done(f"commands go by {say.plain(name)} now")
+    say.done(f"commands go by {name} now")
 
 
 @profiles.command("set")
@@ -88,7 +88,7 @@ def set_(
         made = replace(made, client_secret=_asked())
     known = profile.read()
     written = profile.keep(profile.Profiles({**known.named, name: made}, known.current))
-    say.done(f"{say.plain(name)} is kept in {written} (mode 0600)")
+    say.done(f"{name} is kept in {written} (mode 0600)")
 
 
 @profiles.command()
@@ -98,7 +98,7 @@ def remove(name: Name) -> None:
     known = profile.read()
     named = {other: one for other, one in known.named.items() if other != name}
     profile.keep(profile.Profiles(named, profile.DEFAULT if known.current == name else known.current))
-    say.done(f"{say.plain(name)} is forgotten")
+    say.done(f"{name} is forgotten")
 
 
 def _absolute(path: Path | None) -> str:

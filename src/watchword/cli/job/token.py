@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,7 +52,7 @@ def token(
             }
         )
     else:
-        sys.stdout.write(f"Authorization: Bearer {got.value}\n" if header else f"{got.value}\n")
+        say.verbatim(f"Authorization: Bearer {got.value}\n" if header else f"{got.value}\n")
 
 
 def credentials(name: str | None, resource: str | None, scope: str | None, cache: bool) -> ClientCredentials:

@@ -31,7 +31,7 @@ def doctor(
         say.data([{"check": name, "good": good, "advice": advice} for name, advice, good in checks])
     else:
         for name, advice, good in checks:
-            say.err.print(f"{'[green]✓[/green]' if good else '[red]✗[/red]'} {name}{': ' + advice if advice else ''}")
+            (say.done if good else say.bad)(f"{name}{': ' + advice if advice else ''}")
     if not all(good for _, _, good in checks):
         raise typer.Exit(1)
 
@@ -101,6 +101,26 @@ async def _profiles(services: Any, settings: Any) -> list[tuple[str, str, bool]]
     return checks
 
 
+async def _audit(services: Any) -> tuple[str, str, bool]:
+    """Whether the audit log is older than what was signed, and whether that would show."""
+    from watchword.server.storage.audit_log.checkpoints import TakenBack
+    from watchword.server.storage.audit_log.epoch import EpochUnreadable
+
+    chain = services.upkeep.checkpoints
+    kept = "keep `watchword audit verify`'s checkpoint elsewhere and compare with --expect"
+    try:
+        known = await chain.behind()
+    except TakenBack as error:
+        return "audit log", f"{error}; restored on purpose: run `watchword audit accept-restore`", False
+    except EpochUnreadable as error:
+        return "audit log", str(error), False
+    if why := chain.epoch.unwritable():
+        return "audit log", f"no epoch: {why}, so an old copy of the database does not show; {kept}", True
+    if known is None:
+        return "audit log", f"no epoch in {chain.epoch.path} yet: the running server writes it", True
+    return "audit log", "", True
+
+
 def _database(settings: object) -> list[tuple[str, str, bool]]:
     from watchword.server.composition.services import open_services
 
@@ -114,6 +134,7 @@ def _database(settings: object) -> list[tuple[str, str, bool]]:
                 ("signing keys", "" if keys else "none active: run `watchword init`", keys),
                 *(_anchors(tenant.tenant.anchors, settings) if tenant is not None else []),
                 *await _profiles(services, settings),
+                await _audit(services),
             ]
         finally:
             await services.storage.close()

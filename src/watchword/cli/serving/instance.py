@@ -33,14 +33,14 @@ def export(
     settings = _settings({"database_url": database})
     if file.exists():
         say.fail(f"{file} exists", "name a new file")
-    unfinished = file.with_name(file.name + ".part")
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
 
     async def go() -> int:
         from watchword.server.composition.services import open_services
 
         services = await open_services(settings)
         try:
-            handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             with os.fdopen(handle, "wb") as out, say.counting("records written") as progress:
                 count: int = await services.upkeep.export(out, progress)
                 out.flush()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .. import say
-from .audit import Database, with_services
+from .audit import Database, user, with_services
 from .first_administrator import CannotKeep, keeper, read_public_key
 from .serve import _settings, tell
 
@@ -47,7 +46,7 @@ def recover(
     async def work(services: Any) -> Any:
         from watchword.server.service.registry.recover_administrator import recover_administrator
 
-        made = await recover_administrator(services.desk, tenant, user=_user(), keep=place.hold, jwks=jwks)
+        made = await recover_administrator(services.desk, tenant, user=user(), keep=place.hold, jwks=jwks)
         await services.upkeep.housekeeping.finish()
         return made
 
@@ -62,14 +61,3 @@ def recover(
         place.drop()
         raise
     tell(issuer, made, place.settle(), json, seen)
-
-
-def _user() -> str:
-    """Who runs this command, as the host names it; a number where it has no name."""
-    import pwd
-
-    user = os.getuid()
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)

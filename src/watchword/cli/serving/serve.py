@@ -21,7 +21,7 @@ def _settings(flags: dict[str, Any]) -> Any:
     try:
         return load(flags)
     except SettingsError as error:
-        say.err.print(f"[red]✗[/red] {error}")
+        say.bad(f"{error}")
         raise typer.Exit(2) from None
 
 
@@ -57,7 +57,7 @@ def _initialise(settings: Any, as_json: bool) -> bool:
         place.drop()
         return False
     tell(issuer, first, place.settle(), as_json, seen)
-    say.err.print(f"  Back up {settings.master_key_file} apart from the database: without it the keys are lost.")
+    say.note(f"Back up {settings.master_key_file} apart from the database: without it the keys are lost.")
     return True
 
 
@@ -71,8 +71,8 @@ def tell(issuer: str, made: Any, kept: str, as_json: bool, seen: bool) -> None:
         return
     say.done("a new administrator exists")
     for name, value in shown.items():
-        say.out.print(f"{name:14} {value}", markup=False)
-    say.err.print(f"  {kept}", markup=False)
+        say.line(f"{name:14} {value}")
+    say.note(f"{kept}")
 
 
 def init(

@@ -41,7 +41,7 @@ def payments() -> Any:
 
 def reservations() -> Any:
     """Books a seat and has it charged, as itself. The secret is read from a file that rotation replaces."""
-    client = httpx.AsyncClient(timeout=5)
+    client = httpx.AsyncClient(timeout=5, trust_env=False)
     known: dict[str, ClientCredentials] = {}
 
     def auth() -> ClientCredentials:

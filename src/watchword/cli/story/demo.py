@@ -51,7 +51,7 @@ def _tell(story: Story, folder: Path, stack: ExitStack) -> None:
         story=story, folder=folder, stack=stack, port=free_port(), pay_port=free_port(), book_port=free_port()
     )
     admin = _serving(scene)
-    cast = _registered(scene, admin, stack.enter_context(httpx.Client(timeout=10)))
+    cast = _registered(scene, admin, stack.enter_context(httpx.Client(timeout=10, trust_env=False)))
     _booking(scene, cast)
     _refusals(scene, cast)
     _rotation(scene, cast)
@@ -134,7 +134,7 @@ def _admin(folder: Path, base: str) -> httpx.Client:
     auth = ClientCredentials(
         known["issuer"], known["client_id"], known["client_secret"], resource="urn:watchword:admin"
     )
-    client = httpx.Client(base_url=base, auth=auth, timeout=10)
+    client = httpx.Client(base_url=base, auth=auth, timeout=10, trust_env=False)
     expect(client.get("/api/v1/applications"), 200, "administrator")
     return client
 
@@ -184,7 +184,7 @@ def _traffic(url: str) -> Iterator[list[int]]:
     stop, answers = threading.Event(), list[int]()
 
     def book() -> None:
-        with httpx.Client(timeout=10) as own:
+        with httpx.Client(timeout=10, trust_env=False) as own:
             while not stop.is_set():
                 answers.append(own.post(url).status_code)
 

@@ -66,7 +66,7 @@ def process(
     def answers() -> bool:
         if child.poll() is not None:
             raise Broken(f"{Path(command[0]).name} ended with {child.returncode}: {Path(log.name).read_text()[-500:]}")
-        return httpx.get(ready, timeout=1).status_code < 500
+        return httpx.get(ready, timeout=1, trust_env=False).status_code < 500
 
     try:
         until(answers)

@@ -32,13 +32,13 @@ class AiohttpMiddleware:
         url = str(request.url)
         request.headers.update(self._credentials.signed(token, request.method, url))
         response = await handler(request)
-        if not self._credentials.heard(token, url, response.status, response.headers) or not _repeatable(request):
+        if not self._credentials.note_answer(token, url, response.status, response.headers) or not _repeatable(request):
             return response
         response.release()
         token = await self._credentials.atoken()
         request.headers.update(self._credentials.signed(token, request.method, url))
         response = await handler(request)
-        self._credentials.heard(token, url, response.status, response.headers)
+        self._credentials.note_answer(token, url, response.status, response.headers)
         return response
 
 

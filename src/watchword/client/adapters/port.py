@@ -23,7 +23,7 @@ class SignsRequests(Protocol):
         """The headers to add to one request."""
         ...
 
-    def heard(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def note_answer(self, token: AccessToken, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Note what the API answered; True when the request may succeed if it is sent again with a new `token`."""
         ...
 

@@ -45,7 +45,7 @@ class RequestsAuth(AuthBase):
             asked = response.request
             if asked.headers.get("Authorization") != sent or asked.headers.get("DPoP") != proof:
                 return response  # not ours: a redirect took the header off, or this was the second try
-            again = self._credentials.heard(token, asked.url, response.status_code, response.headers)
+            again = self._credentials.note_answer(token, asked.url, response.status_code, response.headers)
             if not again or not isinstance(asked.body, bytes | str | None):
                 return response
             _ = response.content
@@ -56,7 +56,7 @@ class RequestsAuth(AuthBase):
             second = response.connection.send(repeated, **options)
             second.history.append(response)
             second.request = repeated
-            self._credentials.heard(newer, asked.url, second.status_code, second.headers)
+            self._credentials.note_answer(newer, asked.url, second.status_code, second.headers)
             return second
 
         request.register_hook("response", once_more)

@@ -33,13 +33,13 @@ class AuthorizedPool:
         self._credentials.check_target(url)
         token = self._credentials.token()
         response = self._send(method, url, headers, token, options)
-        again = self._credentials.heard(token, url, response.status, response.headers)
+        again = self._credentials.note_answer(token, url, response.status, response.headers)
         if not again or not isinstance(options.get("body"), bytes | str | None):
             return response  # a file or generator cannot be sent twice
         response.drain_conn()
         token = self._credentials.token()
         response = self._send(method, url, headers, token, options)
-        self._credentials.heard(token, url, response.status, response.headers)
+        self._credentials.note_answer(token, url, response.status, response.headers)
         return response
 
     def _send(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, JoseError, verify_signature
 from watchword.jose.encoding import json_object
 from watchword.resource.fetched.fetch import Document, FetchFailed
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.jose import KeySet
@@ -57,21 +56,3 @@ def metadata_url(issuer: str) -> str:
     """RFC 8414 section 3.1: the well-known part is inserted between the host and the issuer's path."""
     parts = urlsplit(issuer)
     return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-authorization-server{parts.path.rstrip('/')}"
-
-
-def checked_url(url: str, insecure_http: bool) -> str:
-    """``url`` itself. Raises ValueError for userinfo, a fragment, or plain http to another machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not url.isascii() or re.search(r"[\s\\\x00-\x1f\x7f]", url) or "@" in parts.netloc or not host or parts.fragment:
-        raise ValueError("a URL here has a host, no userinfo and no fragment")
-    if parts.scheme == "https" or (parts.scheme == "http" and (insecure_http or _is_loopback(host))):
-        return url
-    raise ValueError("the URL must be https (plain http: loopback only)")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -8,9 +8,14 @@ import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from watchword.resource.fetched.url import may_use_proxy
+
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     Transport = httpx.BaseTransport | httpx.AsyncBaseTransport
@@ -78,7 +83,7 @@ def fetch(url: str, seconds: float, transport: Transport | None, accept: str = "
     """
     import httpx
 
-    client = _client(transport, seconds)
+    client = _client(transport, seconds, url)
     try:
         return _read(client, client.build_request("GET", url, headers=_headers(accept)), seconds, accept)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -92,7 +97,7 @@ async def afetch(url: str, seconds: float, transport: Transport | None, accept: 
     """`fetch`, for an event loop."""
     import httpx
 
-    client = _async_client(transport, seconds)
+    client = _async_client(transport, seconds, url)
     try:
         return await _aread(client, client.build_request("GET", url, headers=_headers(accept)), seconds, accept)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -118,7 +123,7 @@ class Channel:
         import httpx
 
         if self._mine is None or self._mine[0] != os.getpid():
-            self._mine = os.getpid(), _client(self._transport, seconds)
+            self._mine = os.getpid(), _client(self._transport, seconds, question.url)
         client = self._mine[1]
         try:
             try:
@@ -134,7 +139,7 @@ class Channel:
 
         loop = asyncio.get_running_loop()
         if self._loops is None or self._loops[0]() is not loop:
-            self._loops = weakref.ref(loop), _async_client(self._transport, seconds)
+            self._loops = weakref.ref(loop), _async_client(self._transport, seconds, question.url)
         client = self._loops[1]
         try:
             try:
@@ -145,20 +150,32 @@ class Channel:
             raise FetchFailed(f"no answer ({type(error).__name__})") from None
 
 
-def _client(transport: Transport | None, seconds: float) -> httpx.Client:
+def _client(transport: Transport | None, seconds: float, url: str) -> httpx.Client:
     import httpx
 
     if transport is not None and not isinstance(transport, httpx.BaseTransport):
         raise TypeError("the injected transport is asynchronous only")
-    return httpx.Client(transport=transport, timeout=seconds, follow_redirects=False)
+    return httpx.Client(
+        transport=transport, timeout=seconds, follow_redirects=False, verify=_tls(), trust_env=may_use_proxy(url)
+    )
 
 
-def _async_client(transport: Transport | None, seconds: float) -> httpx.AsyncClient:
+def _async_client(transport: Transport | None, seconds: float, url: str) -> httpx.AsyncClient:
     import httpx
 
     if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
         raise TypeError("the injected transport is synchronous only")
-    return httpx.AsyncClient(transport=transport, timeout=seconds, follow_redirects=False)
+    return httpx.AsyncClient(
+        transport=transport, timeout=seconds, follow_redirects=False, verify=_tls(), trust_env=may_use_proxy(url)
+    )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for the process, with SSL_CERT_FILE: httpx leaves that variable out when it may not use proxies."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _post(client: httpx.Client | httpx.AsyncClient, question: Question, seconds: float) -> httpx.Request:

@@ -14,9 +14,10 @@ from urllib.parse import quote_plus
 from watchword.jose import ACCESS_TOKEN_ALGORITHMS, Algorithm, JoseError, KeySet, UnknownKey
 from watchword.jose.encoding import json_object
 from watchword.resource.errors import IntrospectionUnavailable, TokenInvalid
-from watchword.resource.fetched.discovery import checked_url, endpoint_of, metadata_url
+from watchword.resource.fetched.discovery import endpoint_of, metadata_url
 from watchword.resource.fetched.fetch import Channel, Document, Fetch, FetchFailed, Question, afetch, fetch
 from watchword.resource.fetched.signed_introspection import MEDIA_TYPE, read_signed
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.resource.fetched.keys import KeySource

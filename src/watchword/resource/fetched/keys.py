@@ -10,9 +10,10 @@ from typing import Final
 
 from watchword.jose import JoseError, KeySet
 from watchword.resource.errors import KeysUnavailable
-from watchword.resource.fetched.discovery import checked_url, endpoint_of, metadata_url
+from watchword.resource.fetched.discovery import endpoint_of, metadata_url
 from watchword.resource.fetched.fetch import Document, Fetch, FetchFailed, afetch, fetch
 from watchword.resource.fetched.locks import Locks
+from watchword.resource.fetched.url import checked_url
 
 _log = logging.getLogger("watchword.resource")
 

@@ -18,9 +18,9 @@ from watchword.jose import Algorithm, ClaimRefused, JoseError, KeySet, UnknownKe
 from watchword.jose.compact import numeric_date
 from watchword.jose.encoding import unb64url
 from watchword.resource.errors import StatusUnknown, TokenInvalid
-from watchword.resource.fetched.discovery import checked_url
 from watchword.resource.fetched.fetch import BIGGEST_DOCUMENT, Document, Fetch, FetchFailed, afetch, fetch
 from watchword.resource.fetched.locks import Locks
+from watchword.resource.fetched.url import checked_url
 
 if TYPE_CHECKING:
     from watchword.resource.claims import Claims

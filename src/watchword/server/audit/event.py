@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 
@@ -11,3 +13,11 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="event", tag=True, omit
     at: float
     actor: str = "system"
     request_id: str = ""
+
+
+class Updated(Event, frozen=True, kw_only=True):
+    """The fields of every event that tells of a changed record; see `changes.py`."""
+
+    fields: tuple[str, ...]
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}

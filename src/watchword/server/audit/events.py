@@ -8,6 +8,7 @@ holds a secret, a token or a digest.
 from __future__ import annotations
 
 from .event import Event as Event
+from .event import Updated
 from .fleet_events import (
     DeviceAuthorityAdded,
     DeviceAuthorityRemoved,
@@ -68,6 +69,9 @@ class RequestsRefused(Event, frozen=True, kw_only=True):
 
     what: str
     source: str
+    """A network: /24 of IPv4, /64 of IPv6; or `others`, for networks that had no sum of their own."""
+    sources: int = 1
+    """How many networks at most: a network that came back counts again."""
     count: int
     first: float
     last: float
@@ -79,11 +83,10 @@ class TenantCreated(Event, frozen=True, kw_only=True):
     slug: str
 
 
-class TenantUpdated(Event, frozen=True, kw_only=True):
+class TenantUpdated(Updated, frozen=True, kw_only=True):
     """A tenant's settings changed."""
 
     slug: str
-    fields: tuple[str, ...]
 
 
 class TenantDeleted(Event, frozen=True, kw_only=True):
@@ -108,11 +111,10 @@ class AdministratorRecovered(Event, frozen=True, kw_only=True):
     """The operating system's user, as that host names it."""
 
 
-class ApplicationUpdated(Event, frozen=True, kw_only=True):
-    """An application changed; `fields` names the changed fields."""
+class ApplicationUpdated(Updated, frozen=True, kw_only=True):
+    """An application changed."""
 
     client_id: str
-    fields: tuple[str, ...]
 
 
 class ApplicationDeleted(Event, frozen=True, kw_only=True):
@@ -187,11 +189,10 @@ class IssuerTrusted(Event, frozen=True, kw_only=True):
     issuer: str
 
 
-class TrustedIssuerUpdated(Event, frozen=True, kw_only=True):
-    """A trusted issuer's settings changed; `fields` names them."""
+class TrustedIssuerUpdated(Updated, frozen=True, kw_only=True):
+    """A trusted issuer's settings changed."""
 
     issuer_id: str
-    fields: tuple[str, ...]
 
 
 class IssuerDistrusted(Event, frozen=True, kw_only=True):
@@ -223,11 +224,10 @@ class ApiCreated(Event, frozen=True, kw_only=True):
     identifier: str
 
 
-class ApiUpdated(Event, frozen=True, kw_only=True):
-    """An API changed; `fields` names the changed fields."""
+class ApiUpdated(Updated, frozen=True, kw_only=True):
+    """An API changed."""
 
     api_id: str
-    fields: tuple[str, ...]
 
 
 class ApiDeleted(Event, frozen=True, kw_only=True):
@@ -243,11 +243,10 @@ class RoleCreated(Event, frozen=True, kw_only=True):
     name: str
 
 
-class RoleUpdated(Event, frozen=True, kw_only=True):
-    """A role changed; `fields` names the changed fields."""
+class RoleUpdated(Updated, frozen=True, kw_only=True):
+    """A role changed."""
 
     role_id: str
-    fields: tuple[str, ...]
 
 
 class RoleDeleted(Event, frozen=True, kw_only=True):
@@ -304,6 +303,16 @@ class AuditPruned(Event, frozen=True, kw_only=True):
     rows: int
 
 
+class RestoreAccepted(Event, frozen=True, kw_only=True):
+    """A database that is older than the epoch was accepted: the audit log between two checkpoints is lost."""
+
+    user: str
+    """The operating system's user, as the server's host names it."""
+    first_lost: int
+    last_lost: int
+    """The numbers of the checkpoints that are lost."""
+
+
 class InstanceExported(Event, frozen=True, kw_only=True):
     """The instance was exported to a file, including this tenant."""
 
@@ -353,5 +362,5 @@ AnyEvent = (
     | KeyPublished | KeyActivated | KeyRetired | KeyWithdrawn
     | TrustAnchorAdded | TrustAnchorRemoved
     | InitialTokenCreated | InitialTokenRevoked | ApplicationRegistered
-    | AuditPruned | InstanceExported | InstanceImported
+    | AuditPruned | RestoreAccepted | InstanceExported | InstanceImported
 )  # fmt: skip

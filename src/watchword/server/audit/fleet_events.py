@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .event import Event
+from .event import Event, Updated
 
 
 class EnrolmentGroupCreated(Event, frozen=True, kw_only=True):
@@ -12,11 +12,10 @@ class EnrolmentGroupCreated(Event, frozen=True, kw_only=True):
     name: str
 
 
-class EnrolmentGroupUpdated(Event, frozen=True, kw_only=True):
-    """An enrolment group's policy changed; `fields` names the changed fields."""
+class EnrolmentGroupUpdated(Updated, frozen=True, kw_only=True):
+    """An enrolment group's policy changed."""
 
     group_id: str
-    fields: tuple[str, ...]
 
 
 class EnrolmentCodesCreated(Event, frozen=True, kw_only=True):

@@ -4,8 +4,11 @@ the same, so that what a worker remembers of a sender's message ids is enough to
 
 from __future__ import annotations
 
+from time import monotonic
+
 from aiocoap import Context
 
+from .kept import Repeats
 from .token import TokenResource
 
 
@@ -18,7 +21,10 @@ class CoapListener:
     @classmethod
     async def start(cls, resource: TokenResource, host: str, port: int) -> CoapListener:
         """Raises OSError for an address that cannot be bound."""
-        return cls(await Context.create_server_context(resource, bind=(host, port), transports=["udp6"]))
+        context = await Context.create_server_context(resource, bind=(host, port), transports=["udp6"])
+        for interface in context.request_interfaces:
+            Repeats(interface.token_interface, monotonic)
+        return cls(context)
 
     async def close(self) -> None:
         """Stop listening; what is being answered is not waited for, and its sender asks again."""

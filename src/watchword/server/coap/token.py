@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from urllib.parse import urlsplit
 
 import structlog
@@ -29,11 +30,13 @@ from ..protocol.ace import CONTENT_FORMAT, MAX_REQUEST, answer_members, error_me
 from ..protocol.errors import InvalidClient, InvalidRequest, OAuthError, SlowDown, TooLarge, Unavailable
 from ..protocol.request import TokenRequest
 from ..protocol.token_form import token_request
+from ..service.deadline import Deadline
 from ..service.ports import StorageUnavailable
 from ..service.tokens.issue_token import IssueToken
 from ..service.tokens.refusals import Refusals
 from ..service.tokens.surface import Surface
 from ..service.view import View
+from .kept import Blocks
 
 MAX_AT_ONCE = 64
 """Requests of one worker that wait for the database; who comes on top of them is told to come again."""
@@ -43,8 +46,20 @@ _log = structlog.get_logger("watchword.coap")
 class TokenResource(Resource):  # type: ignore[misc]
     """Every path of the listener. Without `protected`, the channel is one that others can read: no secret passes."""
 
-    def __init__(self, view: View, issue: IssueToken, surface: Surface, refusals: Refusals, *, protected: bool) -> None:
+    def __init__(
+        self,
+        view: View,
+        issue: IssueToken,
+        surface: Surface,
+        refusals: Refusals,
+        deadline: Deadline,
+        *,
+        protected: bool,
+    ) -> None:
         super().__init__()
+        self._deadline = deadline
+        self._block1._assemblies = Blocks(monotonic)
+        self._block2._completes = Blocks(monotonic)
         self._view, self._issue, self._surface, self._refusals = view, issue, surface, refusals
         self._protected, self._at_once = protected, 0
 
@@ -87,7 +102,8 @@ class TokenResource(Resource):  # type: ignore[misc]
                 raise TooLarge(f"the request is longer than {MAX_REQUEST} bytes")
             asked = self._read(request.payload, _peer(request))
             client_id = asked.unverified_credentials.unverified_client_id
-            issued = await self._issue(slug, asked, self._surface)
+            with self._deadline:
+                issued = await self._issue(slug, asked, self._surface)
         except StorageUnavailable as error:
             return self._refused(slug, request, Unavailable("the database is away", detail=str(error)), client_id)
         except OAuthError as error:

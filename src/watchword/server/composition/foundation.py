@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 
 import httpcore
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ...jose.sealing import MasterKey
+from ..audit.chain import Chains
 from ..config import Settings
 from ..outgoing.fetch import OutgoingFetch, Resolve, system_resolver
 from ..outgoing.host_budget import HostBudget
 from ..protocol.proof_jwt import Window
+from ..service.deadline import Deadline
 from ..service.desk import Desk
 from ..service.group_commit import GroupCommit
 from ..service.view import View
@@ -23,6 +25,8 @@ PEPPER = b"watchword client secrets v1"
 BULK_SECRETS = b"watchword bulk secrets v1"
 NONCES = b"watchword dpop nonces v1"
 STATUS_LISTS = b"watchword status lists v1"
+AUDIT_ROWS = b"watchword audit rows v1"
+AUDIT_CHECKPOINTS = b"watchword audit checkpoints v1"
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -56,6 +60,8 @@ class Foundation(Struct, frozen=True, kw_only=True):
     desk: Desk
     base_url: str
     """Of the settings, computed once: every token names it."""
+    deadline: Deadline = field(default_factory=Deadline)
+    """Of all requests for tokens and questions about them."""
 
     @property
     def pepper(self) -> bytes:
@@ -90,7 +96,9 @@ async def lay_foundation(*, settings: Settings, world: World, master: MasterKey,
         master=master,
         storage=storage,
         view=view,
-        commits=GroupCommit(storage.journal, view.heed, world.clock, world.random_name),
+        commits=GroupCommit(
+            storage.journal, view.heed, world.clock, Chains(world.random_name, master.derive(AUDIT_ROWS))
+        ),
         fetch=fetch,
         base_url=settings.base_url,
         desk=Desk(

@@ -8,11 +8,12 @@ from pathlib import Path
 from msgspec.structs import asdict
 
 from ...jose.sealing import load_master_key
+from ..audit.chain import Chains
 from ..config import Settings
 from ..storage.open import check_master_key, open_storage
 from .clients import Clients, wire_clients
 from .fleet import Fleet, wire_fleet
-from .foundation import Foundation, World, lay_foundation
+from .foundation import AUDIT_ROWS, Foundation, World, lay_foundation
 from .keys import Keys, wire_keys
 from .registry import Registry, wire_registry
 from .tokens import Tokens, wire_tokens
@@ -36,7 +37,8 @@ async def open_services(settings: Settings, world: World = World()) -> Services:
     Raises `StartRefused`, `StorageUnavailable`, or what is wrong with the master key file.
     """
     master = load_master_key(Path(settings.master_key_file))
-    storage = await open_storage(settings.database_url, world.clock, world.random_name)
+    chains = Chains(world.random_name, master.derive(AUDIT_ROWS))
+    storage = await open_storage(settings.database_url, world.clock, chains)
     async with AsyncExitStack() as opened:
         opened.push_async_callback(storage.close)  # its threads would keep the process alive
         await check_master_key(storage.engine, master)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ...jose import PrivateKey
 from ..service.upkeep.export_instance import ExportInstance
 from ..service.upkeep.housekeeping import Chores, Housekeeping
 from ..service.upkeep.prune_audit import PruneAudit
-from ..storage.audit import AuditLog
-from ..storage.audit_pruning import AuditPruning
-from ..storage.checkpoints import audit_key
+from ..storage.audit_log.checkpoints import CheckpointChain
+from ..storage.audit_log.epoch import Epoch
+from ..storage.audit_log.log import AuditLog
+from ..storage.audit_log.pruning import AuditPruning
+from ..storage.audit_log.signing import AuditSigning
+from ..storage.audit_log.statements import audit_key
 from ..storage.transfer import Transfer
 from .clients import Clients
-from .foundation import Foundation
+from .foundation import AUDIT_CHECKPOINTS, AUDIT_ROWS, Foundation
 from .keys import Keys
 from .tokens import Tokens
 
@@ -24,6 +26,7 @@ class Upkeep(Struct, frozen=True, kw_only=True):
     """The verbs over the database as a whole."""
 
     audit: AuditLog
+    checkpoints: CheckpointChain
     prune_audit: PruneAudit
     export: ExportInstance
     housekeeping: Housekeeping
@@ -32,10 +35,14 @@ class Upkeep(Struct, frozen=True, kw_only=True):
 async def wire_upkeep(base: Foundation, *, keys: Keys, clients: Clients, tokens: Tokens) -> Upkeep:
     """The wing over this database; reads the key that signs audit checkpoints. Raises `StorageUnavailable`."""
     storage, clock = base.storage, base.world.clock
-    signing = await audit_key(storage.engine, base.master)
-    audit, prune_audit = AuditLog(storage.engine, signing, clock), _prune_audit(base, signing)
+    signing, key = await audit_key(storage.engine, base.master), base.master.derive(AUDIT_ROWS)
+    chain = CheckpointChain(
+        storage.engine, base.master.derive(AUDIT_CHECKPOINTS), Epoch(base.settings.epoch_path), clock
+    )
+    prune_audit = PruneAudit(AuditPruning(storage.engine, storage.store, chain, signing, clock), clock)
     return Upkeep(
-        audit=audit,
+        audit=AuditLog(storage.engine, chain, signing, key),
+        checkpoints=chain,
         prune_audit=prune_audit,
         export=_export(base),
         housekeeping=Housekeeping(
@@ -45,15 +52,10 @@ async def wire_upkeep(base: Foundation, *, keys: Keys, clients: Clients, tokens:
             refusals=tokens.refusals,
             uses=clients.uses,
             limits=tokens.limits,
-            chores=_chores(base, keys, audit, prune_audit),
+            chores=_chores(base, keys, AuditSigning(storage.engine, chain, key, clock), prune_audit),
             clock=clock,
         ),
     )
-
-
-def _prune_audit(base: Foundation, signing: PrivateKey) -> PruneAudit:
-    storage, clock = base.storage, base.world.clock
-    return PruneAudit(AuditPruning(storage.engine, storage.store, signing, clock), clock)
 
 
 def _export(base: Foundation) -> ExportInstance:
@@ -62,11 +64,11 @@ def _export(base: Foundation) -> ExportInstance:
     return ExportInstance(source, storage.store, base.master, world.clock, world.random_bytes)
 
 
-def _chores(base: Foundation, keys: Keys, audit: AuditLog, prune_audit: PruneAudit) -> Chores:
+def _chores(base: Foundation, keys: Keys, signing: AuditSigning, prune_audit: PruneAudit) -> Chores:
     store, clock, days = base.storage.store, base.world.clock, base.settings.audit_retention_days
 
     async def bind_chains() -> None:
-        await audit.bind({**base.commits.heads(), **store.heads()})
+        await signing.bind({**base.commits.heads(), **store.heads()})
 
     async def prune_by_age() -> None:
         if days:

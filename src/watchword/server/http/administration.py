@@ -6,24 +6,39 @@ Watchword's own API, of the tenant that issued them.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from ...jose import JoseError
+from ...jose import JoseError, decode_unverified
 from ...jose.encoding import json_object
+from ..service.tokens.refusals import Refusals
 from ..service.view import TenantView, storable
 from .admin.problems import Problem, unauthorized
 from .admin.routes import Request, Route
 from .administrator import Administrators
 from .wire import Header, Headers, Receive, Scope, read_body
 
+_DIGITS = 18
+"""Of a version: what is longer is no version of ours."""
+
 
 class Administration:
     """Raises `Problem` and, for a body that does not arrive, an `OAuthError`."""
 
-    def __init__(self, administrators: Administrators, body_timeout: float) -> None:
-        self._administrators, self._timeout = administrators, body_timeout
+    def __init__(self, administrators: Administrators, body_timeout: float, refusals: Refusals) -> None:
+        self._administrators, self._timeout, self._refusals = administrators, body_timeout, refusals
+
+    def note(self, slug: str, surface: str, problem: Problem, scope: Scope, request_id: str) -> str:
+        """Count and log a request that was not authorised; other refusals are their caller's business alone.
+
+        Returns the id that joins the log line with the answer.
+        """
+        if problem.status not in (401, 403):
+            return request_id
+        why = (problem.title, problem.detail)
+        return self._refusals.note_administration(slug, surface, problem.status, why, scope.get("client"), request_id)
 
     async def request(
         self, route: Route, parameters: dict[str, str], scope: Scope, headers: Headers, receive: Receive,
@@ -36,19 +51,21 @@ class Administration:
         caller = await self._administrators.caller(headers, route, scope)
         if named is not None and caller.tenant_id != named.tenant.tenant_id:
             raise unauthorized("insufficient_scope", "this token administers another tenant", status=403)
+        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
         return Request(
             caller,
             {name: _path_value(value) for name, value in parameters.items()},
             _query(scope["query_string"], route),
-            await self._body(headers, receive, route),
+            self._body(raw, headers, route),
             _expected(scope["headers"]),
+            sha256(raw).digest() if route.creates else b"",
         )
 
-    async def _body(self, headers: Headers, receive: Receive, route: Route) -> object:
-        raw = await read_body(receive, headers.content_length, route.max_body, self._timeout)
+    @staticmethod
+    def _body(raw: bytes, headers: Headers, route: Route) -> object:
         if route.body is None:
             return None
-        media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+        media = headers.media()
         if media != b"application/json":
             raise Problem(415, "unsupported media type", "send Content-Type: application/json")
         try:
@@ -105,10 +122,20 @@ def _expected(headers: list[Header]) -> int | None:
     if raw is None or raw.strip() == b"*":
         return None
     text = raw.strip().strip(b'"')
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > _DIGITS:
         raise Problem(
             412,
             "changed meanwhile",
             "If-Match is not an ETag of ours; read the resource again",
         )
-    return int(text[:9])
+    return int(text)
+
+
+def unverified_issuer(headers: Headers) -> str:
+    """The issuer that the caller's token names, unverified; empty if there is none."""
+    unverified_token = (headers.authorization or b"").partition(b" ")[2].strip().decode("ascii", "replace")
+    try:
+        unverified = json_object(decode_unverified(unverified_token).unverified_payload).get("iss")
+    except JoseError:
+        return ""
+    return unverified if isinstance(unverified, str) else ""

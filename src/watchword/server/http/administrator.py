@@ -57,7 +57,8 @@ class Administrators:
             judged = await self._judge(headers, route, scope)
             tenant, subject = judged.tenant, str(judged.claims["sub"])
             if judged.proof is None or await self._used(judged, subject, judged.proof, as_of):
-                return Caller(tenant.tenant.tenant_id, subject, headers.request_id)
+                scopes = frozenset(judged.claims["scope"].split(" "))
+                return Caller(tenant.tenant.tenant_id, subject, headers.request_id, scopes)
         raise Problem(503, "busy", "the registry is changing too fast; try again", headers=((b"retry-after", b"1"),))
 
     async def _judge(self, headers: Headers, route: Route, scope: Scope) -> _Judged:
@@ -69,7 +70,7 @@ class Administrators:
         tenant = await self._tenant_of(unverified_token)
         await self._view.must_be_fresh()
         claims = await self._tokens.claims(tenant, unverified_token, self._clock()) if tenant is not None else None
-        if tenant is None or claims is None or ADMIN_API not in _texts(claims["aud"]):
+        if tenant is None or claims is None or claims["aud"] != ADMIN_API:
             raise unauthorized("invalid_token", "the token is not an active one for the admin API", told=told)
         bound_by_dpop = "jkt" in claims.get("cnf", ())
         try:
@@ -124,7 +125,3 @@ def _refused(error: OAuthError, *, dpop: bool) -> Problem:
     """RFC 9449 section 7.1: 401, in the scheme that the token has to be shown with."""
     nonce = ((b"dpop-nonce", error.nonce.encode()),) if isinstance(error, UseDpopNonce) else ()
     return unauthorized(error.error, error.public, told=_DPOP if dpop else "Bearer", headers=nonce)
-
-
-def _texts(audience: str | list[str]) -> list[str]:
-    return [audience] if isinstance(audience, str) else audience

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Container
 
 from ...jose.certificate_header import HeaderKind, Presented, read_headers
 from ...jose.certificates import UnacceptableCertificate
-from ..protocol.errors import InvalidClient
+from ..protocol.errors import InvalidClient, without_frames
 from .wire import Receive, Scope, Send
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -42,7 +42,7 @@ class ClientCertificates:
         try:
             scope[_PLACE] = read_headers(self._header, raw)
         except UnacceptableCertificate as error:
-            scope[_PLACE] = error
+            scope[_PLACE] = without_frames(error)
 
 
 def certificate_of(scope: Scope) -> Presented | None:

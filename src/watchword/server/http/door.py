@@ -111,6 +111,9 @@ class Door:
         if first == b"oauth" and len(parts) > 3:
             slug = parts[3].decode("latin-1")
             return self._shares.protocol, slug if self._knows(slug) else ""
+        if first == b"management" and len(parts) > 3:
+            slug = parts[3].decode("latin-1")
+            return self._shares.admin, slug if self._knows(slug) else ""
         if first in (b"api", b"management"):
             return self._shares.admin, ""
         if first == b"health" or parts[-1] == b"metrics":

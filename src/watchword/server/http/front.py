@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-import structlog
 from msgspec import Struct
 
 from ..protocol.errors import OAuthError, Unavailable
@@ -26,7 +25,6 @@ from .wire import Receive, Scope, Send, answer_error, method_not_allowed, not_fo
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Post = Callable[[str, Scope, Receive, Send], Awaitable[None]]
 Get = Callable[[TenantView, Scope, Send], Awaitable[None]]
-_log = structlog.get_logger("watchword.http")
 _OAUTH_METADATA = "/.well-known/oauth-authorization-server"
 _REGISTRATION = "register/"
 _OIDC_METADATA = "/.well-known/openid-configuration"
@@ -69,7 +67,7 @@ class Front:
         self._status_list = endpoints.status_list
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer every request once and completely; an answer never contains internals."""
+        """Answer once and completely, without internals. The listener answers unexpected errors with a 500."""
         if scope["type"] == "lifespan":
             return await self._lifespan(receive, send)
         if scope["type"] != "http":
@@ -84,9 +82,6 @@ class Front:
                 Unavailable("the database is away; try again", detail=str(error)),
                 used_authorization=False,
             )
-        except Exception:
-            _log.exception("a request failed in a way nobody foresaw", path=scope["path"][:200])
-            raise
         return None
 
     def _route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

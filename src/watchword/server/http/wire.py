@@ -16,10 +16,12 @@ import msgspec
 from ..protocol.errors import (
     InvalidClient,
     InvalidRequest,
+    InvalidToken,
     OAuthError,
     TooLarge,
     TooSlow,
     UseDpopNonce,
+    without_frames,
 )
 from ..protocol.form import decode_component
 
@@ -30,6 +32,7 @@ Header = tuple[bytes, bytes]
 
 encode_json = msgspec.json.Encoder().encode
 MAX_BODY = 65_536
+_DIGITS = 18
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32_768
 _NEVER = frozenset({b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"})
@@ -87,13 +90,17 @@ def public_text(text: str) -> str:
 
 
 async def answer_error(send: Send, error: OAuthError, *, used_authorization: bool, request_id: str = "") -> None:
-    """RFC 6749 section 5.2; `WWW-Authenticate` only when the Authorization header was used."""
+    """RFC 6749 section 5.2, RFC 6750 section 3; `WWW-Authenticate` only when the Authorization header was used."""
+    without_frames(error)
     headers = NO_STORE
     if isinstance(error, InvalidClient) and used_authorization:
         headers = (
             *headers,
             (b"www-authenticate", b'Basic realm="watchword", charset="UTF-8"'),
         )
+    if isinstance(error, InvalidToken) and used_authorization:
+        said = f'Bearer error="{error.error}", error_description="{public_text(error.public)}"'
+        headers = (*headers, (b"www-authenticate", said.encode()))
     if isinstance(error, UseDpopNonce):
         headers = (*headers, (b"dpop-nonce", error.nonce.encode()))
     if error.retry_after is not None:
@@ -127,31 +134,39 @@ def source_in(scope: Scope) -> str:
     return str(peer[0]) if peer else "unknown"
 
 
-async def read_body(receive: Receive, declared: bytes | None, limit: int, timeout: float) -> bytes:
-    """The whole body. Raises `TooLarge` before buffering beyond `limit`, `TooSlow`, `InvalidRequest`."""
-    if declared is not None and declared.isdigit() and int(declared) > limit:
+async def read_body(
+    receive: Receive, declared: bytes | None, limit: int, timeout: float, keep: int | None = None
+) -> bytes:
+    """The whole body. Raises `TooLarge` before buffering beyond `limit`, `TooSlow`, `InvalidRequest`.
+
+    With `keep`, one that is longer than that is read to its end and cut behind `keep` and one byte more: only what is
+    wrong with it is to be said.
+    """
+    if declared is not None and declared.isdigit() and (len(declared) > _DIGITS or int(declared) > limit):
         raise TooLarge(f"the body is longer than {limit} bytes")
     message = await _receive(receive, timeout)
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         if len(body) > limit:
             raise TooLarge(f"the body is longer than {limit} bytes")
-        return body
-    parts, size = [body], len(body)
+        return body if keep is None else body[: keep + 1]
+    kept, size, room = bytearray(), 0, (limit if keep is None else keep) + 1
     _awaited.add(receive)
     try:
         async with asyncio.timeout(timeout):
-            while message.get("more_body"):
-                message = await _next(receive)
-                size += len(message.get("body", b""))
+            while True:
+                size += len(body)
                 if size > limit:
                     raise TooLarge(f"the body is longer than {limit} bytes")
-                parts.append(message.get("body", b""))
+                kept += body[: room - len(kept)]
+                if not message.get("more_body"):
+                    return bytes(kept)
+                message = await _next(receive)
+                body = message.get("body", b"")
     except TimeoutError:
         raise TooSlow("the body did not arrive in time") from None
     finally:
         _awaited.discard(receive)
-    return b"".join(parts)
 
 
 async def _receive(receive: Receive, timeout: float) -> MutableMapping[str, Any]:
@@ -187,6 +202,14 @@ def _checked(message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if message["type"] == "http.disconnect":
         raise InvalidRequest("the connection ended before the body did")
     return message
+
+
+def request_id_of(raw: list[Header]) -> str:
+    """The caller's own id of a request whose headers nobody has judged; empty: it has none."""
+    for name, value in raw:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return ""
 
 
 def basic_credentials(authorization: bytes, *, encoded: bool = True) -> tuple[str, str]:
@@ -281,10 +304,21 @@ class Headers:
                 return
         raise InvalidRequest("the request's headers are too many or too long")
 
+    def media(self) -> bytes:
+        """The body's media type in lower case. Raises `InvalidRequest` for a charset other than UTF-8."""
+        found = self.content_type or b""
+        if b";" not in found:
+            return found.strip().lower()
+        media, _, parameters = found.lower().partition(b";")
+        for parameter in parameters.split(b";"):
+            name, _, value = parameter.partition(b"=")
+            if name.strip() == b"charset" and value.strip(b' \t"') not in (b"utf-8", b"utf8"):
+                raise InvalidRequest("send the body in UTF-8, or name no charset")
+        return media.strip()
+
     def only_form(self) -> None:
         """Raises `InvalidRequest` unless the body is an unencoded form."""
-        media = (self.content_type or b"").partition(b";")[0].strip().lower()
-        if media != b"application/x-www-form-urlencoded":
+        if self.media() != b"application/x-www-form-urlencoded":
             raise InvalidRequest("send Content-Type: application/x-www-form-urlencoded")
         if self.content_encoding not in (None, b"identity"):
             raise InvalidRequest("request bodies with a Content-Encoding are not read")

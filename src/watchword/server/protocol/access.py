@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from ..registry.model import Api, Application, Tenant, TokenSettings
+from ..registry.model import ADMIN_API, Api, Application, Tenant, TokenSettings
 from .errors import InvalidClient, InvalidScope, InvalidTarget, UnauthorizedClient
 
 _SCOPES = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*")
@@ -76,11 +76,6 @@ class Access(Struct, frozen=True):
     kind: Kind | None = None
     """None for an access token."""
 
-    @property
-    def client_id(self) -> str:
-        """The application that asked: the subject, or the application that acts for the subject."""
-        return self.subject if self.exchanged is None else self.exchanged.actor
-
 
 def check_may_act(tenant: Tenant, application: Application) -> None:
     """Disabled, quarantined and deleted things get no token by any grant."""
@@ -142,17 +137,34 @@ def target_apis(
     return tuple(reachable)
 
 
-def allowed_scopes(
-    asked: tuple[str, ...],
-    targets: tuple[Api, ...],
-    granted: Mapping[str, frozenset[str]],
-) -> tuple[str, ...]:
-    """All that is granted when none is asked; never silently narrowed; not allowed and unknown look alike."""
-    available: frozenset[str] = frozenset().union(*(granted[api.api_id] for api in targets))
+def check_together(targets: tuple[Api, ...], *, allowed: bool) -> None:
+    """Whether one token may be for all of these APIs; `allowed` is the tenant's setting. Raises `InvalidTarget`."""
+    if len(targets) < 2:
+        return
+    if any(api.identifier == ADMIN_API for api in targets):
+        raise InvalidTarget("a token for the administration API is for that API alone: ask for one token each")
+    if not allowed:
+        raise InvalidTarget("here a token is for one API: ask for one token each")
+
+
+def granted_at_each(targets: tuple[Api, ...], granted: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The scopes that are granted at every one of the APIs: each API of a token reads all of its scopes.
+
+    RFC 8707 section 2, RFC 9068 section 5. Raises `InvalidScope` if several APIs have none in common.
+    """
+    each = [granted[api.api_id] for api in targets]
+    common = frozenset.intersection(*each)
+    if not common and any(each):
+        raise InvalidScope("no scope is granted at each of these APIs: ask for one token each")
+    return common
+
+
+def allowed_scopes(asked: tuple[str, ...], available: frozenset[str]) -> tuple[str, ...]:
+    """All that is available when none is asked; never silently narrowed; not allowed and unknown look alike."""
     if not asked:
         return tuple(sorted(available))
     if not available.issuperset(asked):
-        raise InvalidScope("a scope is unknown or not granted to this application at this API")
+        raise InvalidScope("a scope is unknown or not granted to this application at each API of the request")
     return asked
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ..registry.appid import DEFAULT_SCOPE, is_application
+from ..registry.appid import DEFAULT_SCOPE, RESERVED_CLAIMS, is_application
 from ..registry.model import CLIENT_CREDENTIALS, Api, SigningAlgorithm, TokenSettings
 from .access import Access, allowed_scopes, asked_scopes, must_be_bound
 from .errors import InvalidRequest, InvalidTarget, UnsupportedGrantType
@@ -43,6 +43,7 @@ class AppIdClaims(Struct, frozen=True):
 def judge(standing: Standing, request: TokenRequest, _: Seen = ()) -> AppIdAccess:
     """Without `audience` the audience is the application itself, with all scopes that it has anywhere.
 
+    No other API accepts such a token: the scopes of several APIs add up for nobody but the application itself.
     The scope `appid_default` is always added. A scope that is not granted is refused, never dropped.
     """
     if request.details:
@@ -53,7 +54,8 @@ def judge(standing: Standing, request: TokenRequest, _: Seen = ()) -> AppIdAcces
     if must_be_bound(standing.application, targets):
         raise InvalidRequest("this token has to be bound to a key, and App ID knows none: ask the issuer's own /token")
     asked = tuple(name for name in asked_scopes(request.scope) if name != DEFAULT_SCOPE)
-    given = allowed_scopes(asked, targets, standing.granted) if asked or not request.scope else ()
+    available: frozenset[str] = frozenset().union(*(standing.granted[api.api_id] for api in targets))
+    given = allowed_scopes(asked, available) if asked or not request.scope else ()
     return AppIdAccess(
         standing.application.client_id,
         (*(request.audiences or (standing.application.client_id,)),),
@@ -79,6 +81,8 @@ def _custom_claims(standing: Standing) -> dict[str, Any]:
     """Attributes that the application does not have are left out."""
     found: dict[str, Any] = {}
     for mapping in standing.tenant.appid_claims:
+        if mapping.claim in RESERVED_CLAIMS:
+            continue  # it was allowed once
         if mapping.source == "roles":
             found[mapping.claim] = standing.roles
         elif mapping.source_claim in standing.application.labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ..registry.details_types import DoesNotFit, check_object
@@ -35,16 +35,24 @@ def read_details(unverified_text: str) -> Details:
 
 
 def granted_details(asked: Details, allowed: Iterable[str], targets: Iterable[Api]) -> Details:
-    """All of them, or `InvalidAuthorizationDetails`, the same for unknown and not allowed types."""
-    kinds: Mapping[str, DetailsType] = {kind.name: kind for api in targets for kind in api.details_types}
+    """All of them, or `InvalidAuthorizationDetails`, the same for unknown and not allowed types.
+
+    Each API of a token reads the objects of the types that it knows: an object fits the schema of every one of them.
+    """
+    known = [kind for api in targets for kind in api.details_types]
     for one in asked:
-        kind = kinds.get(one["type"])
-        if kind is None or one["type"] not in allowed:
+        kinds = [kind for kind in known if kind.name == one["type"]]
+        if not kinds or one["type"] not in allowed:
             raise InvalidAuthorizationDetails(
                 f"the type {one['type'][:100]} is unknown at this API or not allowed to this application"
             )
-        try:
-            check_object(kind, one)
-        except DoesNotFit as error:
-            raise InvalidAuthorizationDetails(f"an object of type {kind.name}: {error}") from None
+        for kind in kinds:
+            _check_fits(kind, one)
     return asked
+
+
+def _check_fits(kind: DetailsType, one: dict[str, Any]) -> None:
+    try:
+        check_object(kind, one)
+    except DoesNotFit as error:
+        raise InvalidAuthorizationDetails(f"an object of type {kind.name}: {error}") from None

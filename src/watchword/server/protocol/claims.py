@@ -43,7 +43,7 @@ def access_token_claims(
         issuer,
         access.subject,
         audience[0] if len(audience) == 1 else audience,
-        access.client_id,
+        access.subject if exchanged is None else exchanged.actor,
         expires_at if exchanged is None else min(expires_at, exchanged.expires_at),
         now,
         token_id,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from ..registry.model import CLIENT_CREDENTIALS, AuthMethod, CertificateName
+from ..registry.rules import is_printable
 from .errors import InvalidClientMetadata, InvalidRedirectUri
 
 MAX_NAMES: Final = 20
@@ -142,7 +143,7 @@ def _contacts(unverified: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _text(unverified: Mapping[str, Any], name: str, limit: int) -> str:
     value = unverified.get(name, "")
-    if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+    if not isinstance(value, str) or len(value) > limit or not is_printable(value):
         raise InvalidClientMetadata(f"{name.partition('#')[0][:40]} is a text of at most {limit} printable characters")
     return value
 

@@ -14,6 +14,7 @@ from ..registry.fleet.device_authority import common_name
 from ..registry.fleet.enrolment import REPEAT_WITHIN, EnrolmentGroup, Way
 from ..registry.fleet.expected import ExpectedDevice, key_thumbprint
 from ..registry.model import SECRET_METHODS, Application, AuthMethod, CertificateName
+from ..registry.rules import is_printable
 from .errors import EnrolmentRefused, InvalidRequest
 from .proof_jwt import Window, check_life
 
@@ -110,7 +111,7 @@ def read_csr(unverified: Mapping[str, Any]) -> CertificateRequest:
 
 def _text(unverified: Mapping[str, Any], name: str, limit: int) -> str:
     value = unverified.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= limit or not value.isprintable():
+    if not isinstance(value, str) or not 1 <= len(value) <= limit or not is_printable(value):
         raise InvalidRequest(f"send {name}, a text of 1 to {limit} printable characters")
     return value
 

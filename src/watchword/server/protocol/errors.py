@@ -28,7 +28,9 @@ OAuthError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 class OAuthError(Exception):
@@ -44,6 +46,19 @@ class OAuthError(Exception):
     def __init__(self, public: str, *, detail: str = "", rule: str = "") -> None:
         super().__init__(public)
         self.public, self.detail, self.rule = public, detail, rule
+
+
+def without_frames(error: Error) -> Error:
+    """The same, without the frames that it was raised in, and so are those that it came from.
+
+    An exception that a local still names is a cycle with that local's frame, and keeps all that the frame holds, the
+    request's body too, until the collector comes by. Whoever keeps an exception, even for one more line, calls this.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
+    return error
 
 
 class InvalidRequest(OAuthError):

@@ -1,12 +1,14 @@
 """Parse application/x-www-form-urlencoded bodies, strictly (RFC 6749 appendix B, RFC 3986 section 2.1).
 
-A form ends at the first raw CR or LF (neither can be part of one): what follows is ignored. Bytes
-that are not UTF-8 become lone surrogates, which match no identifier and no scope-token, so that
-each field's own rule refuses them.
+A raw CR or LF can be no part of a form: one that has any is refused, for what stands behind it could be dropped by one
+reader and read by another. A parameter without a value counts as absent (RFC 6749 section 3.2), whatever its name.
+Bytes that are not UTF-8 become lone surrogates, which match no identifier and no scope-token, so that each field's own
+rule refuses them.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,6 +19,7 @@ MAX_FIELDS = 100
 _HEX = b"0123456789abcdefABCDEF"
 _ESCAPED = {bytes((a, b)): bytes([int(bytes((a, b)), 16)]) for a in _HEX for b in _HEX}
 """The byte of each pair of hexadecimal digits: faster than a regular expression, for every token request."""
+_LONG = 1_024
 REPEATABLE = frozenset({"resource"})
 """In every request. A grant may declare more (`Grant.repeatable`)."""
 _REMEMBERED = 256
@@ -33,18 +36,36 @@ def decode_component(raw: bytes) -> str:
     if b"+" in raw:
         raw = raw.replace(b"+", b" ")
     if b"%" in raw:
-        first, *escaped = raw.split(b"%")
         try:
-            raw = first + b"".join([_ESCAPED[part[:2]] + part[2:] for part in escaped])
+            raw = _unescaped_long(raw) if len(raw) > _LONG else _unescaped(raw)
         except KeyError:
             raise InvalidRequest("a percent-encoding in the body is broken") from None
     return raw.decode("utf-8", "surrogateescape")
 
 
+def _unescaped(raw: bytes) -> bytes:
+    first, *escaped = raw.split(b"%")
+    return first + b"".join([_ESCAPED[part[:2]] + part[2:] for part in escaped])
+
+
+def _unescaped_long(raw: bytes) -> bytes:
+    """In C, twenty times as fast: a quoted-printable text has the same escapes, with another sign.
+
+    What that reader lets pass, it shortens by less than a right escape; what else it knows, soft line breaks and a sign
+    that is no escape, goes the usual way. Raises `KeyError`.
+    """
+    if b"=" in raw or b"\n" in raw or b"\r" in raw:
+        return _unescaped(raw)
+    found = binascii.a2b_qp(raw.replace(b"%", b"="))
+    if len(raw) - len(found) != 2 * raw.count(b"%"):
+        raise KeyError
+    return found
+
+
 def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str, str | list[str]]:
     """Parameters by name; the repeatable ones as lists. Raises `InvalidRequest` on a repetition."""
     if b"\n" in body or b"\r" in body:
-        body = body.replace(b"\r", b"\n").partition(b"\n")[0]
+        raise InvalidRequest("a line break stands in the form: encode it as %0D%0A, or leave it out")
     pairs = body.split(b"&")
     if len(pairs) > MAX_FIELDS:
         raise InvalidRequest(f"more than {MAX_FIELDS} parameters")
@@ -54,6 +75,8 @@ def parse_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> dict[str
             continue
         raw_name, _, raw_value = pair.partition(b"=")
         name, value = decode_component(raw_name), decode_component(raw_value)
+        if not value:
+            continue
         if name in repeatable:
             form.setdefault(name, []).append(value)  # type: ignore[union-attr]
         elif name in form:
@@ -83,6 +106,7 @@ def parse_known_form(body: bytes, repeatable: frozenset[str] = REPEATABLE) -> Ma
         or _CREDENTIALS.search(rest.replace(_ASSERTION_TYPE, b"", 1))
         or b"\n" in rest
         or b"\r" in rest
+        or not assertion
     ):
         return parse_form(body, repeatable)
     return {**_remembered(rest, repeatable), "client_assertion": assertion.decode("ascii")}

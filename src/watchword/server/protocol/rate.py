@@ -61,3 +61,11 @@ def source_of(address: str) -> str:
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+
+
+def network_of(address: str) -> str:
+    """The network of an address, for sums: the /24 of an IPv4 address, the /64 of an IPv6 address."""
+    source = source_of(address)
+    if source == "unknown" or "/" in source:
+        return source
+    return str(ipaddress.IPv4Network(f"{source}/24", strict=False))

@@ -23,11 +23,10 @@ def token_request(
     Raises `InvalidRequest`, `InvalidAuthorizationDetails`. The verb refuses an unknown grant type, after it has
     authenticated the application.
     """
-    resources, grant_type = form.get("resource", []), text(form, "grant_type")
+    resources, grant_type = form.get("resource"), text(form, "grant_type")
     grant, proof = grants.get(grant_type), credentials(form, basic, certificate)
-    for name in REPEATABLE_BY_SOME:
-        if name in form:
-            _check_repetition(form, name, grant)
+    if not REPEATABLE_BY_SOME.isdisjoint(form):
+        _check_repetitions(form, grant)
     return TokenRequest(
         proof,
         grant_type,
@@ -42,9 +41,11 @@ def token_request(
     )
 
 
-def _check_repetition(form: Form, name: str, grant: Grant | None) -> None:
-    if len(form[name]) > 1 and isinstance(form[name], list) and (grant is None or name not in grant.repeatable):
-        raise InvalidRequest("a parameter is repeated")
+def _check_repetitions(form: Form, grant: Grant | None) -> None:
+    for name in REPEATABLE_BY_SOME if grant is None else REPEATABLE_BY_SOME - grant.repeatable:
+        value = form.get(name)
+        if isinstance(value, list) and len(value) > 1:
+            raise InvalidRequest("a parameter is repeated")
 
 
 def _texts(form: Form, name: str) -> tuple[str, ...]:

@@ -20,9 +20,15 @@ MAX_CLAIMS = 100
 SOURCES = ("attributes", "roles")
 _SCOPE = re.compile(r"[a-z0-9._]{1,49}")
 _RESERVED_SCOPES = ("appid_", "openid")
-_RESERVED_CLAIMS = frozenset(
-    {"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "amr", "tenant", "scope", "client_id", "act", "cnf"}
-)
+RESERVED_CLAIMS = frozenset(
+    {
+        "iss", "aud", "sub", "iat", "exp", "nbf", "jti", "amr", "tenant", "scope", "client_id", "act", "cnf",
+        "active", "username", "token_type", "status", "may_act", "subject_tokens", "authorization_details",
+        "txn", "tctx", "rctx", "req_wl", "purp", "azd", "acr", "auth_time", "azp", "nonce", "at_hash", "c_hash",
+        "sid", "events", "ver", "cti", "rar",
+    }
+)  # fmt: skip
+"""What tokens, introspection and their readers give a meaning to: no label of an application says it."""
 
 
 def is_application(identifier: str) -> bool:
@@ -66,7 +72,7 @@ def check_claims(claims: tuple[ClaimMapping, ...]) -> None:
         elif claim.source_claim not in ("", "name"):
             raise Invalid("the source roles gives their names; leave sourceClaim out", field=field)
         check_name(claim.claim, field, 64)
-        if claim.claim in _RESERVED_CLAIMS:
+        if claim.claim in RESERVED_CLAIMS:
             raise Invalid(
                 f"the claim {claim.claim!r} is the issuer's own: choose another destinationClaim", field=field
             )

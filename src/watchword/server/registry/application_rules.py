@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from . import client_keys, identity_rules, rules
+from .admin_rights import check_enrolled
 from .errors import Conflict, Invalid
 from .model import Api, Application, Role, Tenant
 from .profiles import PROFILES, application_gap
@@ -46,6 +47,8 @@ def check_application(application: Application, around: Surroundings) -> None:
     for role_id in application.role_ids:
         if role_id not in around.roles:
             raise Invalid(f"there is no role {role_id!r}", field="role_ids")
+    if application.enabled:  # a device that has them nevertheless can be disabled
+        check_enrolled(application, around.roles, around.apis)
     _check_signed_answers(application, around)
     if len({secret.id for secret in application.secrets}) != len(application.secrets):
         raise Conflict("two secrets have one id")

@@ -27,11 +27,10 @@ _KINDS: dict[str, NameKind] = {"san_dns": "dns", "san_uri": "uri", "san_ip": "ip
 
 def check_name(wanted: CertificateName) -> None:
     """Raises `Invalid` unless there is exactly one name, and one that a certificate can have."""
-    given = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
+    names = [name for name in wanted.__struct_fields__ if name != "anchor"]
+    given = [name for name in names if getattr(wanted, name) is not None]
     if len(given) != 1:
-        raise Invalid(
-            f"name the certificate in exactly one way: {', '.join(wanted.__struct_fields__)}", field="tls_client_auth"
-        )
+        raise Invalid(f"name the certificate in exactly one way: {', '.join(names)}", field="tls_client_auth")
     text = getattr(wanted, given[0])
     if not 1 <= len(text) <= 1024 or not text.isprintable() or text != text.strip():
         raise Invalid("use 1 to 1024 printable characters", field=f"tls_client_auth.{given[0]}")
@@ -41,6 +40,17 @@ def check_name(wanted: CertificateName) -> None:
         raise Invalid(error.rule, field=f"tls_client_auth.{given[0]}") from None
     if given[0] == "san_dns" and "*" in text:
         raise Invalid("a wildcard names nobody", field="tls_client_auth.san_dns")
+
+
+def check_anchor(wanted: CertificateName | None, anchors: Iterable[TrustAnchor]) -> None:
+    """An application is bound to a trust anchor that there is. Raises `Invalid`."""
+    if wanted is None or wanted.anchor is None:
+        return
+    if all(anchor.thumbprint != wanted.anchor for anchor in anchors):
+        raise Invalid(
+            "there is no trust anchor with this thumbprint: see `watchword tenant anchors list`",
+            field="tls_client_auth.anchor",
+        )
 
 
 def is_named(certificate: Certificate, wanted: CertificateName) -> bool:

@@ -4,6 +4,7 @@ RegistryError
 ├── Invalid           the input breaks a rule; names the field
 ├── NotFound          no such thing in this tenant
 ├── Conflict          it exists already, or something still uses it
+├── Forbidden         the caller does not hold at the administration API what this needs
 └── VersionMismatch   another request changed it first
 """
 
@@ -29,6 +30,10 @@ class NotFound(RegistryError):
 
 class Conflict(RegistryError):
     """It exists already, or something else still uses it."""
+
+
+class Forbidden(RegistryError):
+    """The caller does not hold at the administration API what this change needs."""
 
 
 class VersionMismatch(RegistryError):

@@ -77,7 +77,10 @@ class ClientKey(Struct, frozen=True, kw_only=True):
 
 
 class CertificateName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The name that a client certificate must have; exactly one is set (RFC 8705 section 2.1.2)."""
+    """The name that a client certificate must have; exactly one is set (RFC 8705 section 2.1.2).
+
+    `anchor` is no name: the thumbprint of the only trust anchor that counts for this application.
+    """
 
     subject_dn: str | None = None
     """RFC 4514."""
@@ -85,6 +88,7 @@ class CertificateName(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     san_uri: str | None = None
     san_ip: str | None = None
     san_email: str | None = None
+    anchor: str | None = None
 
 
 class TrustAnchor(Struct, frozen=True, kw_only=True):
@@ -168,6 +172,11 @@ class Registration(Struct, frozen=True, kw_only=True):
     software_id: str = ""
     software_version: str = ""
     statement: str = ""
+    auth_method: AuthMethod | None = None
+    """The method that registration gave; None: unknown. An update does not undo the method of an administrator."""
+    require_bound: bool = False
+    """What registration asked for, as `require_dpop`: what an administrator has added is kept by updates."""
+    require_dpop: bool = False
 
 
 class Quarantine(Struct, frozen=True, kw_only=True):
@@ -343,6 +352,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     """None: no transaction tokens; requests are answered as by a server without this feature."""
     rate_limit: RateLimit | None = None
     """How many tokens its applications may be given together."""
+    several_apis: bool = True
+    """Whether one token may be for several APIs (RFC 8707 section 2)."""
     created_at: int
     version: int = 1
     deleted_at: int | None = None

@@ -18,6 +18,9 @@ class Lookup(Protocol[T]):
     async def get(self, tenant_id: str, id: str) -> T | None:
         """The record; None when absent or deleted. In a transaction that writes, locked until it ends."""
 
+    async def look(self, tenant_id: str, id: str) -> T | None:
+        """The record, never locked: for one that a change depends on and does not write."""
+
     async def find(self, tenant_id: str, sort: str) -> T | None:
         """By its sort column (slug, name, identifier)."""
 

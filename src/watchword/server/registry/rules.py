@@ -23,9 +23,21 @@ from .model import (
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+    r"\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Control characters, direction overrides, and tag characters, which nobody sees. Persian, Hindi and emoji need the
+joiners U+200C and U+200D, so those are allowed."""
 CWT_ALGORITHMS = ("ES256", "EdDSA")
 """Decision 0048."""
+LATEST = 253_402_300_799
+"""9999-12-31T23:59:59Z."""
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has none of the characters that show something else than what it is."""
+    return _UNPRINTABLE.search(text) is None
 
 
 def check_slug(slug: str) -> None:
@@ -68,7 +80,10 @@ def check_identifier(identifier: str) -> None:
     """An API's identifier: an absolute URI without fragment (RFC 8707 section 2), or a client id."""
     if not 1 <= len(identifier) <= 512 or _UNPRINTABLE.search(identifier) or " " in identifier:
         raise Invalid("use an absolute URI of at most 512 characters", field="identifier")
-    parts = urlsplit(identifier)
+    try:
+        parts = urlsplit(identifier)
+    except ValueError:
+        raise Invalid("use an absolute URI: what stands in brackets is no IPv6 address", field="identifier") from None
     if "#" in identifier:
         raise Invalid(
             "an API's identifier has no fragment (RFC 8707 section 2)",
@@ -76,6 +91,12 @@ def check_identifier(identifier: str) -> None:
         )
     if parts.scheme in ("javascript", "data", "file", "vbscript"):
         raise Invalid(f"{parts.scheme}: URIs name no API", field="identifier")
+
+
+def check_moment(at: int | None, field: str) -> None:
+    """Seconds since the epoch that a calendar can show: to the end of the year 9999."""
+    if at is not None and not 0 <= at <= LATEST:
+        raise Invalid(f"use seconds since 1970-01-01, 0 to {LATEST}", field=field)
 
 
 def check_token_settings(settings: TokenSettings) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ..audit.changes import audited_change as audited_change
+from ..audit.changes import changed_fields as changed_fields
 from ..protocol.grants import GRANTS
 from ..registry.application_rules import Surroundings
 from ..registry.errors import NotFound, VersionMismatch
 from ..registry.model import Api, Application, Role, Secret, Tenant
 from ..registry.ports import RegistryReads
+from ..registry.rules import check_moment
 from ..registry.secret_text import digest, generate, sealed_place
 from ..registry.trusted_issuer import TrustedIssuer
-from .ports import Snapshot, Store, Transaction
+from .ports import RequestMark, Snapshot, Store, Transaction
 
 EVERYTHING = 100_000
 
@@ -27,6 +31,10 @@ class Caller(Struct, frozen=True):
     tenant_id: str
     actor: str
     request_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    """The scopes of its token at the administration API; none for an application that changes itself."""
+    mark: RequestMark | None = None
+    """Of a request with an `Idempotency-Key`; see `Desk.transaction`."""
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -38,8 +46,15 @@ class Desk(Struct, frozen=True, kw_only=True):
     random_bytes: Callable[[int], bytes]
     seal: Callable[[bytes, str], bytes]
     """Encrypts for one place in the database, under the master key."""
-    check_address: Callable[[str], Awaitable[None]]
-    """Raises `Invalid` for a URL that keys are never fetched from."""
+    check_address: Callable[[str, str], Awaitable[None]]
+    """(URL, tenant id): raises `Invalid` for a URL that keys are never fetched from."""
+
+    def transaction(self, caller: Caller) -> AbstractAsyncContextManager[Transaction]:
+        """The one transaction of a verb that creates: it also writes the mark of the caller's request.
+
+        Raises `CarriedOut` when that request was carried out before. A verb calls it once a request.
+        """
+        return self.store.transaction(mark=caller.mark)
 
     def new_id(self) -> str:
         """A lower-case UUID, never reused: the rows of deleted records stay."""
@@ -54,7 +69,11 @@ class Desk(Struct, frozen=True, kw_only=True):
         }
 
     def new_secret(self, expires_at: int | None = None, made_of: bytes | None = None) -> tuple[Secret, str]:
-        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones."""
+        """A secret to store and its text, shown once. `made_of`: 32 unguessable bytes in place of random ones.
+
+        Raises `Invalid` for an end that is no date.
+        """
+        check_moment(expires_at, "expires_at")
         text = generate(self.random_bytes(32) if made_of is None else made_of)
         kept = Secret(
             id=self.new_id(),
@@ -113,10 +132,3 @@ def check_version(record: Any, expected: int | None) -> None:
     """If-Match (RFC 9110 section 13.1.1): raises `VersionMismatch`."""
     if expected is not None and record.version != expected:
         raise VersionMismatch("it was changed meanwhile; read it again and repeat your change")
-
-
-def changed_fields(before: Any, after: Any) -> tuple[str, ...]:
-    """The names of the fields that differ, without `version`."""
-    return tuple(
-        name for name in before.__struct_fields__ if name != "version" and getattr(before, name) != getattr(after, name)
-    )

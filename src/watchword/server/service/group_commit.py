@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from ..audit.chain import Chain, Row
+from ..audit.chain import Chains, Row
 from ..audit.events import Event
 from ..protocol.proof_jwt import ReplayMark
 from .contention import again
@@ -22,6 +22,8 @@ _ATTEMPTS = 8
 _TURNS = 3
 """Turns of the event loop before a commit begins: callers that the last commit answered send their next request, and
 one commit serves all. It doubles the batch of a busy server and costs an idle one microseconds."""
+MANY = 4_096
+"""Entries that wait: a worker has more of them only if the disk hangs."""
 _NONE: frozenset[tuple[str, bytes]] = frozenset()
 
 
@@ -47,18 +49,12 @@ class GroupCommit:
         journal: Journal,
         heed: Callable[[Sequence[Change]], None],
         clock: Callable[[], float],
-        new_chain: Callable[[], str],
+        chains: Chains,
     ) -> None:
-        self._journal, self._heed, self._clock, self._new_chain = (
-            journal,
-            heed,
-            clock,
-            new_chain,
-        )
-        self._chain_name = new_chain()
-        self._chains: dict[str, Chain] = {}
-        self._ended: dict[str, tuple[int, str]] = {}
+        self._journal, self._heed, self._clock, self._chains = journal, heed, clock, chains
+        self.heads = chains.heads
         self._waiting: list[Entry] = []
+        self._room = MANY
         self._running: asyncio.Task[None] | None = None
 
     def submit(
@@ -79,14 +75,11 @@ class GroupCommit:
         rows = tuple(MarkRow(tenant_id, mark.key, mark.expires_at) for mark in marks) if marks else ()
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(Entry(tenant_id, client_id, event, token, rows, as_of, done, depends_on))
+        if len(self._waiting) > self._room:
+            self._drop_abandoned()
         if self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
         return done
-
-    def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, also of chains that ended with a failed commit: "tenant/chain" -> (seq, hash)."""
-        living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
-        return {**self._ended, **living}
 
     async def drain(self) -> None:
         """Wait until every entry submitted so far is committed or rejected."""
@@ -98,10 +91,19 @@ class GroupCommit:
             while self._waiting:
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
+                self._drop_abandoned()
                 batch, self._waiting = self._waiting, []
-                await self._commit(batch)
+                if batch:
+                    await self._commit(batch)
         finally:
             self._running = None
+
+    def _drop_abandoned(self) -> None:
+        """Forget the entries whose callers are gone: their tokens are in nobody's hands, and a disk that hangs for an
+        hour would fill the memory with them.
+        """
+        self._waiting = [entry for entry in self._waiting if not entry.done.done()]
+        self._room = max(MANY, 2 * len(self._waiting))
 
     async def _commit(self, batch: list[Entry]) -> None:
         """Write the entries whose judgement is still valid; the others get False, or `Replayed`."""
@@ -123,15 +125,15 @@ class GroupCommit:
                     return None
             return _decide(batch, False)
         except Exception as error:
-            self._forget_chains()
+            self._chains.begin_anew()
             batch, self._waiting = (
                 [*batch, *self._waiting],
                 [],
             )  # entries that waited for the failed commit do not wait as long again
-            failure = error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
+            kind = type(error) if isinstance(error, StorageUnavailable) else StorageUnavailable
             for entry in batch:
-                if not entry.done.done():
-                    entry.done.set_exception(failure)
+                if not entry.done.done():  # one for each: an exception that many raise keeps all of their frames
+                    entry.done.set_exception(kind(str(error)))
 
     async def _write(self, batch: list[Entry], as_of: int) -> Sequence[Change]:
         """Empty: committed and on disk. Otherwise nothing was written, and these changes came first."""
@@ -140,8 +142,7 @@ class GroupCommit:
         marks = sorted(mark for entry in batch for mark in entry.marks)
         changes = await again(lambda: self._journal.commit(rows, tokens, as_of, marks))
         if not changes:
-            for row in rows:
-                self._chains[row.tenant_id].advance(row)
+            self._chains.advance(rows)
         return changes
 
     def _rows(self, batch: list[Entry]) -> list[Row]:
@@ -149,20 +150,7 @@ class GroupCommit:
         for entry in batch:
             if entry.event is not None:
                 by_tenant.setdefault(entry.tenant_id, []).append(entry.event)
-        now = self._clock()
-        return [self._chain(tenant_id).next_row(events, now) for tenant_id, events in by_tenant.items()]
-
-    def _chain(self, tenant_id: str) -> Chain:
-        chain = self._chains.get(tenant_id)
-        if chain is None:
-            chain = self._chains[tenant_id] = Chain(tenant_id, self._chain_name)
-        return chain
-
-    def _forget_chains(self) -> None:
-        """After a failure it is unknown whether the row is on disk, so the next row starts a new chain."""
-        self._ended.update(self.heads())
-        self._chain_name = self._new_chain()
-        self._chains.clear()
+        return self._chains.rows(by_tenant, self._clock())
 
 
 def _keys(entry: Entry) -> frozenset[tuple[str, bytes]]:

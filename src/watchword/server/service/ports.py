@@ -53,6 +53,30 @@ class Change(Struct, frozen=True):
     ref: str
 
 
+class RequestMark(Struct, frozen=True):
+    """A request with an `Idempotency-Key`; `fingerprint` is another one for another request of the same key."""
+
+    tenant_id: str
+    actor: str
+    key: str
+    fingerprint: bytes
+
+
+class KeptAnswer(Struct, frozen=True):
+    """What is stored of a request that was carried out, at `at` (seconds since the epoch).
+
+    `sealed` is the encrypted answer; None until it is stored, which is after the commit of the request.
+    """
+
+    fingerprint: bytes
+    at: int
+    sealed: bytes | None
+
+
+class CarriedOut(Exception):
+    """Nothing was written: a request with this mark has been carried out before."""
+
+
 class OpaqueRow(Struct, frozen=True):
     """An opaque token to store, by its hash; `claims` is JSON."""
 
@@ -139,6 +163,13 @@ class SigningKeyRecords(SigningKeyReads, Protocol):
         """The signing keys of each tenant."""
 
 
+class SecretUses(Protocol):
+    """When client secrets were used."""
+
+    async def last_uses(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
+        """The last use of each secret, in seconds since the epoch, up to a minute old; unused secrets are absent."""
+
+
 class Revocations(Protocol):
     """Revoke tokens and secrets, and announce revocations to the APIs."""
 
@@ -161,12 +192,12 @@ class AuditRecorder(Protocol):
         """An audit event of this change."""
 
 
-class Snapshot(RegistryReads, FleetReads, SigningKeyReads, Holders, PlaceCounts, Protocol):
+class Snapshot(RegistryReads, FleetReads, SigningKeyReads, Holders, PlaceCounts, SecretUses, Protocol):
     """The registry as it stood at one moment. Takes no lock; nothing can be changed through it."""
 
 
 class Transaction(
-    RegistryRecords, FleetRecords, SigningKeyRecords, Claims, Places, Revocations, AuditRecorder, Protocol
+    RegistryRecords, FleetRecords, SigningKeyRecords, Claims, Places, SecretUses, Revocations, AuditRecorder, Protocol
 ):
     """One change of the registry: everything in it, its audit events and its feed, or nothing.
 
@@ -180,5 +211,20 @@ class Store(Protocol):
     def snapshot(self) -> AbstractAsyncContextManager[Snapshot]:
         """Read-only; read again inside a transaction before changing what was found here."""
 
-    def transaction(self, patience: float = PATIENCE) -> AbstractAsyncContextManager[Transaction]:
-        """Commits on a clean exit, before it returns; rolls back on an exception, and after `patience` seconds."""
+    def transaction(
+        self, patience: float = PATIENCE, mark: RequestMark | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Commits on a clean exit, before it returns; rolls back on an exception, and after `patience` seconds.
+
+        `mark` is written with the change. If it was written before, raises `CarriedOut`.
+        """
+
+
+class Answers(Protocol):
+    """The answers of requests with an `Idempotency-Key`. Every method raises `StorageUnavailable`."""
+
+    async def find(self, mark: RequestMark) -> KeptAnswer | None:
+        """What is stored under the mark's tenant, actor and key; the fingerprint may be another."""
+
+    async def keep(self, mark: RequestMark, sealed: bytes) -> bool:
+        """Store the answer with the mark that a transaction has written; False when there is no such mark."""

@@ -20,6 +20,7 @@ from ..registry.limits import limits_of
 from ..registry.model import Api, Role, Tenant
 from ..registry.profiles import PROFILES, Profile
 from ..registry.rate_limit import RateLimit
+from ..registry.rules import is_printable
 from ..registry.trusted_issuer import TrustedIssuer
 from .ports import Change, Reader, StorageUnavailable, TenantState
 from .sealed_keys import open_keys
@@ -234,4 +235,4 @@ class View:
 
 def storable(unverified_text: str) -> bool:
     """Whether the text can be a parameter of a query: no NUL, no lone surrogates, not longer than any id."""
-    return len(unverified_text) <= 255 and "\0" not in unverified_text and unverified_text.isprintable()
+    return len(unverified_text) <= 255 and is_printable(unverified_text)

@@ -2,11 +2,15 @@
 
 What differs from uvicorn's own protocol, and why:
 
-- An answer whose length is known leaves in one write. Two writes are two system calls, and two packets (decision 0041).
+- An answer whose length is known leaves in one write (`cycle.py`).
+- No byte of one request becomes part of another, whatever the headers say and however the bytes are split: `Upgrade`
+  changes nothing, trailer fields are dropped, and what several readers could read differently is refused
+  (`framing.py`, decision 0071).
 - The head of a request is bounded in bytes and in time. llhttp bounds neither, and uvicorn bounds neither.
+- A caller that sends requests ahead gets its answers in their order, a refusal of what came last included.
 - One timer a connection, looked at every few seconds, in place of one made and cancelled for each request.
-- A connection above the ceiling (`limit_concurrency`) is told to come again before its request is looked at; uvicorn
-  counts answers that are being made, which the application does itself (server/http/door.py).
+- A connection above the ceiling (`crowd.py`) is told to come again before its request is looked at; uvicorn counts
+  answers that are being made, which the application does itself (server/http/door.py).
 - The certificate of a caller on our own TLS listener is in the scope, under the ASGI extension `tls`.
 """
 
@@ -20,139 +24,74 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from watchword.server.http.door import TOO_LATE
 
+from .crowd import Crowd, Member
+from .cycle import OneWrite
+from .framing import NO_HTTP, NOTED, TOO_LARGE, Header, Refused, SlowHead, WithoutUpgrade, check_head, closing
+
 HEAD_BYTES, HEAD_COUNT = 2_097_152, 1_000
 """Request line and headers together, and how many. Far above what the application takes (server/http/wire.py), so that
 its refusal, which says why, comes first; these bounds are for those who never stop."""
+BETWEEN_BYTES = 65_536
+"""Bytes that frame a body (chunk sizes, their extensions, trailer fields) without a byte of the body among them."""
 HEAD_SECONDS = 10.0
 """From the first byte of a request, or from the connection, to the end of its headers."""
 WATCH_SECONDS = 5.0
 """How often a connection is looked at: it outlives its limits by at most this."""
+SCARCE_SECONDS = 5.0
+"""What an idle connection gets in place of the keep-alive time when connections are scarce."""
+AT_ONCE = 4_096
+"""Bytes that the parser gets at once: it cannot stop in them, and each request in them is kept until its turn."""
+_LINE = 1_024
+"""Bytes in which a request line is looked for above the ceiling."""
 _LAST_DATA_RECEIVED = 52
 """Where `struct tcp_info` of Linux keeps the milliseconds since the last bytes came in, in 4 bytes; its first is the
 connection's state."""
 _ENDED = (7, 8)
 """TCP_CLOSE and TCP_CLOSE_WAIT: the caller has ended it."""
 
-RESERVE = 100
-"""Connections above the ceiling for those who ask whether we live: no answer would have us restarted in the storm."""
 SPREAD = (2, 12)
 """Seconds after which those above the ceiling are to come again, by chance."""
 _BUSY = b'{"error":"temporarily_unavailable","error_description":"too many connections; ask again after Retry-After"}'
 
-_SAID = b'{"error":"invalid_request","error_description":"this is no HTTP/1.1 request (RFC 9112)"}'
-_NO_HTTP = STATUS_LINE[400] + (
-    b"content-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-) % (len(_SAID), _SAID)
-
+_HEAD_SAID = closing(431, b"the request line and the headers are too long")
 Message = dict[str, Any]
 
 
-class HeadTooLarge(Exception):
-    """A caller sends headers without end."""
-
-
-class OneWrite(RequestResponseCycle):
-    """A request and its answer. The start of the answer waits for its body."""
-
-    _start: Message | None = None
-    _streams = False
-
-    async def send(self, message: Message) -> None:  # type: ignore[override]
-        """ASGI `send`. An answer in pieces, and one to HEAD, goes uvicorn's way.
-
-        Until the body comes nothing is written: an application that fails between the two is answered for with a 500,
-        not with half an answer.
-        """
-        if self._streams:
-            return await super().send(message)  # type: ignore[arg-type]
-        if message["type"] == "http.response.start" and not self.response_complete:
-            self._start = message
-            return None
-        if self._start is None or message.get("more_body") or self.scope["method"] == "HEAD":
-            return await self._in_pieces(message)
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if not self.disconnected:
-            self._whole(self._start, message.get("body", b""))
-        return None
-
-    async def receive(self) -> Message:  # type: ignore[override]
-        """ASGI `receive`. A body that is there already is handed over without waiting for it."""
-        if self.more_body or not self.message_event.is_set() or self.disconnected or self.response_complete:
-            return await super().receive()  # type: ignore[return-value]
-        self.message_event.clear()
-        body, self.body = bytes(self.body), bytearray()
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def _in_pieces(self, message: Message) -> None:
-        self._streams = True
-        if self._start is not None:
-            await super().send(self._start)  # type: ignore[arg-type]
-        await super().send(message)  # type: ignore[arg-type]
-
-    def _whole(self, start: Message, body: bytes) -> None:
-        head, closes = _head(start, len(body), self.default_headers)
-        if closes:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            head = head[:-2] + b"connection: close\r\n\r\n"
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        self.transport.write(head + body)
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
-def _head(start: Message, length: int, default: list[tuple[bytes, bytes]]) -> tuple[bytes, bool]:
-    """Status line and headers, and whether they end the connection.
-
-    Raises `RuntimeError` when a header would be more than one line, or tells another length than the body has.
-    """
-    parts = [STATUS_LINE[start["status"]]]
-    told, closes = -1, False
-    headers = [*default, *start["headers"]] if default else start["headers"]
-    for name, value in headers:
-        if name == b"content-length":
-            told = int(value)
-        elif name == b"connection":
-            closes = b"close" in value.lower()
-        parts += (name, b": ", value, b"\r\n")
-    if told < 0:
-        parts.append(b"content-length: %d\r\n" % length)
-    elif told != length:
-        raise RuntimeError("the answer's Content-Length is not its length")
-    parts.append(b"\r\n")
-    head = b"".join(parts)
-    lines = len(headers) + 2 + (told < 0)
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
-        raise RuntimeError("a header of the answer is more than one line")
-    return head, closes
-
-
 class Connection(HttpToolsProtocol):
-    """What uvicorn serves each connection with (its `http` setting)."""
+    """What uvicorn serves each connection with (its `http` setting). `cycle` is the newest request's."""
 
+    crowd: Crowd | None = None
+    """The other connections of this worker (`listener.py` sets it)."""
+    came_from: Member | None = None
+    """Who held its place during its handshake."""
     _tls: Message | None = None
     _watch: asyncio.TimerHandle | None = None
     _deadline: float | None = None
-    _head_size = 0
-    _above = False
-    _read_before = False
+    _idle = False
+    _head_size = _fed = _between = 0
+    _above = _read_before = _upgrades = _in_head = _tls_on = False
+    _first = _held = b""
+    _slow: SlowHead | None = None
+    _last: bytes | None = None
+    """What is written after the answers that are due: nothing that comes is read any more."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The handshake is over: the certificate is known for as long as the connection lives."""
         super().connection_made(transport)
-        self._above = len(self.connections) > (self.limit_concurrency or len(self.connections))
+        if self.crowd is not None:
+            self._above = self.crowd.enter(self, self.client[0] if self.client else "", self.came_from)
+            self.came_from = None
+            if self.crowd.overrun:
+                return transport.close()
         connection = transport.get_extra_info("ssl_object")
         der = connection.getpeercert(binary_form=True) if connection is not None else None
         self._tls = {"tls": {"client_cert": der}} if der else None
+        self._tls_on = connection is not None
         self._root = self.root_path.encode("ascii")
         self._deadline = self.loop.time() + HEAD_SECONDS
         self._watch = self.loop.call_later(WATCH_SECONDS, self._look)
@@ -161,45 +100,150 @@ class Connection(HttpToolsProtocol):
         """Nothing is left that could fire."""
         if self._watch is not None:
             self._watch.cancel()
+        if self.crowd is not None:
+            self.crowd.leave(self)
+        self.pipeline.clear()
         super().connection_lost(exc)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for its next request."""
+        return self._idle
+
+    def close(self) -> None:
+        """Its place is needed for another."""
+        self.transport.close()
 
     def _look(self) -> None:
         """Close a connection that lets its time pass: no head, or no next request."""
         if self.transport.is_closing():
             return
-        if self._deadline is not None and self.loop.time() >= self._deadline:
+        if self._deadline is not None and self.loop.time() >= self._deadline - self._too_much():
             self.transport.close()
             return
         self._watch = self.loop.call_later(WATCH_SECONDS, self._look)
+
+    def _too_much(self) -> float:
+        """Seconds by which the keep-alive time is too long just now."""
+        if not self._idle or self.crowd is None or not self.crowd.scarce:
+            return 0.0
+        return max(0.0, self.timeout_keep_alive - SCARCE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a caller. What is no HTTP is refused, and what never ends.
 
         Bytes are counted here: the parser keeps a header to itself until it is whole.
         """
+        if self._last is not None:
+            return
         if self._deadline is not None:
-            if self._above and not self._asks_for_health(data):
-                return self._turn_away()
-            if not self._read_before and self._too_late(data):
-                return None
             self._head_size += len(data)
-            if self._head_size > HEAD_BYTES:
-                return self._refuse_head()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
-        except httptools.HttpParserError as error:
-            if isinstance(error.__context__, HeadTooLarge):
-                self._refuse_head()
-            else:
-                self.send_400_response("Invalid HTTP request received.")
-        return None
+            if self._above or not self._read_before or self._head_size > BETWEEN_BYTES:
+                data = self._looked_over(data)
+                if not data:
+                    return
+        if self._deadline is None or self._held or self.pipeline or len(data) > AT_ONCE:
+            self._held = self._held + data if self._held else data
+            self._feed_held()
+        else:
+            self._feed(data)
 
-    def _asks_for_health(self, data: bytes) -> bool:
-        line = data.partition(b"\r")[0]
-        asks = b"/health/" in line or b"/metrics" in line
-        return asks and len(self.connections) <= (self.limit_concurrency or 0) + RESERVE
+    def _looked_over(self, data: bytes) -> bytes:
+        """What of it the parser gets now: of the first bytes of a connection, and of a head that is long."""
+        if self._head_size > HEAD_BYTES:
+            self._refuse(_HEAD_SAID)
+            return b""
+        if self._above and not self._may_come_in(data):
+            return b""
+        data, self._first = self._first + data, b""
+        if not self._read_before and self._too_late(data):
+            return b""
+        if self._head_size > BETWEEN_BYTES:
+            self._slow = self._slow or SlowHead(BETWEEN_BYTES)
+            data = self._slow.add(data)
+        return data
+
+    def _may_come_in(self, data: bytes) -> bool:
+        """Judges a connection above the ceiling by its first line, once that is there."""
+        line, ended, _ = (self._first + data).partition(b"\n")
+        if not ended and len(line) < _LINE:
+            self._first = line
+            return False
+        if _asks_for_health(line):
+            self._above = False
+            return True
+        self._turn_away()
+        return False
+
+    def _feed_held(self) -> None:
+        """In pieces, and only while no request waits for its turn; else nothing more is read until then."""
+        held, start = self._held, 0
+        while start < len(held) and not self.pipeline and self._last is None and not self.transport.is_closing():
+            enough = min(max(AT_ONCE, self._fed), BETWEEN_BYTES) if self._in_head else AT_ONCE
+            piece = held[start : start + enough]
+            start += len(piece)
+            self._fed += len(piece)
+            if self._deadline is None:
+                self._between += len(piece)
+            self._feed(piece)
+            if self._deadline is None and self._between > BETWEEN_BYTES:
+                self._refuse(TOO_LARGE)
+        self._held = held[start:] if self._last is None else b""
+        if self._held:
+            self.flow.pause_reading()
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = memoryview(data)[upgrade.args[0] :]
+                self._upgrades = False
+                method, version = self.scope["method"].encode(), self.scope["http_version"]
+                self.parser = WithoutUpgrade(self).parser_behind(method, version, self._noted)
+                if data:
+                    continue
+            except httptools.HttpParserError as error:
+                found = error.__context__
+                self._refuse(found.answer if isinstance(found, Refused) else NO_HTTP)
+            return
+
+    def _refuse(self, answer: bytes) -> None:
+        """End the connection with this, after the answers to what came before it. Nothing that comes is read any more.
+
+        Of a request whose end did not come, and which is answered already, nothing more is said.
+        """
+        if self._last is not None:
+            return
+        self._last, self._held, self._deadline = answer, b"", None
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body:
+            if self.pipeline and self.pipeline[0][0] is cycle:
+                self.pipeline.popleft()
+            else:
+                self._last = b"" if cycle.response_started else answer
+                self._give_up(cycle)
+        if cycle is None or cycle.response_complete or cycle.disconnected:
+            self._end()
+
+    def _give_up(self, cycle: RequestResponseCycle) -> None:
+        """Its handler waits for a body that does not come."""
+        if not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def _end(self) -> None:
+        if self._last:
+            self.transport.write(self._last)
+        self.transport.close()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Its caller says nothing more, and may wait for answers still (RFC 9112 section 9.6).
+
+        Over TLS no loop lets us answer then.
+        """
+        self._refuse(b"")
+        return None if self._tls_on or self.transport.is_closing() else True
 
     def _too_late(self, data: bytes) -> bool:
         """Whether its first bytes lay in the kernel too long; then it is answered."""
@@ -208,45 +252,45 @@ class Connection(HttpToolsProtocol):
         answer = judge(*info, data) if judge is not None and info is not None else None
         if answer is None:
             return False
-        self.transport.write(answer)
-        self.transport.close()
+        self._last = answer
+        self._end()
         return True
 
     def _turn_away(self) -> None:
         """RFC 9110 section 15.6.4."""
         head = b"content-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n" % len(_BUSY)
         again = b"retry-after: %d\r\nconnection: close\r\n\r\n" % random.randint(*SPREAD)
-        self.transport.write(STATUS_LINE[503] + head + again + _BUSY)
-        self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused as every other request is: in JSON, and not to be kept."""
-        self.logger.info(msg)
-        self.transport.write(_NO_HTTP)
-        self.transport.close()
-
-    def _refuse_head(self) -> None:
-        """RFC 6585 section 5."""
-        self.transport.write(STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n")
-        self.transport.close()
+        self._last = STATUS_LINE[503] + head + again + _BUSY
+        self._end()
 
     def on_message_begin(self) -> None:
         """A scope of its own for each request; what one handler puts in is not seen by the next."""
         super().on_message_begin()
-        self._head_size, self._deadline = 0, self.loop.time() + HEAD_SECONDS
+        self._head_size, self._fed, self._deadline = 0, 0, self.loop.time() + HEAD_SECONDS
+        self._in_head, self._idle = True, False
+        self._noted: list[Header] = []
         if self._tls is not None:
             self.scope["extensions"] = {**self._tls}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; parsed, not yet judged."""
+        """One header; parsed, not yet judged. What comes behind the body is dropped (RFC 9110 section 6.5.1)."""
+        if not self._in_head:
+            return
         if len(self.headers) >= HEAD_COUNT:
-            raise HeadTooLarge
-        super().on_header(name, value)
+            raise Refused(_HEAD_SAID)
+        name = name.lower()
+        if name in NOTED:
+            self._noted.append((name, value))
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole: the application may begin, unless an earlier request of this connection is unanswered."""
-        self._deadline = None
-        version = self.parser.get_http_version()
+        parser = self.parser
+        version = parser.get_http_version()
+        self._upgrades = check_head(version, parser.get_method(), self._noted) and parser.should_upgrade()
+        self._in_head, self._deadline, self._slow, self._between = False, None, None, 0
         self._fill_scope(version)
         earlier = self.cycle
         self.cycle = OneWrite(
@@ -254,13 +298,29 @@ class Connection(HttpToolsProtocol):
             access_logger=self.access_logger, access_log=self.access_log,
             default_headers=self.server_state.default_headers, message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(), on_response=self.on_response_complete,
+            keep_alive=version != "1.0" and parser.should_keep_alive(), on_response=self.on_response_complete,
         )  # fmt: skip
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_body(self, body: bytes) -> None:
+        """Of the newest request. What is behind its answer is dropped."""
+        self._between, cycle = 0, self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The newest request is whole: not yet, where llhttp takes what follows for another protocol."""
+        if not self._upgrades:
+            cycle = self.cycle
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def _fill_scope(self, version: str) -> None:
         scope = self.scope
@@ -281,12 +341,22 @@ class Connection(HttpToolsProtocol):
         """Answered: the next request of this connection, or the wait for it."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            return
+            return None
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self._deadline = self.loop.time() + self.timeout_keep_alive
+        elif self._last is not None:
+            return self._end()
+        elif not self._in_head:
+            self._deadline, self._idle = self.loop.time() + self.timeout_keep_alive, True
+            self.headers = self._noted = []
+        if self._held and not self.pipeline:
+            self._feed_held()
+
+
+def _asks_for_health(line: bytes) -> bool:
+    path = b"".join(line.split(b" ", 2)[1:2]).partition(b"?")[0]
+    return path.endswith((b"/health/live", b"/health/ready", b"/metrics"))
 
 
 def _tcp_info(transport: asyncio.Transport) -> tuple[float, bool] | None:

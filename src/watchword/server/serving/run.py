@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 
 import msgspec
 import uvicorn
 
 from ..config import INHERITED, Settings
-from .connection import Connection
-from .listener import context_factory
+from .listener import Certificates, Listener
 from .no_core_dumps import no_core_dumps
 
 FILES_BESIDE = 300
@@ -27,12 +27,32 @@ def connections_of(wanted: int) -> int:
     return max(1, min(wanted, enough - FILES_BESIDE))
 
 
+def listener_of(settings: Settings) -> Listener:
+    """Of the addresses that count for many callers, and of the files of TLS. Raises `OSError` when those do not fit."""
+    proxies = settings.trusted_proxies
+    if not settings.tls_cert:
+        return Listener(proxies=proxies)
+    certificates = Certificates(
+        settings.tls_cert, settings.tls_key, settings.client_ca, settings.client_cert == "required"
+    )
+    certificates.load()
+    return Listener(certificates, proxies)
+
+
 def run(settings: Settings) -> None:
-    """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies."""
+    """uvicorn with uvloop and httptools; several workers under its supervisor, which replaces one that dies.
+
+    SIGHUP ends nothing: one worker reads its certificate files again, several are replaced one after another.
+    """
     no_core_dumps()
     os.environ[INHERITED] = msgspec.json.encode(settings).decode()
-    tls = context_factory(settings.client_ca, settings.client_cert == "required") if settings.tls_cert else None
     logging.basicConfig(level=logging.INFO if settings.debug else logging.WARNING)
+    try:
+        listener = listener_of(settings)
+    except OSError as error:
+        logging.error("cannot read --tls-cert, --tls-key or --client-ca: %s", error)
+        raise SystemExit(1) from None
+    signal.signal(signal.SIGHUP, lambda *_: listener.look_again())
     uvicorn.run(
         "watchword.server.serving.worker:application",
         factory=True,
@@ -40,17 +60,15 @@ def run(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=Connection,
+        http=listener,  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the application looks at them: see server/app.py
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-        ssl_context_factory=tls,
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=settings.keep_alive,
         backlog=65_535,  # as long as the kernel lets it be: net.core.somaxconn
         limit_concurrency=connections_of(settings.max_connections),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from typing import Any
 
@@ -54,6 +55,8 @@ def application() -> Application:
         cache_logger_on_first_use=True,
     )
     _collect_rarely()
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the process that started this worker replaces it
     return Application(settings)
 
 

@@ -14,9 +14,11 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ...jose.sealing import MasterKey
-from ..service.ports import Journal, Reader
+from ..audit.chain import Chains
+from ..service.ports import Answers, Journal, Reader
 from ..service.tokens.ports import Debts, RevocationReader, StatusReader
 from . import postgres, schema, sqlite
+from .answers import StoredAnswers
 from .debts import PostgresDebts, SqliteDebts
 from .failures import translated_errors
 from .registry import RegistryStore
@@ -38,6 +40,7 @@ class Storage(Struct, frozen=True):
     revocations: RevocationReader
     status: StatusReader
     debts: Debts
+    answers: Answers
 
     async def close(self) -> None:
         """Close all connections."""
@@ -62,8 +65,8 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
-async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable[[], str]) -> Storage:
-    """Raises `StorageUnavailable`."""
+async def open_storage(url: str, clock: Callable[[], float], chains: Chains) -> Storage:
+    """`chains` are the audit chains of the registry's transactions. Raises `StorageUnavailable`."""
     engine = make_engine(url)
     turn = asyncio.Lock()
     if url.startswith("sqlite:"):
@@ -75,8 +78,9 @@ async def open_storage(url: str, clock: Callable[[], float], new_chain: Callable
     else:
         # PostgreSQL has many writers: no lock is needed beyond one for each connection.
         reader, journal, debts = postgres.PostgresReader(url), postgres.PostgresJournal(url), PostgresDebts(url)
-    store = RegistryStore(engine, for_reading(engine), turn, clock, new_chain)
-    return Storage(engine, store, reader, journal, reader, reader, debts)
+    reading = for_reading(engine)
+    store = RegistryStore(engine, reading, turn, clock, chains)
+    return Storage(engine, store, reader, journal, reader, reader, debts, StoredAnswers(engine, reading, turn))
 
 
 async def read_meta(engine: AsyncEngine, key: str) -> bytes | None:

@@ -24,16 +24,17 @@ _TIMEOUT = 4.0
 _COMMIT = """
 WITH changed AS (SELECT seq, tenant_id, kind, ref FROM change WHERE seq > $1 ORDER BY seq LIMIT 1000),
 written AS (
-  INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash)
-  SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::float8[], $6::int[], $7::bytea[], $8::text[])
+  INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash, mac)
+  SELECT * FROM unnest(
+    $2::text[], $3::text[], $4::bigint[], $5::float8[], $6::int[], $7::bytea[], $8::text[], $9::bytea[])
   WHERE NOT EXISTS (SELECT 1 FROM changed)),
 kept AS (
   INSERT INTO opaque_token (tenant_id, hash, expires_at, claims)
-  SELECT * FROM unnest($9::text[], $10::text[], $11::bigint[], $12::bytea[])
+  SELECT * FROM unnest($10::text[], $11::text[], $12::bigint[], $13::bytea[])
   WHERE NOT EXISTS (SELECT 1 FROM changed)),
 consumed AS (
   INSERT INTO replay_mark (tenant_id, key, expires_at)
-  SELECT * FROM unnest($13::text[], $14::bytea[], $15::bigint[])
+  SELECT * FROM unnest($14::text[], $15::bytea[], $16::bigint[])
   WHERE NOT EXISTS (SELECT 1 FROM changed))
 SELECT seq, tenant_id, kind, ref FROM changed ORDER BY seq
 """
@@ -131,7 +132,14 @@ class PostgresReader:
         return [decode(row[0]) for row in rows]
 
     async def tenant(self, slug: str, now: float) -> TenantState | None:
-        """A live tenant with all that belongs to it."""
+        """A live tenant with all that belongs to it. The reads have one time limit together."""
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                return await self._tenant(slug, now)
+        except TimeoutError:
+            raise StorageUnavailable("the tenant was not read in time") from None
+
+    async def _tenant(self, slug: str, now: float) -> TenantState | None:
         found = await self._bodies(
             Tenant,
             "SELECT body FROM tenant WHERE tenant_id = '' AND sort = $1 AND NOT deleted",
@@ -234,7 +242,7 @@ class PostgresReader:
 
 def _like(error: Exception) -> Exception:
     """A copy for each waiter: one exception object that many raise would keep all of their frames."""
-    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else error
+    return type(error)(str(error)) if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
 
 
 def _columns(records: Sequence[msgspec.Struct], width: int) -> list[list[Any]]:
@@ -254,7 +262,7 @@ class PostgresJournal:
     ) -> Sequence[Change]:
         """Empty: committed and on disk. Otherwise, or with `Replayed`, nothing was written."""
         consumed = _columns(marks, 3)
-        arguments = (*_columns(rows, 7), *_columns(tokens, 4), *consumed)
+        arguments = (*_columns(rows, 8), *_columns(tokens, 4), *consumed)
 
         async def write(c: asyncpg.Connection[Any]) -> list[Any]:
             try:

@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ..audit.chain import Chain, Row
+from ..audit.chain import Chains, Row
 from ..registry.fleet.enrolment import REPEAT_WITHIN
 from ..registry.fleet.pending import KEPT
-from ..service.ports import PATIENCE, Change, StorageUnavailable
+from ..service.ports import PATIENCE, Change, RequestMark, StorageUnavailable
 from . import schema
+from .answers import KEEP_ANSWERS
 from .failures import translated_errors
 from .transaction import RegistryTransaction
 
@@ -33,42 +34,37 @@ class RegistryStore:
         reading: AsyncEngine,
         turn: asyncio.Lock,
         clock: Callable[[], float],
-        new_chain: Callable[[], str],
+        chains: Chains,
     ) -> None:
-        self._engine, self._reading, self._turn, self._clock, self._new_chain = (
-            engine,
-            reading,
-            turn,
-            clock,
-            new_chain,
-        )
-        self._chain_name = new_chain()
-        self._chains: dict[str, Chain] = {}
-        self._ended: dict[str, tuple[int, str]] = {}
+        self._engine, self._reading, self._turn, self._clock, self._chains = engine, reading, turn, clock, chains
+        self.heads = chains.heads
         self.heed: Callable[[Sequence[Change]], None] = lambda changes: None
         """Updates this worker's own view right after a commit; set by the composition root."""
+        self._gate = asyncio.Lock()
+        """Only one change at a time waits for the turn, so that a commit of tokens waits for one, and not for all."""
 
     @asynccontextmanager
-    async def transaction(self, patience: float = PATIENCE) -> AsyncIterator[RegistryTransaction]:
-        """Commits before it returns, within `patience` seconds.
+    async def transaction(
+        self, patience: float = PATIENCE, mark: RequestMark | None = None
+    ) -> AsyncIterator[RegistryTransaction]:
+        """Commits before it returns, within `patience` seconds. `mark` is its first row.
 
-        Raises `StorageUnavailable` when the database is away, `Contention` when a retry is enough.
+        Raises `StorageUnavailable` when the database is away, `Contention` when a retry is enough, `CarriedOut`.
         """
         changes: list[Change] = []
         rows: list[Row] = []
         try:
-            async with translated_errors(patience), self._turn, self._engine.begin() as connection:
+            async with translated_errors(patience), self._gate, self._turn, self._engine.begin() as connection:
                 tx = RegistryTransaction(connection)
+                if mark is not None:
+                    await tx.mark(mark, int(self._clock()))
                 yield tx
-                rows = self._rows(tx)
+                rows = self._chains.rows(tx.events, self._clock())
                 changes = await tx.finish(rows)
         except StorageUnavailable:
-            self._ended.update(self.heads())
-            self._chain_name = self._new_chain()
-            self._chains.clear()
+            self._chains.begin_anew()
             raise
-        for row in rows:
-            self._chains[row.tenant_id].advance(row)
+        self._chains.advance(rows)
         self.heed(changes)
 
     @asynccontextmanager
@@ -76,21 +72,6 @@ class RegistryStore:
         """A read-only transaction. Neither waits for writers nor blocks them. Raises `StorageUnavailable`."""
         async with translated_errors(), self._reading.connect() as connection:
             yield RegistryTransaction(connection, writes=False)
-
-    def heads(self) -> dict[str, tuple[int, str]]:
-        """The head of every chain, for a checkpoint; also of chains that ended with a failed commit."""
-        living = {f"{c.tenant_id}/{c.name}": (c.seq, c.head) for c in self._chains.values() if c.seq}
-        return {**self._ended, **living}
-
-    def _rows(self, tx: RegistryTransaction) -> list[Row]:
-        now = self._clock()
-        rows = []
-        for tenant_id, events in tx.events.items():
-            chain = self._chains.get(tenant_id)
-            if chain is None:
-                chain = self._chains[tenant_id] = Chain(tenant_id, self._chain_name)
-            rows.append(chain.next_row(events, now))
-        return rows
 
     async def secret_use(self, tenant_id: str, secret_ids: Sequence[str]) -> dict[str, int]:
         """When each of these secrets was last used; secrets that were never used are absent."""
@@ -110,6 +91,7 @@ class RegistryStore:
             sa.delete(schema.status_entry).where(schema.status_entry.c.expires_at < int(now)),
             sa.delete(schema.opaque_token).where(schema.opaque_token.c.expires_at < int(now) - 60),
             sa.delete(schema.replay_mark).where(schema.replay_mark.c.expires_at < int(now) - KEEP_MARKS),
+            sa.delete(schema.idempotency_key).where(schema.idempotency_key.c.at < int(now) - KEEP_ANSWERS),
             sa.delete(schema.enrolment_code).where(schema.enrolment_code.c.expires_at < int(now) - REPEAT_WITHIN),
             sa.delete(schema.debt).where(schema.debt.c.until < now - 60),
             sa.delete(schema.pending_enrolment).where(
@@ -117,5 +99,5 @@ class RegistryStore:
             ),
             sa.delete(schema.change).where(schema.change.c.seq < old_feed),
         ):
-            async with translated_errors(), self._turn, self._engine.begin() as connection:
+            async with translated_errors(), self._gate, self._turn, self._engine.begin() as connection:
                 await connection.execute(statement)

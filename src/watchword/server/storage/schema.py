@@ -179,6 +179,17 @@ replay_mark = sa.Table(
     sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("expires_at", _big, nullable=False, index=True),
 )
+idempotency_key = sa.Table(
+    "idempotency_key",
+    metadata,
+    sa.Column("tenant_id", sa.Text, primary_key=True),
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("at", _big, nullable=False, index=True),
+    sa.Column("answer", sa.LargeBinary, nullable=True),
+)
+"""Requests that were carried out. The row is in the transaction of the request, its encrypted answer comes after."""
 debt = sa.Table(
     "debt",
     metadata,
@@ -206,6 +217,7 @@ audit = sa.Table(
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
+    sa.Column("mac", sa.LargeBinary),
     sa.Index("audit_by_time", "tenant_id", "at"),
 )
 checkpoint = sa.Table(
@@ -216,6 +228,14 @@ checkpoint = sa.Table(
     sa.Column("signature", sa.LargeBinary, nullable=False),
     sqlite_autoincrement=True,
 )
+audit_checkpoint = sa.Table(
+    "audit_checkpoint",
+    metadata,
+    sa.Column("number", _big, primary_key=True, autoincrement=False),
+    sa.Column("statement", sa.LargeBinary, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+"""The chain of checkpoints. `checkpoint` has those of older versions: verified, and no longer written."""
 anchor = sa.Table(
     "anchor",
     metadata,

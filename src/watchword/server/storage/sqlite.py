@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, event
+from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..audit.chain import Row
@@ -42,21 +43,21 @@ MARK_BYTES = 32
 _CONSUME = "INSERT INTO replay_mark (tenant_id, key, expires_at) VALUES (?,?,?)"
 _CONSUMED = "SELECT 1 FROM replay_mark WHERE tenant_id = ? AND key = ?"
 _CHANGES = "SELECT seq, tenant_id, kind, ref FROM change WHERE seq > ? ORDER BY seq LIMIT 1000"
-_AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash) "
-_UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
+_AUDIT = "INSERT INTO audit (tenant_id, chain, seq, at, count, payload, hash, mac) "
+_UNLESS_CHANGED = f"{_AUDIT} SELECT ?,?,?,?,?,?,?,? WHERE NOT EXISTS (SELECT 1 FROM change WHERE seq > ?)"
 _WITH_MARKS = (
     "CREATE TEMP VIEW with_marks AS SELECT 0 AS as_of, '' AS marks, x'' AS keys, tenant_id, chain, seq, at, count,"
-    " payload, hash FROM audit WHERE 0",
+    " payload, hash, mac FROM audit WHERE 0",
     "CREATE TEMP TRIGGER with_marks_at_once INSTEAD OF INSERT ON with_marks BEGIN"
     " SELECT raise(ABORT, 'changed') WHERE EXISTS (SELECT 1 FROM change WHERE seq > NEW.as_of);"
     " INSERT INTO replay_mark (tenant_id, key, expires_at)"
     f" SELECT value ->> 0, substr(NEW.keys, {MARK_BYTES} * key + 1, {MARK_BYTES}), value ->> 1"
     " FROM json_each(NEW.marks);"
     f" {_AUDIT} VALUES"
-    " (NEW.tenant_id, NEW.chain, NEW.seq, NEW.at, NEW.count, NEW.payload, NEW.hash); END",
+    " (NEW.tenant_id, NEW.chain, NEW.seq, NEW.at, NEW.count, NEW.payload, NEW.hash, NEW.mac); END",
 )
 """A temporary view of the journal's connection: one INSERT into it writes an audit row and its replay marks."""
-_TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?)"
+_TOGETHER_WITH_MARKS = "INSERT INTO with_marks VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _USED = (
     "INSERT INTO secret_use (tenant_id, secret_id, last_used_at) VALUES (?,?,?) ON CONFLICT (tenant_id, secret_id)"
     " DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at"
@@ -99,12 +100,25 @@ def engine(path: Path) -> AsyncEngine:
         for pragma in _PRAGMAS:
             connection.execute(pragma)
 
+    @event.listens_for(made.sync_engine, "invalidate")
+    def abandon(connection: AdaptedConnection, *_: object) -> None:
+        connection.run_async(_roll_back_before_it_closes)
+
     @event.listens_for(made.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         reads = connection.get_execution_options().get(_READS, False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return made
+
+
+async def _roll_back_before_it_closes(connection: Any) -> None:
+    """Of a transaction that ran out of time: its statement may still run, and a file that is closed under a statement
+    keeps its locks until somebody collects the statement (sqlite3_close_v2): 20 s without tokens. Nobody waits for it.
+    """
+    ended = asyncio.ensure_future(connection.rollback())
+    ended.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait((ended,), timeout=0)  # one turn of the loop: now it is in the connection's queue
 
 
 def for_reading(writing: AsyncEngine) -> AsyncEngine:
@@ -312,7 +326,7 @@ class SqliteJournal:
             db.execute("ROLLBACK")
             return changes
         self._consume(marks)
-        db.executemany(f"{_AUDIT} VALUES (?,?,?,?,?,?,?)", [_columns(row) for row in rows])
+        db.executemany(f"{_AUDIT} VALUES (?,?,?,?,?,?,?,?)", [_columns(row) for row in rows])
         db.executemany(
             "INSERT INTO opaque_token (tenant_id, hash, expires_at, claims) VALUES (?,?,?,?)",
             [(t.tenant_id, t.hash, t.expires_at, t.claims) for t in tokens],
@@ -351,7 +365,7 @@ class SqliteJournal:
 
 
 def _columns(row: Row) -> tuple[object, ...]:
-    return row.tenant_id, row.chain, row.seq, row.at, row.count, row.payload, row.hash
+    return row.tenant_id, row.chain, row.seq, row.at, row.count, row.payload, row.hash, row.mac
 
 
 def _settle(done: asyncio.Future[R], result: R | None, error: BaseException | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from msgspec import Struct
 from sqlalchemy.exc import IntegrityError
 
@@ -15,6 +16,7 @@ from . import schema
 from .session import Session
 
 T = TypeVar("T", bound=Struct)
+_log: Any = structlog.get_logger("watchword.storage")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,6 +43,11 @@ class Table(Generic[T]):
         query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t))
         return await self._one(query.with_for_update() if self._session.writes else query)
 
+    async def look(self, tenant_id: str, id: str) -> T | None:
+        """The record, never locked: for one that the change depends on and does not write."""
+        t = self._table
+        return await self._one(sa.select(t.c.body).where(t.c.tenant_id == tenant_id, t.c.id == id, schema.living(t)))
+
     async def find(self, tenant_id: str, sort: str) -> T | None:
         """The record with this value in the column that lists are ordered by."""
         t = self._table
@@ -53,15 +60,36 @@ class Table(Generic[T]):
         limit: int,
         prefix: str = "",
     ) -> list[T]:
-        """Records in order of (sort, id), after `after`; only those whose sort column begins with `prefix`."""
+        """Records in order of (sort, id), after `after`; only those whose sort column begins with `prefix`.
+
+        Leaves out rows that cannot be decoded and logs each of them, so that one damaged row does not hide the others.
+        """
+        found: list[T] = []
+        while len(found) < limit:
+            asked = limit - len(found)
+            rows: list[Any] = list(await self._session.run(self._page(tenant_id, after, prefix).limit(asked)))
+            readable = [record for row in rows if (record := self._readable(tenant_id, row[1], row[2])) is not None]
+            found += readable
+            if len(readable) == len(rows) or len(rows) < asked:
+                break
+            after = rows[-1][0], rows[-1][1]
+        return found
+
+    def _page(self, tenant_id: str, after: tuple[str, str] | None, prefix: str) -> sa.Select[Any]:
         t = self._table
-        query = sa.select(t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
+        query = sa.select(t.c.sort, t.c.id, t.c.body).where(t.c.tenant_id == tenant_id, ~t.c.deleted)
         if after is not None:
             query = query.where(sa.tuple_(t.c.sort, t.c.id) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
         if prefix:
             query = query.where(t.c.sort.startswith(prefix, autoescape=True))
-        rows = await self._session.run(query.order_by(t.c.sort, t.c.id).limit(limit))
-        return [self._decode(row[0]) for row in rows]
+        return query.order_by(t.c.sort, t.c.id)
+
+    def _readable(self, tenant_id: str, id: str, body: bytes) -> T | None:
+        try:
+            return self._decode(body)
+        except msgspec.DecodeError:  # a ValidationError is one
+            _log.error("a damaged row is left out of a list", table=self._table.name, tenant_id=tenant_id, id=id)
+            return None
 
     async def add(self, record: T) -> None:
         """Insert; raises `Conflict` for an id or unique value that exists, also on a deleted record."""

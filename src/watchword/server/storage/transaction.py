@@ -19,7 +19,7 @@ from ..registry.fleet.device_authority import DeviceAuthority
 from ..registry.fleet.enrolment import EnrolmentGroup
 from ..registry.model import Api, InitialToken, Role, Tenant
 from ..registry.trusted_issuer import TrustedIssuer
-from ..service.ports import Change
+from ..service.ports import CarriedOut, Change, RequestMark
 from . import schema
 from .claims import Claims, Places
 from .codes import Codes
@@ -27,13 +27,14 @@ from .expected import Expected
 from .fleet import Applications, Fleet
 from .pending import Pending
 from .revocations import Revocations
+from .secret_uses import SecretUses
 from .table import Table
 
 _FEED_LOCK = 0x7761746368
 _IDS_AN_ENTRY = 500
 
 
-class RegistryTransaction(Claims, Places, Revocations):
+class RegistryTransaction(Claims, Places, SecretUses, Revocations):
     """One change of the registry; also used for snapshots, which only read."""
 
     def __init__(self, connection: AsyncConnection, *, writes: bool = True) -> None:
@@ -68,6 +69,15 @@ class RegistryTransaction(Claims, Places, Revocations):
     def record(self, tenant_id: str, event: Event) -> None:
         """Add an audit event to this change."""
         self.events.setdefault(tenant_id, []).append(event)
+
+    async def mark(self, mark: RequestMark, at: int) -> None:
+        """Write the mark of this request. Of concurrent requests the later ones wait for the first to end.
+
+        Raises `CarriedOut` when the key was used before.
+        """
+        statement = self.insert(schema.idempotency_key).values(at=at, **msgspec.structs.asdict(mark))
+        if not await self.count(statement.on_conflict_do_nothing()):
+            raise CarriedOut
 
     async def finish(self, rows: Sequence[Row]) -> list[Change]:
         """Write the audit rows, the revocations and the change feed, as the last statements before the commit."""

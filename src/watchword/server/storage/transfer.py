@@ -43,8 +43,18 @@ MOVES = (
     schema.revocation,
     schema.status_entry,
 )
-STAYS = (schema.meta, schema.debt, schema.change, schema.audit, schema.checkpoint, schema.anchor)
-"""Tables that are not exported, because they belong to one database: key check, rate limits, change feed, audit log."""
+STAYS = (
+    schema.meta,
+    schema.idempotency_key,
+    schema.debt,
+    schema.change,
+    schema.audit,
+    schema.audit_checkpoint,
+    schema.checkpoint,
+    schema.anchor,
+)
+"""Tables that are not exported, because they belong to one database: key check, answers kept for repeated requests,
+rate limits, change feed, audit log."""
 _BY_NAME = {table.name: table for table in MOVES}
 # Imported rows have explicit numbers, which do not advance PostgreSQL's sequence; SQLite's follows by itself.
 _GO_ON_NUMBERING = sa.text("SELECT setval(pg_get_serial_sequence('revocation', 'seq'), max(seq)) FROM revocation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...http.admin.app import AdminApi
+from ...http.admin.cursors import Cursors
 from ...http.admin.fleet.device_authorities import DeviceAuthorityHandlers
 from ...http.admin.fleet.devices import DeviceHandlers
 from ...http.admin.fleet.enrolment import EnrolmentHandlers
@@ -19,6 +20,7 @@ from ...http.admin.registry.registration import RegistrationHandlers
 from ...http.admin.registry.roles import RoleHandlers
 from ...http.admin.registry.tenants import TenantHandlers
 from ...http.admin.registry.trust_anchors import TrustAnchorHandlers
+from ...http.admin.repeats import Repeats
 from ...http.admin.routes import Route
 from ...http.admin.upkeep.audit import AuditHandlers
 from ...http.administration import Administration
@@ -39,7 +41,7 @@ def administration_of(services: Services, addresses: Addresses) -> Administratio
         issuer_of=services.issuer_of,
         addresses=addresses,
     )
-    return Administration(administrators, services.settings.body_timeout)
+    return Administration(administrators, services.settings.body_timeout, services.tokens.refusals)
 
 
 def mount_admin(services: Services, administration: Administration, base_path: str) -> dict[str, Asgi]:
@@ -47,7 +49,17 @@ def mount_admin(services: Services, administration: Administration, base_path: s
     pages = Pages(services.desk, services.master)
     # The OpenAPI document lists the operations in this order.
     routes = [*registry_routes(services, pages), *fleet_routes(services, pages)]
-    return {"/api/v1/": AdminApi(routes, administration, services.issuer_of, base_path)}
+    repeats = Repeats(services.storage.answers, services.master, services.world.clock)
+    return {
+        "/api/v1/": AdminApi(
+            routes,
+            administration,
+            repeats=repeats,
+            view=services.view,
+            issuer_of=services.issuer_of,
+            base_path=base_path,
+        )
+    }
 
 
 def registry_routes(services: Services, pages: Pages) -> list[Route]:
@@ -63,7 +75,7 @@ def registry_routes(services: Services, pages: Pages) -> list[Route]:
         *RoleHandlers(desk, pages).routes(),
         *SigningKeyHandlers(desk, rotate).routes(),
         *TrustAnchorHandlers(desk).routes(),
-        *AuditHandlers(services.upkeep.audit.recent).routes(),
+        *AuditHandlers(services.upkeep.audit, Cursors(services.master)).routes(),
         *TenantHandlers(desk, services.registry.create_tenant, services.issuer_of).routes(),
         *FederationHandlers(desk, pages, services.clients.dry_run).routes(),
         *RegistrationHandlers(desk, pages).routes(),

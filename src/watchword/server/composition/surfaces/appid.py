@@ -33,12 +33,20 @@ def _runtime(services: Services, base_path: str) -> AppIdRuntime:
         surface=tokens.appid,
         refusals=tokens.refusals,
         body_timeout=settings.body_timeout,
+        deadline=services.deadline,
         read=read_token_request,
     )
     return AppIdRuntime(
         services.view,
         base_path,
         token,
-        AppIdQuestions(services.clients.who, tokens.check, tokens.revoke, tokens.refusals, settings.body_timeout),
+        AppIdQuestions(
+            who=services.clients.who,
+            check=tokens.check,
+            revoke=tokens.revoke,
+            refusals=tokens.refusals,
+            body_timeout=settings.body_timeout,
+            deadline=services.deadline,
+        ),
         AppIdDocuments(documents, services.appid_issuer_of, services.base_url),
     )

@@ -21,8 +21,9 @@ async def listen_for_devices(services: Services) -> CoapListener | None:
 
     tokens = services.tokens
     resource = TokenResource(
-        services.view, tokens.issue, tokens.native, tokens.refusals, protected=services.settings.coap_protected
-    )
+        services.view, tokens.issue, tokens.native, tokens.refusals, services.deadline,
+        protected=services.settings.coap_protected,
+    )  # fmt: skip
     try:
         return await CoapListener.start(resource, *address)
     except OSError as error:

@@ -25,6 +25,7 @@ def oauth_endpoints(services: Services, addresses: Addresses) -> Endpoints:
             surface=tokens.native,
             refusals=tokens.refusals,
             body_timeout=settings.body_timeout,
+            deadline=services.deadline,
             addresses=addresses,
         ),
         questions=_questions(services, addresses),
@@ -59,6 +60,7 @@ def _questions(services: Services, addresses: Addresses) -> TokenQuestions:
         follow=tokens.follow,
         refusals=tokens.refusals,
         body_timeout=services.settings.body_timeout,
+        deadline=services.deadline,
     )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from ...protocol.errors import OAuthError
 from ...registry.errors import RegistryError
 from ...service.contention import again
 from ...service.ports import StorageUnavailable
 from ...service.registry.create_tenant import DEFAULT
-from ..administration import Administration
+from ...service.view import View
+from ..administration import Administration, unverified_issuer
 from ..wire import NO_STORE, Header, Headers, Receive, Scope, Send, answer, encode_json
 from .openapi import document
 from .problems import Problem, answer_problem, problem_of
+from .repeats import Repeats
 from .routes import Reply, Route, Table
 
 OPENAPI = "/api/v1/openapi.json"
@@ -22,11 +25,18 @@ class AdminApi:
     """Mounted under /api/v1/."""
 
     def __init__(
-        self, routes: list[Route], administration: Administration, issuer_of: Callable[[str], str], base_path: str
-    ) -> None:
-        self._administration, self._base = administration, base_path
+        self, routes: list[Route], administration: Administration, *, repeats: Repeats, view: View,
+        issuer_of: Callable[[str], str], base_path: str,
+    ) -> None:  # fmt: skip
+        self._administration, self._repeats, self._view = administration, repeats, view
+        self._issuer_of, self._base = issuer_of, base_path
         self._table = Table(routes)
-        self._document = encode_json(document(self._table.routes, issuer_of(DEFAULT) + "/token"))
+        self._token_url = issuer_of(DEFAULT) + "/token"
+
+    @cached_property
+    def _document(self) -> bytes:
+        """Made when somebody first asks for it, and not at each start of a worker: it is much of what a start costs."""
+        return encode_json(document(self._table.routes, self._token_url))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every refusal is a problem document; none says more than its reader may know."""
@@ -39,13 +49,24 @@ class AdminApi:
                 return await answer(send, 200, self._document)
             await self._serve(path, scope, headers, receive, send)
         except (Problem, RegistryError, StorageUnavailable, OAuthError) as error:
-            await answer_problem(send, problem_of(error), request_id)
+            problem = problem_of(error)
+            slug = self._concerned(scope) if problem.status in (401, 403) else ""
+            request_id = self._administration.note(slug, "admin API", problem, scope, request_id)
+            await answer_problem(send, problem, request_id)
         return None
+
+    def _concerned(self, scope: Scope) -> str:
+        """The tenant whose audit log counts the refusal: the one that the token names, if it is a known one."""
+        issuer = unverified_issuer(Headers(scope["headers"]))
+        slug = issuer.rpartition("/")[2]
+        return slug if self._view.knows(slug) and issuer == self._issuer_of(slug) else DEFAULT
 
     async def _serve(self, path: str, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         route, parameters = self._table.route(scope["method"], path)
         request = await self._administration.request(route, parameters, scope, headers, receive)
-        await _send_reply(send, await again(lambda: route.handler(request)))
+        request = self._repeats.marked(route, path, scope["headers"], request)
+        reply = await self._repeats.once(request.caller.mark, lambda: again(lambda: route.handler(request)))
+        await _send_reply(send, reply)
 
 
 async def _send_reply(send: Send, reply: Reply) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .routes import Route
+from .routes import KEY_PATTERN, Route
 
 _PROBLEM = {
     "type": "object",
@@ -16,6 +16,13 @@ _PROBLEM = {
         "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
         "detail": {"type": "string"}, "field": {"type": "string"}, "request_id": {"type": "string"},
     },
+}  # fmt: skip
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "description": "A new UUID for each request. The same application can repeat the request for 24 hours: it gets the "
+    "first answer again, secrets included, and nothing is changed. 422: the key came with another request. "
+    "409: the first request has not ended, or its answer is lost.",
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
 }  # fmt: skip
 
 
@@ -41,7 +48,8 @@ def document(routes: list[Route], token_url: str) -> dict[str, Any]:
 
 def _operation(route: Route) -> dict[str, Any]:
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", route.path)]
-    parameters += [_parameter(name, "query") for name in route.query]
+    parameters += [_parameter(name, "query", route.about.get(name, "")) for name in route.query]
+    parameters += [_IDEMPOTENCY_KEY] if route.creates else []
     operation: dict[str, Any] = {
         "summary": route.summary,
         "operationId": route.handler.__name__,
@@ -57,9 +65,10 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _parameter(name: str, place: str) -> dict[str, Any]:
+def _parameter(name: str, place: str, about: str = "") -> dict[str, Any]:
     schema = {"type": "integer", "minimum": 1, "maximum": 500} if name == "limit" else {"type": "string"}
-    return {"name": name, "in": place, "required": place == "path", "schema": schema}
+    told = {"description": about} if about else {}
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, **told}
 
 
 def _success(route: Route) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from .routes import Request
 
 LIST = ("limit", "cursor", "name")
 """The query of a list."""
+_DIGITS = 18
+"""`int` refuses thousands of them with an error of its own."""
 
 
 class Pages:
@@ -80,8 +82,8 @@ class Pages:
 
 
 def limit(query: Mapping[str, str], default: int) -> int:
-    """How many are asked for. Raises `Invalid`."""
+    """How many are asked for, judged as the number that is used. Raises `Invalid`."""
     text = query.get("limit", str(default))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 500:
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS or not 1 <= int(text) <= 500:
         raise Invalid("use 1 to 500", field="limit")
     return int(text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ...protocol.errors import OAuthError
+from ...protocol.errors import OAuthError, without_frames
 from ...registry.errors import (
     Conflict,
+    Forbidden,
     Invalid,
     NotFound,
     RegistryError,
@@ -18,6 +19,7 @@ _STATUS: dict[type[RegistryError], tuple[int, str]] = {
     Invalid: (400, "the request breaks a rule"),
     NotFound: (404, "not found"),
     Conflict: (409, "conflict"),
+    Forbidden: (403, "forbidden"),
     VersionMismatch: (412, "changed meanwhile"),
 }
 
@@ -46,6 +48,7 @@ class Problem(Exception):
 
 def problem_of(error: Exception) -> Problem:
     """The one place that says which error is which status."""
+    without_frames(error)
     if isinstance(error, Problem):
         return error
     if isinstance(error, RegistryError):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from ...service.desk import Caller
 from ..wire import MAX_BODY
 from .problems import Problem
+
+KEY_PATTERN: Final = r'^("[A-Za-z0-9._~:/+=-]{1,128}"|[A-Za-z0-9._~:/+=-]{1,128})$'
+"""Of the header `Idempotency-Key`."""
 
 
 class Request(Struct, frozen=True):
@@ -21,6 +24,8 @@ class Request(Struct, frozen=True):
     query: dict[str, str]
     body: Any
     expected: int | None
+    digest: bytes = b""
+    """SHA-256 of the body of a request that creates something."""
 
 
 class Reply(Struct, frozen=True):
@@ -47,8 +52,15 @@ class Route(Struct, frozen=True, kw_only=True):
     reply: Any = None
     status: int = 200
     query: tuple[str, ...] = ()
+    about: dict[str, str] = {}
+    """What the parameters of the query mean, for the OpenAPI document."""
     default_tenant_only: bool = False
     max_body: int = MAX_BODY
+
+    @property
+    def creates(self) -> bool:
+        """Whether it takes an `Idempotency-Key`; its verb then opens its transaction with `Desk.transaction`."""
+        return self.method == "POST" and self.status == 201
 
 
 class Table:

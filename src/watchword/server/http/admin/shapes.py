@@ -83,13 +83,21 @@ class NewApplicationShape(ApplicationShape, frozen=True, kw_only=True):
     client_secret: str | None
 
 
+class EndingSecretShape(Struct, frozen=True, kw_only=True):
+    """An older secret: it works until `expires_at`, in seconds since the epoch."""
+
+    secret_id: str
+    expires_at: int | None
+
+
 class NewSecretShape(Struct, frozen=True, kw_only=True):
-    """A secret at its creation, shown once."""
+    """A secret at its creation, shown once, and the older secrets with their ends."""
 
     client_id: str
     secret_id: str
     client_secret: str
     expires_at: int | None
+    others: tuple[EndingSecretShape, ...] = ()
 
 
 class ApiShape(Struct, frozen=True, kw_only=True):
@@ -141,6 +149,7 @@ class TenantShape(Struct, frozen=True, kw_only=True):
     profile: str
     transaction_tokens: TransactionTokens | None
     rate_limit: RateLimit | None
+    several_apis: bool
     created_at: int
     version: int
 
@@ -277,6 +286,7 @@ def tenant_fields(t: Tenant) -> dict[str, object]:
         "profile": t.profile,
         "transaction_tokens": t.transaction_tokens,
         "rate_limit": t.rate_limit,
+        "several_apis": t.several_apis,
         "created_at": t.created_at,
         "version": t.version,
     }

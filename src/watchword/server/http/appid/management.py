@@ -36,12 +36,20 @@ class AppIdManagement:
             request_id = headers.request_id
             await self._serve(scope, headers, receive, send)
         except (Problem, RegistryError, StorageUnavailable, OAuthError) as error:
-            await _refuse(send, problem_of(error), request_id)
+            problem = problem_of(error)
+            request_id = self._administration.note(self._slug(scope), "App ID management", problem, scope, request_id)
+            await _refuse(send, problem, request_id)
+
+    def _slug(self, scope: Scope) -> str:
+        return self._path(scope).removeprefix(PREFIX).partition("/")[0]
+
+    def _path(self, scope: Scope) -> str:
+        path: str = scope["raw_path"].decode("latin-1")
+        return path.removeprefix(self._base)
 
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        path = scope["raw_path"].decode("latin-1").removeprefix(self._base)
-        slug = path.removeprefix(PREFIX).partition("/")[0]
-        tenant = await self._view.tenant(slug)
+        path = self._path(scope)
+        tenant = await self._view.tenant(self._slug(scope))
         if tenant is None:
             raise Problem(404, "not found", "there is no such tenant")
         route, parameters = self._table.route(scope["method"], path.removesuffix("/"))

@@ -8,6 +8,7 @@ from ...protocol.errors import OAuthError
 from ...protocol.request import Form
 from ...registry.model import Application
 from ...service.clients.authenticate_client import AuthenticateClient
+from ...service.deadline import Deadline
 from ...service.tokens.check_token import CheckToken
 from ...service.tokens.refusals import Refusals
 from ...service.tokens.revoke_token import RevokeToken
@@ -23,10 +24,11 @@ class AppIdQuestions:
     """An application asks about a token. The answer is no more than App ID's own."""
 
     def __init__(
-        self, who: AuthenticateClient, check: CheckToken, revoke: RevokeToken, refusals: Refusals, body_timeout: float
-    ) -> None:
+        self, who: AuthenticateClient, check: CheckToken, revoke: RevokeToken, refusals: Refusals, body_timeout: float,
+        deadline: Deadline,
+    ) -> None:  # fmt: skip
         self._who, self._check, self._revoke = who, check, revoke
-        self._refusals, self._timeout = refusals, body_timeout
+        self._refusals, self._timeout, self._deadline = refusals, body_timeout, deadline
 
     async def introspect(self, tenant: TenantView, scope: Scope, receive: Receive, send: Send) -> None:
         """`{"active": true}` or `{"active": false}`."""
@@ -51,8 +53,9 @@ class AppIdQuestions:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
             form = read_fields(headers, await read_body(receive, headers.content_length, MAX_BODY, self._timeout))
-            caller = await self._who(tenant, read_credentials(headers, form), source_in(scope))
-            payload = await work(tenant, caller, form, request_id)
+            with self._deadline:
+                caller = await self._who(tenant, read_credentials(headers, form), source_in(scope))
+                payload = await work(tenant, caller, form, request_id)
         except OAuthError as error:
             told, _ = self._refusals.note(tenant.tenant.slug, error, scope.get("client"), "", request_id)
             used = authorization is not None

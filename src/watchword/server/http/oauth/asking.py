@@ -66,7 +66,7 @@ class Callers(Struct, frozen=True, kw_only=True):
             return (await self.application(tenant, asked)).client_id
         bearer = headers.authorization[7:].strip().decode("ascii", "replace")
         claims = await self.tokens.claims(tenant, bearer, self.clock()) if bearer else None
-        if claims is None or ADMIN_API not in claims["aud"] or INTROSPECT_SCOPE not in claims["scope"].split(" "):
+        if claims is None or claims["aud"] != ADMIN_API or INTROSPECT_SCOPE not in claims["scope"].split(" "):
             raise InvalidToken(f"authenticate with client credentials or a token that holds {INTROSPECT_SCOPE}")
         check_possession(claims, asked.certificate)
         return str(claims["sub"])

@@ -22,7 +22,7 @@ from ...service.view import TenantView, View
 from ..client_certificate import certificate_of
 from ..wire import NO_STORE, Headers, Receive, Scope, Send, answer, answer_error, encode_json, read_body
 
-_MAX_BODY = 16_384
+_MAX_BODY, _MAX_VALUES = 16_384, 200
 Work = Callable[[dict[str, Any], str], Awaitable[tuple[int, dict[str, Any]]]]
 """(body, request id) -> (status, answer)."""
 
@@ -114,13 +114,13 @@ def _certificate(scope: Scope) -> Presented | None:
 
 
 def _object(headers: Headers, raw: bytes) -> dict[str, Any]:
-    media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+    media = headers.media()
     if media != b"application/json" or headers.content_encoding not in (None, b"identity"):
         raise InvalidRequest("send Content-Type: application/json, without a Content-Encoding")
     if len(raw) > _MAX_BODY:
         raise TooLarge(f"an enrolment has at most {_MAX_BODY} bytes")
     try:
-        return json_object(raw)
+        return json_object(raw, _MAX_VALUES)
     except MalformedToken as error:
         raise InvalidRequest(f"the body is not a JSON object as we read it: {error.rule}") from None
 

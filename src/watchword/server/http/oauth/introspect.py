@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from ...protocol.errors import InvalidRequest, OAuthError, TooLarge
+from ...protocol.errors import InvalidRequest, OAuthError, TooLarge, without_frames
 from ...protocol.form import parse_form
 from ...protocol.request import Form, text
+from ...service.deadline import Deadline
 from ...service.tokens.follow_revocations import FollowRevocations
 from ...service.tokens.introspect_token import IntrospectToken
 from ...service.tokens.refusals import Refusals
@@ -64,8 +65,10 @@ class TokenQuestions:
         follow: FollowRevocations,
         refusals: Refusals,
         body_timeout: float,
+        deadline: Deadline,
     ) -> None:
         self._view, self._callers, self._refusals, self._timeout = view, callers, refusals, body_timeout
+        self._deadline = deadline
         self._introspect, self._sign, self._revoke, self._follow = introspect, sign, revoke, follow
 
     async def introspect(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,15 +90,17 @@ class TokenQuestions:
         await self._serve(slug, scope, receive, send, work)
 
     async def _answer_introspection(self, tenant: TenantView, asked: Asked) -> Reply:
-        caller = await self._callers.client_id(tenant, asked)
-        answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
+        with self._deadline:
+            caller = await self._callers.client_id(tenant, asked)
+            answered: dict[str, Any] = await self._introspect(tenant, caller, token_of(asked.form))
         if asked.wants_signed() or must_be_signed(tenant, caller):
             return Reply(await self._sign(tenant, caller, answered), _SIGNED_CONTENT)
         return Reply(encode_json(answered))
 
     async def _answer_revocation(self, tenant: TenantView, asked: Asked) -> Reply:
-        caller = await self._callers.application(tenant, asked)
-        await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
+        with self._deadline:
+            caller = await self._callers.application(tenant, asked)
+            await self._revoke(tenant, caller.client_id, token_of(asked.form), asked.headers.request_id)
         return Reply(b"{}")
 
     async def _serve(self, slug: str, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
@@ -103,7 +108,7 @@ class TokenQuestions:
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise InvalidRequest(f"a token has at most {MAX_TOKEN} characters")
             headers.only_form()
@@ -114,7 +119,7 @@ class TokenQuestions:
             asked = Asked(headers, parse_form(body), certificate_of(scope), scope["headers"], source_in(scope))
             reply = await work(tenant, asked)
         except OAuthError as error:
-            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else error
+            mended = InvalidRequest(error.public) if isinstance(error, TooLarge) else without_frames(error)
             told, request_id = self._refusals.note(slug, mended, scope.get("client"), "", request_id)
             await answer_error(
                 send,

@@ -18,7 +18,7 @@ from ...service.view import TenantView, View
 from ..wire import NO_STORE, Headers, Receive, Scope, Send, answer, answer_error, encode_json, method_not_allowed
 from ..wire import read_body as read
 
-MAX_METADATA = 65_536
+MAX_METADATA, MAX_VALUES = 65_536, 1_000
 _MAX_DRAINED = 4 << 20
 Work = Callable[[TenantView, str, dict[str, Any], str], Awaitable[tuple[int, bytes]]]
 """(tenant, access token, body, request id) -> (status, body)."""
@@ -82,7 +82,7 @@ class RegistrationEndpoint:
         try:
             headers = Headers(scope["headers"])
             request_id, used = headers.request_id, headers.authorization is not None
-            raw = await read(receive, headers.content_length, _MAX_DRAINED, self._timeout)
+            raw = await read(receive, headers.content_length, _MAX_DRAINED, self._timeout, MAX_METADATA)
             token = bearer(headers)
             tenant = await self._view.tenant(slug)
             if tenant is None or not tenant.tenant.enabled:
@@ -134,12 +134,12 @@ def bearer(headers: Headers) -> str:
 
 def metadata_of(headers: Headers, raw: bytes) -> dict[str, Any]:
     """The body as an object. Raises `InvalidClientMetadata`."""
-    media = (headers.content_type or b"").partition(b";")[0].strip().lower()
+    media = headers.media()
     if media != b"application/json" or headers.content_encoding not in (None, b"identity"):
         raise InvalidClientMetadata("send Content-Type: application/json, without a Content-Encoding")
     if len(raw) > MAX_METADATA:
         raise InvalidClientMetadata(f"client metadata has at most {MAX_METADATA} bytes")
     try:
-        return json_object(raw)
+        return json_object(raw, MAX_VALUES)
     except MalformedToken as error:
         raise InvalidClientMetadata(f"the body is not a JSON object as we read it: {error.rule}") from None

@@ -14,6 +14,7 @@ from ...protocol.grants import REPEATABLE_BY_SOME
 from ...protocol.grants.grant import Grants
 from ...protocol.request import TokenRequest
 from ...protocol.token_form import token_request
+from ...service.deadline import Deadline
 from ...service.tokens.issue_token import IssueToken
 from ...service.tokens.refusals import Refusals
 from ...service.tokens.surface import Surface
@@ -61,11 +62,12 @@ class TokenEndpoint:
         surface: Surface,
         refusals: Refusals,
         body_timeout: float,
+        deadline: Deadline,
         read: Read = read_form,
         addresses: Addresses | None = None,
     ) -> None:
         self._issue, self._surface, self._refusals, self._timeout = issue, surface, refusals, body_timeout
-        self._read, self._addresses = read, addresses
+        self._read, self._addresses, self._deadline = read, addresses, deadline
 
     async def __call__(self, slug: str, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, one answer. Nothing after this function sees the raw form."""
@@ -73,14 +75,15 @@ class TokenEndpoint:
         try:
             headers = Headers(scope["headers"])
             authorization, request_id = headers.authorization, headers.request_id
-            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout)
+            body = await read_body(receive, headers.content_length, MAX_DRAINED, self._timeout, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise _too_long(body)
             request = self._read(headers, body, certificate_of(scope), self._surface.grants, source_in(scope))
             client_id = request.unverified_credentials.unverified_client_id
             if headers.dpop is not None and self._addresses is not None:
                 request = replace(request, proof=proof_of(headers, scope, self._addresses))
-            issued = await self._issue(slug, request, self._surface)
+            with self._deadline:
+                issued = await self._issue(slug, request, self._surface)
         except OAuthError as error:
             told, request_id = self._refusals.note(slug, error, scope.get("client"), client_id, request_id)
             await answer_error(

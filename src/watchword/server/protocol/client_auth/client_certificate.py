@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 from ....jose import KeySet
-from ....jose.certificates import MAX_CHAIN, Certificate, UnacceptableCertificate, read_certificate
+from ....jose.certificates import MAX_CHAIN, Certificate, TrustAnchors, UnacceptableCertificate, read_certificate
 from ...registry.certificates import is_named
 from ...registry.model import CERTIFICATE_METHODS, Application, CertificateName
 from ..errors import InvalidClient
@@ -33,7 +33,7 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
         if _is_self_signed(application) and _registered(certificate, grounds.keys):
             return Proven(key_id=certificate.thumbprint)
         chain = [Certificate(der) for der in shown.unverified_chain[:MAX_CHAIN]]
-        grounds.anchors.verify(certificate, chain, grounds.now)
+        _anchors(application, grounds).verify(certificate, chain, grounds.now)
     except UnacceptableCertificate as error:
         raise InvalidClient(detail=f"client certificate: {error.rule}") from None
     named = is_named(certificate, (application.tls_client_auth if application is not None else None) or _NOBODY)
@@ -44,6 +44,12 @@ def prove(application: Application | None, presented: Credentials, grounds: Grou
     if not named:
         raise InvalidClient(detail="client certificate: it names somebody else")
     return Proven(key_id=certificate.thumbprint)
+
+
+def _anchors(application: Application | None, grounds: Grounds) -> TrustAnchors:
+    """Those of the tenant, or the one that the application is bound to."""
+    name = application.tls_client_auth if application is not None else None
+    return grounds.anchors if name is None or name.anchor is None else grounds.anchors.only(name.anchor)
 
 
 def _is_self_signed(application: Application | None) -> bool:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from ...registry.model import CLIENT_CREDENTIALS, Api
-from ..access import Access, allowed_scopes, asked_scopes, must_be_bound, shared_settings, target_apis
+from ..access import (
+    Access,
+    allowed_scopes,
+    asked_scopes,
+    check_together,
+    granted_at_each,
+    must_be_bound,
+    shared_settings,
+    target_apis,
+)
 from ..authorization_details import granted_details
 from ..errors import InvalidTarget
 from ..request import TokenRequest
@@ -42,7 +51,7 @@ def _judge(standing: Standing, request: TokenRequest) -> Access:
     return Access(
         application.client_id,
         tuple(api.identifier for api in targets),
-        () if details and not asked else allowed_scopes(asked, targets, standing.granted),
+        () if details and not asked else allowed_scopes(asked, granted_at_each(targets, standing.granted)),
         shared_settings(targets),
         must_be_bound(application, targets),
         may_act=application.may_act or "",
@@ -55,7 +64,9 @@ def named_targets(standing: Standing, request: TokenRequest, asked: tuple[str, .
     named = request.resources + request.audiences
     if len(named) > MAX_RESOURCES:
         raise InvalidTarget(f"more than {MAX_RESOURCES} resources")
-    return target_apis(named, asked, standing.granted, standing.apis, standing.application.default_api_id)
+    targets = target_apis(named, asked, standing.granted, standing.apis, standing.application.default_api_id)
+    check_together(targets, allowed=standing.tenant.several_apis)
+    return targets
 
 
 GRANT = Grant(CLIENT_CREDENTIALS, judge)

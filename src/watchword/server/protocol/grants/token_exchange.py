@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...registry.model import ADMIN_API, TOKEN_EXCHANGE
-from ..access import Access, asked_scopes, must_be_bound, shared_settings
+from ..access import Access, asked_scopes, granted_at_each, must_be_bound, shared_settings
 from ..authorization_details import granted_details
 from ..errors import InvalidAuthorizationDetails, InvalidRequest, InvalidTarget
 from ..request import TokenRequest
@@ -55,11 +55,10 @@ def _access_token(standing: Standing, request: TokenRequest, exchange: Exchange)
     if exchange.requested_token_type == JWT and settings.format != "jwt":
         raise InvalidRequest("this API's tokens are not JWTs: ask for requested_token_type access_token")
     act = acting(application, subject)
-    available: frozenset[str] = frozenset().union(*(standing.granted[api.api_id] for api in targets))
     return Access(
         str(subject["sub"]),
         tuple(api.identifier for api in targets),
-        narrowed(asked, subject, available),
+        narrowed(asked, subject, granted_at_each(targets, standing.granted)),
         settings,
         must_be_bound(application, targets) or "cnf" in subject,
         may_act=may_act_of(subject),
@@ -80,7 +79,8 @@ def _details(
             raise InvalidAuthorizationDetails("an object of authorization_details is not in the subject token")
         return granted_details(request.details, standing.application.details_types, targets)
     known = {kind.name for api in targets for kind in api.details_types} & set(standing.application.details_types)
-    return tuple(one for one in held if one["type"] in known)
+    kept = tuple(one for one in held if one["type"] in known)
+    return granted_details(kept, known, targets)
 
 
 GRANT = Grant(TOKEN_EXCHANGE, judge, read=read, repeatable=frozenset({"audience"}), shown=shown)

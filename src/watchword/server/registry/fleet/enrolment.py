@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import rules
+from ..admin_rights import check_never_administers
 from ..errors import Invalid
-from ..model import ADMIN_API, SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy
+from ..model import SECRET_METHODS, Api, AuthMethod, Grant, Kind, RegistrationPolicy, Role
 from ..rate_limit import RateLimit, check_rate_limit
 from .device_authority import CERTIFICATE_LIFE, MAX_CERTIFICATE_LIFE, MIN_CERTIFICATE_LIFE
 
@@ -118,21 +120,21 @@ def check_codes(count: int, uses: int, expires_in: int) -> None:
             raise Invalid(f"use 1 to {most}", field=name)
 
 
-def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: set[str]) -> None:
+def check_group(group: EnrolmentGroup, apis: dict[str, Api], roles: Mapping[str, Role]) -> None:
     """Check the complete policy. Raises `Invalid`."""
     rules.check_name(group.name)
     _check_methods(group)
     rules.check_grants(group.grants, apis, "grants")
-    if any(apis[grant.api_id].identifier == ADMIN_API for grant in group.grants):
-        raise Invalid("nobody enrols as an administrator", field="grants")
     rules.check_unique(group.role_ids, "role_ids")
     for role_id in group.role_ids:
         if role_id not in roles:
             raise Invalid(f"there is no role {role_id!r}", field="role_ids")
+    check_never_administers(group.grants, group.role_ids, roles, apis)
     rules.check_labels(group.labels, "labels")
     check_pattern(group.name_pattern)
     if group.max_devices is not None and not 1 <= group.max_devices <= MAX_DEVICES:
         raise Invalid(f"use 1 to {MAX_DEVICES}, or null for no limit", field="max_devices")
+    rules.check_moment(group.expires_at, "expires_at")
     _check_lives(group)
     check_rate_limit(group.rate_limit, "rate_limit")
     _check_ways(group)

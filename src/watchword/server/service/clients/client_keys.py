@@ -72,7 +72,8 @@ class ClientKeys:
 
     async def _fetched(self, application: Application, uri: str, lacks: Lacks) -> KeySet:
         async def ask() -> KeySet:
-            return await asyncio.to_thread(client_keys.acceptable, await self._fetch(uri))
+            fetched = await self._fetch(uri, application.tenant_id)
+            return await asyncio.to_thread(client_keys.acceptable, fetched)
 
         return await self._remote.get((application.tenant_id, application.client_id, uri), ask, lacks)
 

@@ -8,20 +8,22 @@ at most once in `COOL_DOWN` seconds, so that callers cannot cause endless fetche
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import structlog
 
 from ....jose import JoseError, Read
+from ..kept import Kept
 
 T = TypeVar("T")
 CACHED = 300.0
 STALE = 3_600.0
 COOL_DOWN = 30.0
 MAX_PLACES = 10_000
-Fetch = Callable[[str], Awaitable[bytes]]
+"""Of all tenants: one that has more of them loses its own."""
+Fetch = Callable[[str, str], Awaitable[bytes]]
+"""(URL, id of the tenant whose turn it is) -> the body. Raises `FetchFailed`."""
 _log = structlog.get_logger("watchword.fetched_keys")
 
 
@@ -51,16 +53,16 @@ class FetchedKeys(Generic[T]):
 
     def __init__(self, nothing: T, clock: Callable[[], float]) -> None:
         self._nothing, self._clock = nothing, clock
-        self._remotes: OrderedDict[tuple[str, ...], _Remote[T]] = OrderedDict()
+        self._remotes: Kept[_Remote[T]] = Kept(MAX_PLACES, float("inf"), clock, lambda place: str(place[0]))
 
     async def get(self, place: tuple[str, ...], ask: Callable[[], Awaitable[T]], lacks: Callable[[T], bool]) -> T:
-        """The keys of `place`, the cache key; `ask` fetches them, and raises `FetchFailed` or a `JoseError`.
+        """The keys of `place` (a tenant's id first); `ask` fetches them, and raises `FetchFailed` or a `JoseError`.
 
         `lacks` tells whether the cached keys lack the needed one.
         """
-        remote = self._remotes.setdefault(place, _Remote(self._nothing))
-        if len(self._remotes) > MAX_PLACES:
-            self._remotes.popitem(last=False)
+        if place not in self._remotes:
+            self._remotes[place] = _Remote(self._nothing)
+        remote = self._remotes[place]
         if self._due(remote, lacks):
             async with remote.turn:  # requests that waited here find the keys that the first one fetched
                 if self._due(remote, lacks):

@@ -29,8 +29,8 @@ class IssuerKeys:
         async def ask() -> Bundle:
             uri = issuer.jwks_uri
             if uri is None:
-                uri = discovered(await self._fetch(discovery_uri(issuer)), issuer)
-            return await asyncio.to_thread(fetched_bundle, await self._fetch(uri), issuer)
+                uri = discovered(await self._fetch(discovery_uri(issuer), issuer.tenant_id), issuer)
+            return await asyncio.to_thread(fetched_bundle, await self._fetch(uri, issuer.tenant_id), issuer)
 
         place = (issuer.tenant_id, issuer.issuer_id, str(issuer.version))
         return await self._remote.get(

@@ -7,7 +7,7 @@ request: changed devices stay as they are, and the same bundle key gets the same
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -25,7 +25,8 @@ from ..ports import Snapshot, Transaction
 from ..registry.change_application import ApplicationChange, changed_application, record_change
 from ..registry.membership import SERIAL
 from ..registry.quarantine_application import isolated, record_quarantine, released
-from ..registry.rotate_secret import check_overlap, rotated
+from ..registry.rights import Rights
+from ..registry.rotate_secret import Overlap, check_overlap, rotated
 from .bundle_secrets import of_rotation, secret_key
 
 MAX_BATCH = 1_000
@@ -101,6 +102,10 @@ class _Known(Struct, frozen=True):
     """The lifetime of secrets in seconds, by enrolment group."""
     secret_key: bytes | None
     keep_old: int
+    uses: Mapping[str, int]
+    """The last uses of the devices' secrets, by secret id."""
+    rights: Rights
+    """What the caller holds: devices that hold more are refused."""
 
 
 class _Selected(Struct, frozen=True):
@@ -157,7 +162,9 @@ async def _judged(
     found = await _selected(look, caller.tenant_id, change, after)
     around = await surroundings_of(look, caller.tenant_id)
     lives = await _lives(look, caller.tenant_id, found.devices) if change.action == "rotate" else {}
-    known = _Known(around, lives, key, keep_old)
+    secrets = [secret.id for each in found.devices for secret in each.secrets] if change.action == "rotate" else []
+    uses, rights = await look.last_uses(caller.tenant_id, secrets), await Rights.seen(look, caller)
+    known = _Known(around, lives, key, keep_old, uses, rights)
     results: list[DeviceResult] = []
     changes: list[_Changed] = []
     for number, before in enumerate(found.devices):
@@ -224,6 +231,7 @@ def _judge(
     desk: Desk, caller: Caller, change: DeviceChange, known: _Known, before: Application
 ) -> tuple[DeviceResult, _Changed | None]:
     """Raises a `RegistryError`."""
+    known.rights.check(before)
     if before.kind != "device" and not change.serials and change.group is None:
         return _result(before, "skipped", reason=f"it is a {before.kind}, and labels alone reach devices only"), None
     if change.action == "rotate":
@@ -255,9 +263,8 @@ def _rotated(
     fresh, text = desk.new_secret(expires_at, of_rotation(known.secret_key, before.client_id))
     if any(secret.digest == fresh.digest and secret.live(desk.clock()) for secret in before.secrets):
         return _result(before, "unchanged", client_secret="" if change.dry_run else text), None
-    after, event = rotated(
-        desk, caller, before, desk.kept_for(before, fresh, text), change.overlap, known.keep_old
-    )  # fmt: skip
+    rule = Overlap(change.overlap, known.keep_old)
+    after, event = rotated(desk, caller, before, desk.kept_for(before, fresh, text), rule, known.uses)
     changed = _Changed(before, after, lambda tx: tx.record(caller.tenant_id, event))
     return _result(before, "changed", client_secret="" if change.dry_run else text), changed
 

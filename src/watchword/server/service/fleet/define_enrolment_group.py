@@ -11,7 +11,7 @@ from ...registry.errors import Conflict, Invalid
 from ...registry.fleet.enrolment import Approval, EnrolmentGroup, EnrolmentPolicy, Way, check_group
 from ...registry.model import AuthMethod, Grant, Kind
 from ...registry.rate_limit import RateLimit
-from ..desk import Caller, Desk, apis_of, changed_fields, check_version, found, roles_of
+from ..desk import Caller, Desk, apis_of, audited_change, changed_fields, check_version, found, roles_of
 from ..ports import Transaction
 from ..registry.change_application import given
 
@@ -50,7 +50,7 @@ async def create_enrolment_group(desk: Desk, caller: Caller, wanted: NewEnrolmen
     now = int(desk.clock())
     _check_anchors(wanted.anchors, now)
     group = EnrolmentGroup(tenant_id=caller.tenant_id, group_id=desk.new_id(), created_at=now, **asdict(wanted))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         await _check(tx, group)
         await tx.enrolment_groups.add(group)
         event = EnrolmentGroupCreated(group_id=group.group_id, name=group.name, **desk.said(caller))
@@ -75,7 +75,8 @@ async def update_enrolment_group(
         after = replace(after, version=before.version + 1)
         await _check(tx, after)
         await tx.enrolment_groups.replace(after)
-        tx.record(caller.tenant_id, EnrolmentGroupUpdated(group_id=group_id, fields=changed, **desk.said(caller)))
+        told = audited_change(before, after)
+        tx.record(caller.tenant_id, EnrolmentGroupUpdated(group_id=group_id, **told, **desk.said(caller)))
     return after
 
 
@@ -104,4 +105,4 @@ def _check_anchors(pem: str, now: int) -> None:
 
 
 async def _check(tx: Transaction, group: EnrolmentGroup) -> None:
-    check_group(group, await apis_of(tx, group.tenant_id), set(await roles_of(tx, group.tenant_id)))
+    check_group(group, await apis_of(tx, group.tenant_id), await roles_of(tx, group.tenant_id))

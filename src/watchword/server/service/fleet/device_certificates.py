@@ -58,7 +58,7 @@ class DeviceCertificates:
 
     async def rotate(self, caller: Caller) -> DeviceAuthority:
         """Create a new CA for later certificates; existing ones are accepted until they expire. Raises `Invalid`."""
-        async with self._desk.store.transaction() as tx:
+        async with self._desk.transaction(caller) as tx:
             known = await self._locked(tx, caller.tenant_id)
             return await self._begin(tx, caller, known)
 

@@ -35,7 +35,7 @@ async def create_enrolment_codes(
         )
         for text in texts
     ]  # fmt: skip
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         group: EnrolmentGroup = found(await tx.enrolment_groups.get(caller.tenant_id, group_id), "enrolment group")
         try:
             check_open(group, "code", now)

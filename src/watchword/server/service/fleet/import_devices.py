@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ...audit.events import ApplicationCreated, SecretCreated
+from ...protocol.errors import without_frames
 from ...registry import client_keys
 from ...registry.application_rules import Surroundings, check_application
 from ...registry.errors import Conflict, Invalid, RegistryError
@@ -110,7 +111,7 @@ async def _keys_of(rows: Sequence[DeviceRow], now: int) -> list[tuple[ClientKey,
         try:
             found.append(client_keys.read_keys(row.jwks, now) if row.jwks is not None else ())
         except Invalid as refusal:
-            found.append(refusal)
+            found.append(without_frames(refusal))
         if number % _BREATH == 0:
             await asyncio.sleep(0)
     return found

@@ -9,16 +9,18 @@ from msgspec.structs import replace
 
 from ...audit.events import ApplicationDeleted, ApplicationUpdated, TokensCutOff
 from ...registry.application_rules import Surroundings, check_application
+from ...registry.certificates import check_anchor
 from ...registry.client_keys import read_keys
 from ...registry.errors import Conflict
 from ...registry.model import KEY_METHODS, Application, AuthMethod, CertificateName, Grant, Kind, SigningAlgorithm
 from ...registry.rate_limit import RateLimit
 from ...registry.revocation import of_application
-from ..desk import Caller, Desk, changed_fields, check_version, found, surroundings_of
+from ..desk import Caller, Desk, audited_change, changed_fields, check_version, found, surroundings_of
 from ..ports import Transaction
 from .client_key_changes import record_keys
 from .identity_changes import record_identities
 from .membership import leave, settle
+from .rights import check_may_change
 
 _ARMS = {
     "enabled",
@@ -78,7 +80,7 @@ async def update_application(
 ) -> Application:
     """Checked on its final state. Raises `NotFound`, `VersionMismatch`, `Invalid`."""
     if isinstance(change.jwks_uri, str):
-        await desk.check_address(change.jwks_uri)
+        await desk.check_address(change.jwks_uri, caller.tenant_id)
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         check_version(before, expected)
@@ -86,6 +88,7 @@ async def update_application(
         after = changed_application(desk, caller, before, change, around)
         if after is before:
             return before
+        await check_may_change(tx, caller, before, after)
         await settle(tx, before, after)
         await tx.applications.replace(after)
         record_change(tx, desk, caller, before, after)
@@ -106,6 +109,8 @@ def changed_application(
         raise Conflict(_NOT_ITSELF)
     after = replace(after, version=before.version + 1)
     check_application(after, around)
+    if "tls_client_auth" in fields:
+        check_anchor(after.tls_client_auth, around.tenant.anchors)
     return after
 
 
@@ -114,7 +119,8 @@ def record_change(tx: Transaction, desk: Desk, caller: Caller, before: Applicati
     fields = changed_fields(before, after)
     if "enabled" in fields:
         tx.announce(caller.tenant_id, of_application(after, desk.clock()))
-    tx.record(caller.tenant_id, ApplicationUpdated(client_id=after.client_id, fields=fields, **desk.said(caller)))
+    told = audited_change(before, after)
+    tx.record(caller.tenant_id, ApplicationUpdated(client_id=after.client_id, **told, **desk.said(caller)))
 
 
 def _still_there(application: Application, around: Surroundings) -> Application:
@@ -163,6 +169,7 @@ async def cut_off_tokens(desk: Desk, caller: Caller, client_id: str) -> Applicat
     """Revoke all tokens issued to the application until now; later tokens are valid."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         after = replace(before, not_before_ms=int(desk.clock() * 1000), version=before.version + 1)
         await tx.applications.replace(after)
         tx.announce(caller.tenant_id, of_application(after, desk.clock()))
@@ -182,6 +189,7 @@ async def remove_application(desk: Desk, tx: Transaction, caller: Caller, before
     """`delete_application` as a part of a larger change."""
     if before.client_id == caller.actor:
         raise Conflict(_NOT_ITSELF)
+    await check_may_change(tx, caller, before)
     await retire_application(desk, tx, caller, before)
 
 

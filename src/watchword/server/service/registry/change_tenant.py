@@ -8,15 +8,16 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from ...audit.events import TenantUpdated
-from ...registry.errors import Conflict
+from ...registry.errors import Conflict, Invalid
 from ...registry.model import Application, ProfileName, Tenant, TransactionTokens
 from ...registry.ports import RegistryReads
 from ...registry.profiles import PROFILES, Profile, api_gap, application_gap
 from ...registry.rate_limit import RateLimit, check_rate_limit
 from ...registry.rules import check_transaction_tokens
-from ..desk import EVERYTHING, Caller, Desk, apis_of, changed_fields, check_version, found
+from ..desk import EVERYTHING, Caller, Desk, apis_of, audited_change, changed_fields, check_version, found
 from ..ports import Transaction
 from .change_application import given
+from .create_tenant import DEFAULT
 
 _PAGE = 1_000
 MAX_NAMED = 20
@@ -29,6 +30,8 @@ class TenantChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     profile: ProfileName | UnsetType = UNSET
     transaction_tokens: TransactionTokens | UnsetType | None = UNSET
     rate_limit: RateLimit | UnsetType | None = UNSET
+    several_apis: bool | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
 
 
 async def update_tenant(
@@ -48,6 +51,8 @@ async def update_tenant(
         fields = changed_fields(before, after)
         if not fields:
             return before
+        if not after.enabled and after.slug == DEFAULT:
+            raise Invalid("the default tenant administers the others and stays enabled", field="enabled")
         check_rate_limit(after.rate_limit, "rate_limit")
         if "profile" in fields:
             await _check_profile(tx, after)
@@ -56,11 +61,11 @@ async def update_tenant(
             await _check_trust_domain(tx, after, after.transaction_tokens.trust_domain)
         after = replace(after, version=before.version + 1)
         await tx.tenants.replace(after)
-        said = desk.said(caller)
-        tx.record(caller.tenant_id, TenantUpdated(slug=slug, fields=fields, **said))
+        said, told = desk.said(caller), audited_change(before, after)
+        tx.record(caller.tenant_id, TenantUpdated(slug=slug, **told, **said))
         if after.tenant_id != caller.tenant_id:
             unnamed = {"at": said["at"], "request_id": caller.request_id}
-            tx.record(after.tenant_id, TenantUpdated(slug=slug, fields=fields, **unnamed))
+            tx.record(after.tenant_id, TenantUpdated(slug=slug, **told, **unnamed))
     return after
 
 

@@ -13,6 +13,7 @@ from ...registry.errors import Conflict, Invalid, NotFound
 from ...registry.model import Application
 from ..desk import Caller, Desk, found
 from ..ports import AuditRecorder
+from .rights import check_may_change
 
 
 class NewClientKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,8 +25,9 @@ class NewClientKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def add_client_key(desk: Desk, caller: Caller, client_id: str, wanted: NewClientKey) -> Application:
     """The key is accepted beside the older ones as soon as this returns. Raises `Invalid`, `Conflict`, `NotFound`."""
     key = read_key(wanted.jwk, int(desk.clock()))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         if not before.keys:
             raise Conflict("this application has no keys by value; change its auth_method, jwks or jwks_uri")
         if len(before.keys) >= MAX_KEYS:
@@ -42,6 +44,7 @@ async def remove_client_key(desk: Desk, caller: Caller, client_id: str, kid: str
     """The key is rejected as soon as this returns. The last key cannot be removed."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         rest = tuple(key for key in before.keys if key.kid != kid)
         if len(rest) == len(before.keys):
             raise NotFound("there is no such key")

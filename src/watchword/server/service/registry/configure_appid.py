@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ...audit.events import TenantUpdated
 from ...registry.appid import check_claims, check_lifetime
 from ...registry.model import ClaimMapping, Tenant
-from ..desk import Caller, Desk, changed_fields, found
+from ..desk import Caller, Desk, audited_change, changed_fields, found
 
 
 async def configure_appid(desk: Desk, caller: Caller, lifetime: int, claims: tuple[ClaimMapping, ...]) -> Tenant:
@@ -22,5 +22,6 @@ async def configure_appid(desk: Desk, caller: Caller, lifetime: int, claims: tup
             return before
         after = replace(after, version=before.version + 1)
         await tx.tenants.replace(after)
-        tx.record(caller.tenant_id, TenantUpdated(slug=after.slug, fields=fields, **desk.said(caller)))
+        told = audited_change(before, after)
+        tx.record(caller.tenant_id, TenantUpdated(slug=after.slug, **told, **desk.said(caller)))
     return after

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from ...audit.events import ApplicationCreated, SecretCreated
 from ...registry import application_rules, client_keys
+from ...registry.certificates import check_anchor
 from ...registry.errors import Invalid
 from ...registry.imported_hash import MIN_SECRET, check_imported_digest
 from ...registry.model import (
@@ -29,6 +30,7 @@ from ..ports import Transaction
 from .client_key_changes import record_keys
 from .identity_changes import NewIdentityRule, new_rule, record_identities
 from .membership import settle
+from .rights import check_may_change
 
 
 class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,10 +72,11 @@ class NewApplication(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 async def create_application(desk: Desk, caller: Caller, wanted: NewApplication) -> tuple[Application, str | None]:
     """The application and its secret's text (None when imported, or when it has keys). Raises `Invalid`, `Conflict`."""
     if wanted.jwks_uri is not None:
-        await desk.check_address(wanted.jwks_uri)
+        await desk.check_address(wanted.jwks_uri, caller.tenant_id)
     application, text = _with_secret(desk, wanted, _application(desk, caller, wanted))
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         await check_application(tx, application)
+        await check_may_change(tx, caller, application)
         await settle(tx, None, application)
         await tx.applications.add(application)
         _record(tx, desk, caller, application, imported=_is_imported(wanted))
@@ -172,4 +175,6 @@ def _secret(desk: Desk, wanted: NewApplication, application: Application) -> tup
 
 async def check_application(tx: Transaction, application: Application) -> None:
     """Check every rule on the final state, whichever verb made it. Raises `Invalid`, `Conflict`."""
-    application_rules.check_application(application, await surroundings_of(tx, application.tenant_id))
+    around = await surroundings_of(tx, application.tenant_id)
+    application_rules.check_application(application, around)
+    check_anchor(application.tls_client_auth, around.tenant.anchors)

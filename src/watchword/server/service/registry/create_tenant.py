@@ -94,7 +94,7 @@ class CreateTenant:
         tenant = Tenant(tenant_id=self.new_id(), slug=slug, name=name, created_at=int(now))
         api = self._admin_api(tenant, slug, int(now))
         admin, text = self._administrator(tenant, api, jwks, int(now))
-        async with self._store.transaction() as tx:
+        async with self._store.transaction(mark=caller.mark if caller is not None else None) as tx:
             await tx.tenants.add(tenant)
             await tx.apis.add(api)
             await tx.applications.add(admin)

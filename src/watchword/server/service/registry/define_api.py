@@ -5,12 +5,13 @@ from __future__ import annotations
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from ...audit.events import ApiCreated, ApiDeleted, ApiUpdated
+from ...audit.events import ApiCreated, ApiDeleted, ApiUpdated, RoleUpdated
 from ...registry import details_types, rules
+from ...registry.admin_rights import check_admin_api
 from ...registry.errors import Conflict, Invalid
 from ...registry.model import ADMIN_API, Api, DetailsType, Grant, Role, Scope, Tenant, TokenSettings
 from ...registry.profiles import PROFILES, api_gap
-from ..desk import Caller, Desk, changed_fields, check_version, found, roles_of
+from ..desk import Caller, Desk, audited_change, changed_fields, check_version, found, roles_of
 from ..keys.rotate_key import RotateKey
 from ..ports import Transaction
 from .change_application import given
@@ -65,7 +66,7 @@ async def _check_profile(tx: Transaction, api: Api) -> None:
 
 async def create_api(desk: Desk, keys: RotateKey, caller: Caller, wanted: NewApi) -> Api:
     """Also creates a signing key of its algorithm, if the tenant has none. Raises `Invalid`, `Conflict`."""
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         return await add_api(desk, keys, tx, caller, wanted)
 
 
@@ -113,13 +114,15 @@ async def change_api(
     if not fields:
         return before
     _check(after)
+    if before.identifier == ADMIN_API:
+        check_admin_api(before, after)
     await _check_profile(tx, after)
     after = replace(after, version=before.version + 1)
     await tx.apis.replace(after)
-    await _drop_from_roles(tx, after)
+    await _drop_from_roles(desk, tx, caller, after)
     tx.record(
         caller.tenant_id,
-        ApiUpdated(api_id=after.api_id, fields=fields, **desk.said(caller)),
+        ApiUpdated(api_id=after.api_id, **audited_change(before, after), **desk.said(caller)),
     )
     await keys.ensure(tx, caller.tenant_id, after.tokens.algorithm, caller.actor)
     return after
@@ -137,18 +140,20 @@ async def remove_api(desk: Desk, tx: Transaction, caller: Caller, before: Api) -
     """`delete_api` as a part of a larger change."""
     if before.identifier == ADMIN_API:
         raise Conflict("Watchword's own API cannot be deleted")
-    await _drop_from_roles(tx, replace(before, scopes=()))
+    await _drop_from_roles(desk, tx, caller, replace(before, scopes=()))
     await tx.apis.remove(replace(before, version=before.version + 1))
     tx.record(caller.tenant_id, ApiDeleted(api_id=before.api_id, **desk.said(caller)))
 
 
-async def _drop_from_roles(tx: Transaction, api: Api) -> None:
+async def _drop_from_roles(desk: Desk, tx: Transaction, caller: Caller, api: Api) -> None:
     """Remove scopes that the API does not offer from all roles."""
     for role in (await roles_of(tx, api.tenant_id)).values():
         access = tuple(entry for entry in (_narrowed(entry, api) for entry in role.access) if entry.scopes)
         if access != role.access:
             mended: Role = replace(role, access=access, version=role.version + 1)
             await tx.roles.replace(mended)
+            told = audited_change(role, mended)
+            tx.record(api.tenant_id, RoleUpdated(role_id=role.role_id, **told, **desk.said(caller)))
 
 
 def _narrowed(entry: Grant, api: Api) -> Grant:

@@ -12,6 +12,7 @@ from ...registry.model import BORROWING_METHODS, Application
 from ...registry.trusted_issuer import Condition, IdentityRule
 from ..desk import Caller, Desk, found, issuers_of
 from ..ports import AuditRecorder
+from .rights import check_may_change
 
 
 class NewIdentityRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,8 +32,9 @@ async def add_identity(
 ) -> tuple[Application, IdentityRule]:
     """The rule applies beside the others as soon as this returns. Raises `Invalid`, `Conflict`, `NotFound`."""
     rule = new_rule(desk, wanted)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         if before.auth_method not in BORROWING_METHODS:
             raise Conflict(
                 f"this application proves itself by {before.auth_method}; "
@@ -51,6 +53,7 @@ async def remove_identity(desk: Desk, caller: Caller, client_id: str, rule_id: s
     """The rule has no effect as soon as this returns. Raises `NotFound`."""
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
+        await check_may_change(tx, caller, before)
         rest = tuple(rule for rule in before.identities if rule.rule_id != rule_id)
         if len(rest) == len(before.identities):
             raise NotFound("there is no such identity rule")

@@ -11,8 +11,9 @@ from ...audit.events import InitialTokenCreated, InitialTokenRevoked
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused
 from ...registry import client_keys, rules
+from ...registry.admin_rights import check_never_administers
 from ...registry.errors import Invalid
-from ...registry.model import ADMIN_API, SECRET_METHODS, AuthMethod, InitialToken, RegistrationPolicy
+from ...registry.model import SECRET_METHODS, AuthMethod, InitialToken, RegistrationPolicy
 from ...registry.secret_text import INITIAL_PREFIX, digest, generate
 from ..desk import EVERYTHING, Caller, Desk, apis_of, found
 from ..ports import Transaction
@@ -57,7 +58,7 @@ async def create_initial_token(desk: Desk, caller: Caller, wanted: NewInitialTok
         created_at=now,
     )
     rules.check_name(wanted.name)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         if wanted.group_id is not None:
             await _check_group(tx, caller.tenant_id, wanted.group_id, wanted.policy, now)
         await _check_policy(tx, caller.tenant_id, wanted.policy)
@@ -96,8 +97,7 @@ async def _check_group(tx: Transaction, tenant_id: str, group_id: str, policy: R
 async def _check_policy(tx: Transaction, tenant_id: str, policy: RegistrationPolicy) -> None:
     apis = await apis_of(tx, tenant_id)
     rules.check_grants(policy.grants, apis, "policy.grants")
-    if any(apis[grant.api_id].identifier == ADMIN_API for grant in policy.grants):
-        raise Invalid("nobody registers itself as an administrator", field="policy.grants")
+    check_never_administers(policy.grants, (), {}, apis, ("policy.grants", "group_id"))
     if not policy.auth_methods or not set(policy.auth_methods) <= set(get_args(AuthMethod)):
         raise Invalid(f"name one or more of {', '.join(get_args(AuthMethod))}", field="policy.auth_methods")
     rules.check_unique(policy.auth_methods, "policy.auth_methods")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...registry.appid import check_offered
+from ...registry.appid import check_offered, is_application
 from ...registry.model import Api, Application, Scope
 from ..desk import Caller, Desk, found
 from ..keys.rotate_key import RotateKey
@@ -33,6 +33,6 @@ async def delete_with_scopes(desk: Desk, caller: Caller, client_id: str) -> None
     async with desk.store.transaction() as tx:
         before: Application = found(await tx.applications.get(caller.tenant_id, client_id), "application")
         await remove_application(desk, tx, caller, before)
-        offered: Api | None = await tx.apis.find(caller.tenant_id, client_id)
+        offered: Api | None = await tx.apis.find(caller.tenant_id, client_id) if is_application(client_id) else None
         if offered is not None:
             await remove_api(desk, tx, caller, offered)

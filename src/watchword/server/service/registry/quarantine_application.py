@@ -12,6 +12,7 @@ from ...registry.model import Application, Quarantine
 from ...registry.revocation import of_application
 from ..desk import Caller, Desk, check_version, found, surroundings_of
 from ..ports import Transaction
+from .rights import check_may_change
 
 
 async def quarantine_application(
@@ -34,6 +35,7 @@ async def release_application(desk: Desk, caller: Caller, client_id: str, expect
 
 async def isolate(desk: Desk, tx: Transaction, caller: Caller, before: Application, reason: str) -> Application:
     """`quarantine_application` as a part of a larger change."""
+    await check_may_change(tx, caller, before)
     after = isolated(desk, caller, before, reason)
     if after is not before:
         await tx.applications.replace(after)
@@ -54,6 +56,7 @@ def isolated(desk: Desk, caller: Caller, before: Application, reason: str) -> Ap
 
 async def let_out(desk: Desk, tx: Transaction, caller: Caller, before: Application) -> Application:
     """`release_application` as a part of a larger change."""
+    await check_may_change(tx, caller, before)
     after = released(before, await surroundings_of(tx, caller.tenant_id))
     if after is not before:
         await tx.applications.replace(after)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ...audit.events import AdministratorRecovered, ApiUpdated, ApplicationCreated, TenantUpdated
 from ...registry.errors import Invalid, NotFound
 from ...registry.model import ADMIN_API, Api, Tenant
-from ..desk import EVERYTHING, Caller, Desk, apis_of
+from ..desk import EVERYTHING, Caller, Desk, apis_of, audited_change
 from ..ports import Transaction
 from .create_tenant import FirstAdmin, Keep, admin_scopes, administrator, credential_events
 
@@ -58,8 +58,10 @@ async def _tenant(tx: Transaction, slug: str) -> Tenant:
 async def _usable_api(tx: Transaction, desk: Desk, caller: Caller, tenant: Tenant) -> Api:
     """The administration API, enabled and with every scope; the tenant enabled."""
     if not tenant.enabled:
-        await tx.tenants.replace(replace(tenant, enabled=True, version=tenant.version + 1))
-        tx.record(tenant.tenant_id, TenantUpdated(slug=tenant.slug, fields=("enabled",), **desk.said(caller)))
+        enabled = replace(tenant, enabled=True, version=tenant.version + 1)
+        await tx.tenants.replace(enabled)
+        told = audited_change(tenant, enabled)
+        tx.record(tenant.tenant_id, TenantUpdated(slug=tenant.slug, **told, **desk.said(caller)))
     [before] = [one for one in (await apis_of(tx, tenant.tenant_id)).values() if one.identifier == ADMIN_API]
     known = {scope.name for scope in before.scopes}
     missing = tuple(scope for scope in admin_scopes(tenant.slug) if scope.name not in known)
@@ -69,6 +71,6 @@ async def _usable_api(tx: Transaction, desk: Desk, caller: Caller, tenant: Tenan
     await tx.apis.replace(after)
     tx.record(
         tenant.tenant_id,
-        ApiUpdated(api_id=after.api_id, fields=("enabled", "scopes"), **desk.said(caller)),
+        ApiUpdated(api_id=after.api_id, **audited_change(before, after), **desk.said(caller)),
     )
     return after

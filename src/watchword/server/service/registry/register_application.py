@@ -18,13 +18,11 @@ from ...protocol.client_metadata import SERVERS_OWN, ClientMetadata, certificate
 from ...protocol.enrolment import check_open
 from ...protocol.errors import EnrolmentRefused, InvalidClientMetadata, InvalidSoftwareStatement, InvalidToken
 from ...protocol.software_statement import StatementRules, stated
-from ...registry import client_keys
 from ...registry.fleet.enrolment import EnrolmentGroup, registration_policy
 from ...registry.fleet.ports import FleetReads
 from ...registry.model import (
     SECRET_METHODS,
     Application,
-    AuthMethod,
     Grant,
     InitialToken,
     Registration,
@@ -33,13 +31,14 @@ from ...registry.model import (
 )
 from ...registry.ports import Claims
 from ...registry.secret_text import REGISTRATION_PREFIX, digest, generate
-from ..desk import Caller, Desk, apis_of, changed_fields
+from ..desk import Caller, Desk, apis_of, audited_change
 from ..ports import AuditRecorder, Transaction
 from .change_application import retire_application
 from .client_key_changes import record_keys
 from .create_application import check_application
 from .initial_tokens import token_id
 from .membership import settle
+from .registration_updates import by_hand_of, certificate_of, keys_of, method_of, name_of
 
 SOFTWARE = "software_id"
 _REFUSED = "the access token is not one for this registration"
@@ -77,7 +76,7 @@ async def register(
     living = _living(initial, now)
     wanted = _read(unverified, living.policy, now, rules)
     if wanted.jwks_uri is not None:
-        await desk.check_address(wanted.jwks_uri)
+        await desk.check_address(wanted.jwks_uri, tenant_id)
     async with desk.store.transaction() as tx:
         group = await _group(tx, living, now)
         current = _living(await tx.initial_tokens.get(tenant_id, initial_id), now)
@@ -122,18 +121,20 @@ async def update_registration(
     if _registration(before).statement:
         policy = replace(policy, statement_required=True)
     unverified = {name: value for name, value in unverified.items() if name not in ("client_id", "client_secret")}
+    if unverified.get("grant_types") == list(before.grant_types):
+        del unverified["grant_types"]  # those that an administrator has added are repeated, and stay
     wanted = _read(unverified, policy, now, rules)
     if wanted.software_id != _registration(before).software_id:
         raise InvalidClientMetadata("software_id stays what it was: another software is another registration")
     if wanted.jwks_uri is not None:
-        await desk.check_address(wanted.jwks_uri)
+        await desk.check_address(wanted.jwks_uri, tenant_id)
     async with desk.store.transaction() as tx:
         before = _owner(desk, await tx.applications.get(tenant_id, client_id), unverified_token)
         made = await _shaped(desk, tx, before, wanted, _registration(before).token_id, policy)
         await check_application(tx, made.application)
         await tx.applications.replace(made.application)
-        fields = changed_fields(before, made.application)
-        tx.record(tenant_id, ApplicationUpdated(client_id=client_id, fields=fields, **desk.said(caller)))
+        told = audited_change(before, made.application)
+        tx.record(tenant_id, ApplicationUpdated(client_id=client_id, **told, **desk.said(caller)))
         record_keys(tx, desk, caller, before, made.application)
     return made
 
@@ -263,10 +264,6 @@ def _member(blank: Application, group: EnrolmentGroup) -> Application:
     return replace(blank, name=name, group_id=group.group_id, role_ids=group.role_ids)
 
 
-def _named_by_group(before: Application) -> bool:
-    return bool(before.name) and before.group_id is not None
-
-
 async def _shaped(
     desk: Desk,
     tx: Transaction,
@@ -276,7 +273,7 @@ async def _shaped(
     policy: RegistrationPolicy,
 ) -> Registered:
     """`before` changed by the metadata and the policy, with a new registration access token."""
-    method = _method(wanted, policy)
+    method, by_hand = method_of(before, wanted, policy), by_hand_of(before)
     grants, granted = await _grants(tx, before, wanted, policy)
     access_token = generate(desk.random_bytes(32), REGISTRATION_PREFIX)
     name = wanted.names.get("client_name") or f"registered {before.client_id[:8]}"
@@ -285,31 +282,25 @@ async def _shaped(
         digest=digest(desk.pepper, access_token.encode()), token_id=initial_id, granted=granted, names=names,
         uris=wanted.uris, contacts=wanted.contacts, software_id=wanted.software_id,
         software_version=wanted.software_version, statement=wanted.statement,
+        auth_method=_registration(before).auth_method if by_hand.auth_method is not None else method,
+        require_bound=wanted.require_bound and not by_hand.require_bound,
+        require_dpop=wanted.require_dpop and not by_hand.require_dpop,
     )  # fmt: skip
     after = replace(
         before,
-        name=before.name if _named_by_group(before) else policy.name_prefix + name,
+        name=name_of(before, name, policy),
         auth_method=method,
-        keys=client_keys.read_keys(wanted.jwks, int(desk.clock())) if wanted.jwks is not None else (),
+        keys=keys_of(before, wanted, int(desk.clock())),
         jwks_uri=wanted.jwks_uri,
-        tls_client_auth=wanted.tls_client_auth if method == "tls_client_auth" else None,
-        require_bound=policy.require_bound or wanted.require_bound,
-        require_dpop=wanted.require_dpop,
+        tls_client_auth=certificate_of(before, wanted) if method == "tls_client_auth" else None,
+        require_bound=policy.require_bound or wanted.require_bound or by_hand.require_bound,
+        require_dpop=wanted.require_dpop or by_hand.require_dpop,
         grants=grants,
         registration=registration,
         version=before.version + 1,
     )
     secrets, text = _secrets(desk, before, after, policy)
     return Registered(replace(after, secrets=secrets), access_token, text)
-
-
-def _method(wanted: ClientMetadata, policy: RegistrationPolicy) -> AuthMethod:
-    """client_secret_basic is the default (RFC 7591 section 2), where the policy allows it."""
-    allowed = policy.auth_methods
-    method = wanted.auth_method or ("client_secret_basic" if "client_secret_basic" in allowed else allowed[0])
-    if method not in allowed:
-        raise InvalidClientMetadata(f"token_endpoint_auth_method may be {', '.join(allowed)}")
-    return method
 
 
 async def _grants(
@@ -322,14 +313,15 @@ async def _grants(
     apis = await apis_of(tx, before.tenant_id)
     kept = before.registration.granted if before.registration is not None else ()
     by_hand = before.registration is not None and kept != before.grants
+    source = before.grants if by_hand else policy.grants
     most = tuple(
         Grant(api_id=grant.api_id, scopes=tuple(s for s in grant.scopes if s in apis[grant.api_id].scope_names()))
-        for grant in (before.grants if by_hand else policy.grants)
+        for grant in source
         if grant.api_id in apis
     )
     if wanted.scope is None:
         return most, kept if by_hand else most
-    if missing := sorted(wanted.scope - {scope for grant in most for scope in grant.scopes}):
+    if missing := sorted(wanted.scope - {scope for grant in source for scope in grant.scopes}):
         raise InvalidClientMetadata(f"the scope {missing[0][:128]} cannot be had by this registration")
     if by_hand:
         return most, kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
@@ -10,9 +11,11 @@ from msgspec.structs import replace
 from ...audit.events import IssuerDistrusted, IssuerTrusted, TrustedIssuerUpdated
 from ...registry.errors import Conflict, Invalid
 from ...registry.issuers import PRESETS, check_issuer, read_keys
+from ...registry.model import Application
 from ...registry.trusted_issuer import IssuerKind, TrustedIssuer
-from ..desk import Caller, Desk, changed_fields, check_version, found
+from ..desk import Caller, Desk, audited_change, changed_fields, check_version, found
 from .change_application import given
+from .rights import check_may_speak_for
 
 MAX_ISSUERS = 1_000
 
@@ -65,7 +68,7 @@ async def trust_issuer(desk: Desk, caller: Caller, wanted: NewIssuer) -> Trusted
     )
     check_issuer(issuer)
     await _check_address(desk, issuer)
-    async with desk.store.transaction() as tx:
+    async with desk.transaction(caller) as tx:
         if await tx.issuers.find(caller.tenant_id, issuer.issuer) is not None:
             raise Conflict(f"{issuer.issuer} is trusted already; change what is believed of it")
         if len(await tx.issuers.page(caller.tenant_id, None, MAX_ISSUERS)) >= MAX_ISSUERS:
@@ -92,9 +95,10 @@ async def update_issuer(
         if not fields:
             return before
         check_issuer(after)
+        await check_may_speak_for(tx, caller, _believes(issuer_id))
         after = replace(after, version=before.version + 1)
         await tx.issuers.replace(after)
-        event = TrustedIssuerUpdated(issuer_id=issuer_id, fields=fields, **desk.said(caller))
+        event = TrustedIssuerUpdated(issuer_id=issuer_id, **audited_change(before, after), **desk.said(caller))
         tx.record(caller.tenant_id, event)
     return after
 
@@ -107,6 +111,11 @@ async def distrust_issuer(desk: Desk, caller: Caller, issuer_id: str, expected: 
         await tx.issuers.remove(replace(before, enabled=False, version=before.version + 1))
         event = IssuerDistrusted(issuer_id=issuer_id, issuer=before.issuer, **desk.said(caller))
         tx.record(caller.tenant_id, event)
+
+
+def _believes(issuer_id: str) -> Callable[[Application], bool]:
+    """The applications with a rule about this issuer."""
+    return lambda application: any(rule.issuer_id == issuer_id for rule in application.identities)
 
 
 def _changed(before: TrustedIssuer, change: IssuerChange) -> TrustedIssuer:
@@ -124,7 +133,7 @@ async def _check_address(desk: Desk, issuer: TrustedIssuer) -> None:
     if issuer.keys or issuer.authorities:
         return
     try:
-        await desk.check_address(issuer.jwks_uri or issuer.issuer)
+        await desk.check_address(issuer.jwks_uri or issuer.issuer, issuer.tenant_id)
     except Invalid as error:
         if issuer.jwks_uri is not None:
             raise

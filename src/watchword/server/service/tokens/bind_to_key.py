@@ -25,15 +25,16 @@ def bind_to_key(
         InvalidDpopProof, UseDpopNonce: the proof is wrong, or it is missing and needed.
         InvalidRequest, InvalidTarget: the profile refuses the token.
     """
-    key, certificate = None, request.unverified_credentials.certificate
+    key = None
     if request.proof is not None:
         key = prove_possession(request.proof, tenant.tenant.tenant_id, _rules_of(tenant, rules), now)
     elif application.require_dpop:
         raise InvalidDpopProof("this application's tokens are bound by DPoP: send a proof with the request")
     if tenant.profile.name:
-        access = hold_to(tenant.profile, access, shows_key=key is not None or certificate is not None)
+        shown = key is not None or request.unverified_credentials.certificate is not None
+        access = hold_to(tenant.profile, access, shows_key=shown)
     if (access.bound or key is not None) and access.kind is None:
-        access = bind(access, key, certificate)
+        access = bind(access, key, request.unverified_credentials.certificate)
     return access, key
 
 

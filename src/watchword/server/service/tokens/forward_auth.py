@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from ...protocol.errors import InsufficientScope, InvalidToken, Unavailable
+from ...protocol.still_granted import audience_of
 from ..ports import StorageUnavailable
 from ..view import TenantView, View
 from .read_token import TokenReader
@@ -40,12 +41,9 @@ class ForwardAuth:
             claims = await self._tokens.claims(tenant, unverified_token, self._clock())
         except StorageUnavailable as error:
             raise Unavailable("the database is away; try again", detail=str(error)) from None
-        if claims is None or audience not in _listed(claims["aud"]) or "cnf" in claims:
+        if claims is None or audience not in audience_of(claims) or "cnf" in claims:
             raise InvalidToken("the access token is not valid here")
         if not scopes.issubset(claims["scope"].split(" ")):
             raise InsufficientScope("the access token does not have the scope that is needed")
-        return Admitted(claims["client_id"], claims["scope"])
-
-
-def _listed(audience: str | list[str]) -> list[str]:
-    return [audience] if isinstance(audience, str) else audience
+        # Tokens of the App ID surface have no client_id: their subject is the client.
+        return Admitted(claims["client_id"] if "client_id" in claims else claims["sub"], claims["scope"])

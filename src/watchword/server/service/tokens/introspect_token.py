@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...protocol.errors import Unavailable
+from ...protocol.still_granted import audience_of
+from ...registry.model import ADMIN_API
 from ..ports import StorageUnavailable
 from ..view import TenantView, View
 from .read_token import TokenReader
@@ -42,9 +44,7 @@ def _details(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> dict
     """An API sees the objects of its own types only (RFC 9396 section 9.2)."""
     if "authorization_details" not in claims:
         return {}
-    audience = claims["aud"]
-    listed = [audience] if isinstance(audience, str) else audience
-    apis = [tenant.by_identifier[name] for name in listed if name in tenant.by_identifier]
+    apis = [tenant.by_identifier[name] for name in audience_of(claims) if name in tenant.by_identifier]
     known = {
         kind.name for api in apis if may_introspect(tenant, caller_id, api.identifier) for kind in api.details_types
     }
@@ -52,14 +52,15 @@ def _details(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> dict
 
 
 def _may_know(tenant: TenantView, caller_id: str, claims: dict[str, Any]) -> bool:
-    audience = claims["aud"]
-    listed = [audience] if isinstance(audience, str) else audience
-    return any(may_introspect(tenant, caller_id, identifier) for identifier in listed)
+    return any(may_introspect(tenant, caller_id, identifier) for identifier in audience_of(claims))
 
 
 def may_introspect(tenant: TenantView, caller_id: str, unverified_identifier: str) -> bool:
-    """Whether the caller is the API of that identifier, or among its introspectors."""
-    if unverified_identifier == caller_id:
+    """Whether the caller is the API of that identifier, or among its introspectors.
+
+    Watchword itself is the administration API: no application is, whatever client id it was imported with.
+    """
+    if unverified_identifier == caller_id and caller_id != ADMIN_API:
         return True
     api = tenant.by_identifier.get(unverified_identifier)
     return api is not None and caller_id in api.introspectors

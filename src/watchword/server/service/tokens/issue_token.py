@@ -146,8 +146,8 @@ def _event(request: TokenRequest, judged: Judged, minted: Minted, surface: str, 
         foreign_subject=proven.foreign_subject,
         bound_to=next(iter(confirmation.values())) if confirmation is not None else "",
         surface=surface,
-        subject=access.subject if exchanged is not None else "",
-        subject_token=exchanged.subject_tokens[-1] if exchanged is not None else "",
+        subject="" if exchanged is None else access.subject,
+        subject_token="" if exchanged is None else exchanged.subject_tokens[-1],
         txn=minted.txn,
     )
 

@@ -29,15 +29,14 @@ def oauth_surface(
         settings = access.settings
         status = statuses.next(tenant, settings.algorithm, now) if settings.status_list else None
         claims = access_token_claims(access, issuer_of(tenant.tenant.slug), int(now), jti, status)
-        if settings.format == "cwt":
-            raw = cwt_signer(tenant, settings.algorithm).sign(to_builtins(claims))
-            return Minted(cwt_text(raw), jti, access.audience, claims.scope, claims.exp)
-        payload = encode(claims)
+        row = None
         if settings.format == "jwt":
-            token, row = signer(tenant, settings.algorithm, settings.type).sign(payload), None
+            token = signer(tenant, settings.algorithm, settings.type).sign(encode(claims))
+        elif settings.format == "cwt":
+            token = cwt_text(cwt_signer(tenant, settings.algorithm).sign(to_builtins(claims)))
         else:
             token = generate(random_bytes(32), OPAQUE_PREFIX)
-            row = OpaqueRow(tenant.tenant.tenant_id, opaque_hash(token), claims.exp, payload)
+            row = OpaqueRow(tenant.tenant.tenant_id, opaque_hash(token), claims.exp, encode(claims))
         return Minted(token, jti, access.audience, claims.scope, claims.exp, row)
 
     return Surface("oauth", mint, GRANTS)

@@ -15,6 +15,7 @@ from ....jose import ACCESS_TOKEN_ALGORITHMS, POST_QUANTUM, JoseError, verify_si
 from ....jose.cwt import looks_like_cwt, verify_cwt
 from ...protocol.claims import issued_ms
 from ...protocol.grants.grant import ShownToken
+from ...protocol.still_granted import still_granted
 from ...registry.secret_text import OPAQUE_PREFIX, opaque_hash, well_formed
 from ..view import TenantView, View
 
@@ -36,7 +37,18 @@ class TokenReader:
         self._view = view
 
     async def claims(self, tenant: TenantView, unverified_token: str, now: float) -> dict[str, Any] | None:
-        """The claims of an active token of this tenant, or None.
+        """What an active token of this tenant allows now, or None: a demotion of its application counts at once.
+
+        Audiences, scopes and details that the application no longer holds are left out.
+        """
+        claims = await self.active(tenant, unverified_token, now)
+        if claims is None:
+            return None
+        standing = await self._view.standing(tenant, str(claims.get("client_id", claims["sub"])))
+        return still_granted(claims, standing, tenant.by_identifier) if standing is not None else None
+
+    async def active(self, tenant: TenantView, unverified_token: str, now: float) -> dict[str, Any] | None:
+        """The claims of an active token of this tenant as they were signed, or None; for revocation.
 
         Looks at signature, expiry, revocation, cut-offs, and whether the application still may act.
         """

@@ -32,7 +32,7 @@ class RevokeToken:
         now = self._clock()
         try:
             await self._view.must_be_fresh()
-            claims = await self._tokens.claims(tenant, unverified_token, now)
+            claims = await self._tokens.active(tenant, unverified_token, now)
             if claims is None:
                 return
             if claims.get("client_id", claims["sub"]) != caller_id:

@@ -12,20 +12,20 @@ def signer(tenant: TenantView, algorithm: str, typ: str, **header: object) -> Si
     """The prepared signer of an algorithm and type, made once per view of the tenant."""
     name = f"signer {algorithm} {typ} {header}" if header else f"signer {algorithm} {typ}"
     found = tenant.derived.get(name)
-    if found is None:
-        found = tenant.derived[name] = Signer(_active_key(tenant, algorithm), typ=typ, header=header)
-    assert isinstance(found, Signer)
-    return found
+    if isinstance(found, Signer):
+        return found
+    made = tenant.derived[name] = Signer(_active_key(tenant, algorithm), typ=typ, header=header)
+    return made
 
 
 def cwt_signer(tenant: TenantView, algorithm: str) -> CwtSigner:
     """The same for CWTs."""
     name = f"signer {algorithm} cwt"
     found = tenant.derived.get(name)
-    if found is None:
-        found = tenant.derived[name] = CwtSigner(_active_key(tenant, algorithm))
-    assert isinstance(found, CwtSigner)
-    return found
+    if isinstance(found, CwtSigner):
+        return found
+    made = tenant.derived[name] = CwtSigner(_active_key(tenant, algorithm))
+    return made
 
 
 def _active_key(tenant: TenantView, algorithm: str) -> PrivateKey:

@@ -12,7 +12,7 @@ from ..clients.secret_use import SecretUse
 from ..group_commit import GroupCommit
 from ..ports import StorageUnavailable, Store
 from ..tokens.rate_limits import RateLimits
-from ..tokens.refusals import Refusals
+from ..tokens.refusals import MOST_ROWS, Refusals
 from ..view import View
 
 _log = structlog.get_logger("watchword.housekeeping")
@@ -26,7 +26,7 @@ class Chores(Struct, frozen=True, kw_only=True):
 
     rotate_keys: Chore
     bind_chains: Chore
-    """Signs a checkpoint of the audit chains."""
+    """Signs a checkpoint of the audit chains; the first time also what ended processes have left."""
     purge: Callable[[float], Awaitable[None]]
     """Deletes what expired before a time."""
     prune_audit: Chore
@@ -59,21 +59,26 @@ class Housekeeping:
             self._limits.follow(),
             self._every(10, self.write_sums),
             self._every(10, self.write_uses),
-            self._every(10, self._bind),
+            self._now_and_every(10, self._bind),
             self._every(30, self.rotate_keys),
             self._every(60, self.purge),
             self._every(3_600, self.prune_audit),
         )
 
-    async def write_sums(self) -> None:
-        """Record refusals of callers that did not authenticate, as counts (one event a kind)."""
-        found = self._refusals.take()
-        if found:
+    async def write_sums(self, most: int | None = MOST_ROWS) -> None:
+        """Record rejected requests of callers that did not authenticate, as counts (one event a kind and network)."""
+        found = self._refusals.take(most)
+        if not found:
+            return
+        try:
             async with self._store.transaction() as tx:
-                for slug, event in found:
-                    tenant = await self._view.tenant(slug)
+                for key, sums in found:
+                    tenant = await self._view.tenant(key[0])
                     if tenant is not None:
-                        tx.record(tenant.tenant.tenant_id, event)
+                        tx.record(tenant.tenant.tenant_id, self._refusals.event(key, sums))
+        except BaseException:
+            self._refusals.put_back(found)
+            raise
 
     async def write_uses(self) -> None:
         """Write the times of last use of secrets."""
@@ -88,9 +93,13 @@ class Housekeeping:
         """Before the worker ends: write everything that an answer promised."""
         await self._commits.drain()
         await self._limits.settle()
-        await self._quietly(self.write_sums)
+        await self._quietly(lambda: self.write_sums(None))
         await self._quietly(self._uses.flush)
         await self._quietly(self._bind)
+
+    async def _now_and_every(self, seconds: float, chore: Chore) -> None:
+        await self._quietly(chore)
+        await self._every(seconds, chore)
 
     async def _every(self, seconds: float, chore: Chore) -> None:
         while True:

@@ -38,7 +38,7 @@ class CredentialHandlers:
     async def rotate_secret(self, request: Request) -> Reply:
         """Answer 201 with the new secret, which is shown this once."""
         client_id = request.path["client_id"]
-        _, kept, text = await rotate_secret(
+        made = await rotate_secret(
             self._desk,
             request.caller,
             client_id,
@@ -49,9 +49,10 @@ class CredentialHandlers:
         return Reply(
             shapes.NewSecretShape(
                 client_id=client_id,
-                secret_id=kept.id,
-                client_secret=text,
-                expires_at=kept.expires_at,
+                secret_id=made.secret.id,
+                client_secret=made.text,
+                expires_at=made.secret.expires_at,
+                others=tuple(shapes.EndingSecretShape(secret_id=s.id, expires_at=s.expires_at) for s in made.others),
             ),
             201,
         )

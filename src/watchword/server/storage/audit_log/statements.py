@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ...jose import Algorithm, BadSignature, PrivateKey
-from ...jose.sealing import MasterKey
-from ..audit.verification import Place
-from . import schema
-from .open import read_meta, write_meta
+from ....jose import Algorithm, BadSignature, PrivateKey
+from ....jose.sealing import MasterKey
+from ...audit.verification import Place
+from .. import schema
+from ..open import read_meta, write_meta
 
 _PLACE = "audit_key"
 

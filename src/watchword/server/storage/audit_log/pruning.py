@@ -7,20 +7,21 @@ own; the next pruning also deletes what an interrupted one left.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ...jose import PrivateKey
-from ..audit.events import Event
-from ..audit.verification import Place, newest_anchors
-from . import schema
-from .checkpoints import Anchor, anchors, checkpoints
-from .failures import translated_errors
-from .open import for_reading
-from .registry import RegistryStore
+from ....jose import PrivateKey
+from ...audit.events import Event
+from ...audit.verification import Place, newest_anchors
+from .. import schema
+from ..failures import translated_errors
+from ..open import for_reading
+from ..registry import RegistryStore
+from .checkpoints import CheckpointChain
+from .statements import Anchor, anchors, checkpoints
 
 _BATCH = 1_000
 _CHECKPOINTS = 100  # a signature each, on the event loop
@@ -35,10 +36,12 @@ class AuditPruning:
         self,
         engine: AsyncEngine,
         store: RegistryStore,
+        chain: CheckpointChain,
         key: PrivateKey,
         clock: Callable[[], float],
         batch: int = _BATCH,
     ) -> None:
+        self._chain = chain
         self._reading, self._store, self._clock, self._batch = for_reading(engine), store, clock, batch
         self._anchors, self._checkpoints = anchors(key), checkpoints(key)
 
@@ -114,12 +117,17 @@ class AuditPruning:
 
     async def _remove_checkpoints(self, given_up: dict[str, Place]) -> None:
         """Delete the oldest checkpoints, up to the first that covers rows which still exist."""
+
+        def spent_in(heads: Mapping[str, Place]) -> bool:
+            return all(seq <= given_up.get(name, (0, ""))[0] for name, (seq, _) in heads.items())
+
+        await self._chain.prune(self._delete, lambda said: spent_in(said.heads))
         while True:
             async with translated_errors(), self._reading.connect() as connection:
                 found = await self._checkpoints.read(connection, limit=_CHECKPOINTS)
             spent = 0
             for id_, said in found:
-                if said is None or any(seq > given_up.get(name, (0, ""))[0] for name, (seq, _) in said.heads.items()):
+                if said is None or not spent_in(said.heads):
                     break
                 spent = id_
             if not spent:

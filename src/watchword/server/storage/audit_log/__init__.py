@@ -1,0 +1,1 @@
+"""The audit log in the database: read, verify, sign and prune it."""
