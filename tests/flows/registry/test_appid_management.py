@@ -390,10 +390,10 @@ async def test_every_change_is_in_the_audit_log(appid: AppId) -> None:
     done = [event for event in said if event.get("actor") == appid.ww.admin[0]]
     assert [event["event"] for event in done] == [
         "ApplicationCreated", "SecretCreated", "ApiCreated", "RoleCreated", "ApplicationUpdated", "ApplicationUpdated",
-        "ApiUpdated", "TenantUpdated", "RoleDeleted", "ApplicationDeleted", "ApiDeleted",
+        "RoleUpdated", "ApiUpdated", "TenantUpdated", "RoleDeleted", "ApplicationDeleted", "ApiDeleted",
     ]  # fmt: skip
     assert done[5]["request_id"] == "rename-1"
-    assert done[7]["fields"] == ["appid_lifetime"]
+    assert done[8]["fields"] == ["appid_lifetime"]
 
 
 async def test_a_change_counts_at_once(appid: AppId) -> None:
