@@ -65,7 +65,7 @@ class Shelf:
 
     def __init__(self, count: int) -> None:
         self.held = [SimpleNamespace(name=f"d{n:05}", client_id=f"c{n:05}") for n in range(count)]
-        self.applications, self.slices = self, []
+        self.applications, self.slices = self, list[int]()
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Any]:

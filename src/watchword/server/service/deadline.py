@@ -15,6 +15,7 @@ from ..protocol.errors import Unavailable
 TICK, TICKS = 0.5, 8
 """A request is ended after 3.5 to 4 seconds: with the rest of it, less than the promised five."""
 _OVERDUE = -1
+_current_task = asyncio.current_task  # each token asks twice: no attribute is looked up for it
 
 
 def _later(seconds: float, tick: Callable[[], None]) -> None:
@@ -27,12 +28,14 @@ class Deadline:
     It is unknown then whether a commit took effect. The clock stands still while there are no requests.
     """
 
+    __slots__ = ("_began", "_later", "_now", "_ticks")
+
     def __init__(self, later: Callable[[float, Callable[[], None]], None] = _later) -> None:
         self._later, self._now, self._ticks = later, 0, False
         self._began: dict[asyncio.Task[object] | None, int] = {}
 
     def __enter__(self) -> None:
-        self._began[asyncio.current_task()] = self._now
+        self._began[_current_task()] = self._now
         if not self._ticks:
             self._ticks = True
             self._later(TICK, self.tick)
@@ -40,8 +43,9 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        task = asyncio.current_task()
-        if self._began.pop(task) == _OVERDUE and task is not None:
+        if self._began.pop(_current_task()) < 0:
+            task = asyncio.current_task()
+            assert task is not None  # what has no task cannot be overdue
             task.uncancel()
             if kind is asyncio.CancelledError:
                 raise Unavailable("this takes too long; try again", detail="the deadline of a request") from None

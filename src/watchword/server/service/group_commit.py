@@ -22,7 +22,7 @@ _ATTEMPTS = 8
 _TURNS = 3
 """Turns of the event loop before a commit begins: callers that the last commit answered send their next request, and
 one commit serves all. It doubles the batch of a busy server and costs an idle one microseconds."""
-MANY = 4_096
+A_CROWD, MANY = 256, 4_096
 """Entries that wait: a worker has more of them only if the disk hangs."""
 _NONE: frozenset[tuple[str, bytes]] = frozenset()
 
@@ -91,7 +91,8 @@ class GroupCommit:
             while self._waiting:
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
-                self._drop_abandoned()
+                if len(self._waiting) > A_CROWD:
+                    self._drop_abandoned()
                 batch, self._waiting = self._waiting, []
                 if batch:
                     await self._commit(batch)

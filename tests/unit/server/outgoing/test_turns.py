@@ -29,7 +29,8 @@ class Silence(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:  # fmt: skip
         if host == "1.1.1.2":
             raise httpcore.ConnectError("answered")
-        return await self._wait()  # type: ignore[return-value]
+        await self._wait()
+        raise httpcore.ConnectError("nobody")
 
     async def resolve(self, host: str, port: int) -> list[str]:
         if host == "alive.example":
