@@ -125,7 +125,10 @@ class OutgoingFetch:
         try:
             check_jwks_uri(uri, loopback=self._loopback, ports=self._ports)
             url = httpcore.URL(uri)
-            async with asyncio.timeout(TIMEOUT), self._budget.turn(url.host.decode("ascii").lower().rstrip(".")):
+            async with (
+                asyncio.timeout(TIMEOUT),
+                self._budget.turn(tenant_id, url.host.decode("ascii").lower().rstrip(".")),
+            ):
                 await self._turns.take(tenant_id)
                 try:
                     return await self._get(uri, await self._names.address(url, tenant_id))

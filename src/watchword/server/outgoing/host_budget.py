@@ -1,4 +1,7 @@
-"""How often we fetch from one host: whoever registers many applications must not make us a flood against it."""
+"""How often one tenant makes us fetch from one host: many registered applications must not become a flood against it.
+
+Counted by tenant and host, so that no tenant uses up what another one needs of the same host.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,13 @@ class HostBudget:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: OrderedDict[tuple[str, str], _Host] = OrderedDict()
 
     @asynccontextmanager
-    async def turn(self, host: str) -> AsyncIterator[None]:
+    async def turn(self, tenant_id: str, host: str) -> AsyncIterator[None]:
         """One fetch. Raises `FetchFailed` when the host was asked too often; the keys that we have stay."""
-        found = self._hosts.pop(host, None) or _Host()
-        self._hosts[host] = found
+        found = self._hosts.pop((tenant_id, host), None) or _Host()
+        self._hosts[tenant_id, host] = found
         if len(self._hosts) > REMEMBERED:
             self._hosts.popitem(last=False)
         now = self._clock()
