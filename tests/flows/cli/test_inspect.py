@@ -47,7 +47,16 @@ def issuer() -> Iterator[str]:
 def made(issuer: str, *, key: PrivateKey = KEY, typ: str | None = "at+jwt", **changes: Any) -> str:
     """A good token but for the changes; None leaves a claim out."""
     now = int(time.time())
-    whole = {"iss": issuer, "aud": API, "exp": now + 300, "iat": now, "sub": "a", "client_id": "a", "scope": "a:read"}
+    whole = {
+        "iss": issuer,
+        "aud": API,
+        "exp": now + 300,
+        "iat": now,
+        "sub": "a",
+        "client_id": "a",
+        "scope": "a:read",
+        "jti": "1",
+    }
     claims = {name: value for name, value in {**whole, **changes}.items() if value is not None}
     return Signer(key, typ).sign(json.dumps(claims).encode())
 
