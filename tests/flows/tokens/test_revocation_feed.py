@@ -123,7 +123,7 @@ async def test_another_node_ends_the_wait(airline: Airline, tmp_path: Path) -> N
         assert tenant is not None
         waiting = asyncio.get_running_loop().create_task(airline.ask(airline.guard1, wait="5"))
         await airline.token()
-        await second.revoke(tenant, airline.caller["client_id"], token)
+        await second.tokens.revoke(tenant, airline.caller["client_id"], token)
         page = (await waiting).json()
     assert [set(mark) for mark in page["revocations"]] == [{"jti", "exp"}]
 
