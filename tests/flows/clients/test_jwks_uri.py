@@ -400,13 +400,13 @@ async def test_one_host_is_not_flooded(w: World) -> None:
     assert (await caller.token()).status_code == 200
     asked = len(w.server.asked)
     for n in range(LIMIT.burst - asked):
-        await w.ww.services.fetch(f"{URI}?{n}")
+        await w.ww.services.fetch(f"{URI}?{n}", "a tenant")
     with pytest.raises(fetched_keys.FetchFailed) as told:
-        await w.ww.services.fetch(f"https://{HOST.upper()}./jwks")
+        await w.ww.services.fetch(f"https://{HOST.upper()}./jwks", "another")
     assert (told.value.detail, told.value.answered) == ("too many fetches from this host", False)
     assert len(w.server.asked) == LIMIT.burst
     w.ww.clock.now += 1
-    await w.ww.services.fetch(URI)
+    await w.ww.services.fetch(URI, "another")
 
 
 async def test_no_fetch_for_a_disabled_application(w: World) -> None:
