@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.support.nodes import Node, at_once
 
 from watchword.server.audit.events import ApplicationCreated
+from watchword.server.audit.search import Wanted
 from watchword.server.registry.errors import Conflict, VersionMismatch
 from watchword.server.storage import schema
 
@@ -139,7 +140,7 @@ async def test_reading_waits_for_no_writer(pair: Pair) -> None:
                 assert found is not None
                 assert found.name == "caller"
             assert await node.store.secret_use(b.tenant.tenant_id, ["x"]) == {}
-            assert await node.services.upkeep.audit.recent(b.tenant.tenant_id, 1)
+            assert await node.services.upkeep.audit.search(b.tenant.tenant_id, Wanted(), None, 1)
 
 
 async def test_a_snapshot_is_of_one_moment(pair: Pair) -> None:

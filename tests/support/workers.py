@@ -15,8 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tests.support.instance import Instance, instance, node
 from tests.support.postgres import Postgres
 
-from watchword.server.audit.chain import events_of
-from watchword.server.audit.events import TokenIssued
+from watchword.server.audit.search import Wanted
 
 EITHER = st.sampled_from([0, 1])
 STEPS = settings(
@@ -68,9 +67,14 @@ class TwoWorkers(RuleBasedStateMachine):
 
     async def issued_to(self, client_id: str) -> int:
         """Tokens in the audit log."""
-        rows = await self.ww.services.upkeep.audit.recent(await self.tenant_id(), 10_000)
-        found = [event for row in rows for event in events_of(row) if isinstance(event, TokenIssued)]
-        return sum(event.actor == client_id for event in found)
+        wanted = Wanted(event="TokenIssued", client_id=client_id)
+        tenant_id, count, after = await self.tenant_id(), 0, None
+        while True:
+            page = await self.ww.services.upkeep.audit.search(tenant_id, wanted, after, 1_000)
+            count += sum(event.actor == client_id for event in page.events)
+            after = page.following
+            if after is None:
+                return count
 
     def teardown(self) -> None:
         if hasattr(self, "opened"):

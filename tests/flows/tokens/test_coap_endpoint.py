@@ -12,6 +12,7 @@ import cbor2
 from aiocoap import POST, Message
 from tests.support.instance import Instance, credentials_of, instance
 
+from watchword.server.audit.search import Wanted
 from watchword.server.coap.token import MAX_AT_ONCE, TokenResource
 from watchword.server.protocol.errors import Unavailable
 from watchword.server.protocol.request import TokenRequest
@@ -51,7 +52,7 @@ async def device(running: Instance) -> dict[Any, Any]:
 async def events(running: Instance) -> list[Any]:
     await running.services.upkeep.housekeeping.finish()
     tenant = (await running.services.view.tenant("default")).tenant.tenant_id  # type: ignore[union-attr]
-    return list(await running.services.upkeep.audit.recent(tenant, 50))
+    return list((await running.services.upkeep.audit.search(tenant, Wanted(), None, 50)).events)
 
 
 async def test_the_same_event_and_the_same_refusal_as_over_http(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ async def test_the_same_event_and_the_same_refusal_as_over_http(tmp_path: Path) 
         text = str(await events(running))
         assert "TokenIssued" in text
         assert "RequestsRefused" in text
-        assert "2001:db8::1" in text
+        assert "2001:db8::/64" in text
 
 
 async def test_no_secret_passes_where_others_can_read_it(tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ class ForwardAuthEndpoint:
 
 def read_query(unverified_query: bytes) -> Wanted:
     """Raises `InvalidRequest`: also for an unknown parameter, for a misspelt `scope` would open the API."""
+    if any(pair and not pair.partition(b"=")[2] for pair in unverified_query.split(b"&")):
+        # `parse_form` takes such a parameter for absent, and a request without `scope` is open to every token.
+        raise InvalidRequest("a parameter has no value: the gateway's configuration left a variable empty")
     form = parse_form(unverified_query, frozenset())
     if unknown := form.keys() - _KNOWN:
         raise InvalidRequest(f"unknown parameter: {min(unknown)[:40]}; the gateway says audience and scope")
