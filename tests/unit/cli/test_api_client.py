@@ -8,7 +8,7 @@ import httpx
 import pytest
 import typer
 
-from watchword.cli.api_client import AdminClient, Refused
+from watchword.cli.api_client import BIGGEST_ANSWER, AdminClient, Refused
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -89,3 +89,29 @@ def test_changes_are_not_repeated() -> None:
     with pytest.raises(Refused):
         Client(server).ask("POST", "/devices/bulk")
     assert server.keys == [""]
+
+
+def answering(content: bytes, status: int = 200) -> Answer:
+    """Each time the same."""
+    return lambda request: httpx.Response(status, headers={"content-type": "application/json"}, content=content)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"1", b"\xff", b'"x"'])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_is_none_is_told(content: bytes, status: int) -> None:
+    """A wrong address, or a proxy's page, would be a traceback."""
+    with pytest.raises(Refused, match="not JSON"):
+        Client(Server(answering(content, status))).ask("GET", "/applications")
+
+
+def test_an_answer_without_end_is_not_read() -> None:
+    """A server that is not ours would fill the memory of the administrator's machine."""
+    with pytest.raises(Refused, match="longer"):
+        Client(Server(answering(b" " * (BIGGEST_ANSWER + 1)))).ask("GET", "/applications")
+
+
+def test_a_list_without_end_ends() -> None:
+    """A cursor that leads back to its own page would be asked for, for ever."""
+    page = answering(b'{"items": [], "next": "again"}')
+    with pytest.raises(typer.Exit):
+        list(Client(Server(page, page, page)).pages("/applications"))
