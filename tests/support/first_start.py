@@ -66,6 +66,9 @@ async def first_start(settings: Settings, world: World) -> FirstAdmin:
     if server is not None:
         server.fill(settings.database_url, first.database_url.rpartition("/")[2])
     shutil.copy2(first.key_file, settings.master_key_file)
+    epoch = first.key_file.with_name(f"{first.key_file.name}.epoch")
+    if epoch.exists():
+        shutil.copy2(epoch, f"{settings.master_key_file}.epoch")
     return first.admin
 
 
