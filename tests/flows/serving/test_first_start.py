@@ -63,7 +63,15 @@ def test_a_full_disk_for_profiles_is_no_lock_out(tmp_path: Path) -> None:
     """The secret would be cut off in the middle."""
     home = tmp_path / "profiles"
     home.mkdir()
-    command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4k none "$0" && echo x > "$0/x"; exec "$@"']
+    command = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=4k none "$0" && echo x > "$0/x"; exec "$@"',
+    ]
     ended = ran(
         tmp_path, [*command, str(home), *COMMAND, "init"], PATH=os.environ["PATH"], XDG_CONFIG_HOME=str(home)
     )  # fmt: skip
