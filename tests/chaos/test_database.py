@@ -18,6 +18,7 @@ from tests.chaos.test_kill import token_id
 from tests.flows.cli.test_command_line import serving, watchword
 from tests.support.instance import ISSUER, Instance, instance
 from tests.support.postgres import Postgres
+from tests.support.served import command_of, descendants
 
 from watchword.server.storage.migrate import migrate
 
@@ -234,13 +235,8 @@ async def test_a_backup_under_load(tmp_path: Path) -> None:
 
 
 def workers() -> set[int]:
-    """The processes that serve: children of `watchword serve`, which is our child."""
-    found: set[int] = set()
-    for parent in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
-        for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(int(pid))
-    return found
+    """The processes that serve: children of `watchword serve`, which this process has started, also by another one."""
+    return {pid for pid in descendants(os.getpid()) if b"spawn_main" in command_of(pid)}
 
 
 async def lose_a_worker(load: Load) -> None:

@@ -35,7 +35,7 @@ from watchword.server.protocol.errors import (
 )
 from watchword.server.protocol.form import parse_form
 from watchword.server.protocol.request import ASSERTION_TYPE
-from watchword.server.protocol.software_statement import stated
+from watchword.server.protocol.software_statement import StatementRules, stated
 from watchword.server.protocol.token_form import token_request
 from watchword.server.registry.certificates import is_named
 from watchword.server.registry.client_keys import read_keys
@@ -135,7 +135,7 @@ def software_statement(data: bytes) -> str:
     """A publisher's statement (RFC 7591 section 2.3)."""
     publisher = Publisher(issuer="c", jwks={"keys": [KEY.public.to_jwk()]})
     try:
-        stated(data.decode("latin-1"), [publisher], NOW, 10)
+        stated(data.decode("latin-1"), [publisher], NOW, StatementRules(10, ISSUER))
     except (InvalidSoftwareStatement, UnapprovedSoftwareStatement) as error:
         return f"{type(error).__name__}: {error.public}"
     return "proven"

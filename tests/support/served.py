@@ -149,3 +149,26 @@ def _json(folder: Path, *arguments: str) -> dict[str, Any]:
     ran = watchword(folder, *arguments, "--json")
     assert ran.returncode == 0, ran.stderr
     return dict(json.loads(ran.stdout))
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that this one has started, and those that they have started."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        try:
+            one = waiting.pop()
+            children = Path(f"/proc/{one}/task/{one}/children").read_text().split()
+        except OSError:
+            continue  # it has ended meanwhile
+        found |= {int(child) for child in children}
+        waiting += [int(child) for child in children]
+    return found
+
+
+def command_of(pid: int) -> bytes:
+    """Its command line, empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

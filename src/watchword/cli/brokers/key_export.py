@@ -124,7 +124,7 @@ def _haproxy(keys: list[PublicKey], folder: Path) -> tuple[Files, list[str]]:
     chosen = _without(keys, "EdDSA")
     lines = [
         "http-request set-var(txn.signed) int(1)"
-        f" if {{ http_auth_bearer,jwt_header_query('$.kid') -m str {key.kid} }}"
+        f" if {{ http_auth_bearer,jwt_header_query('$.kid') -m str -- {key.kid} }}"
         f" {{ http_auth_bearer,jwt_verify({key.algorithm.value},{folder / key.kid}.pem) -m int 1 }}"
         for key in chosen
     ]
