@@ -74,7 +74,7 @@ async def under_load(folder: Path, port: int, admin: tuple[str, str], app: tuple
             work = [tokens(http, base, app, done) for _ in range(8)] + [changes(http, base, admin, rotated, done)]
             running = [asyncio.ensure_future(until_gone(each)) for each in work]
             for n in range(CUTS):
-                await asyncio.sleep(chance.uniform(0.05, 0.4))
+                await asyncio.sleep(chance.uniform(0.1, 0.8))
                 os.kill(child.pid, signal.SIGSTOP)
                 cut(folder, folder / f"cut-{n}", chance)
                 check(folder / f"cut-{n}", done)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +20,22 @@ from .first_administrator import CannotKeep, keeper, read_public_key
 def _settings(flags: dict[str, Any]) -> Any:
     from watchword.server.config import SettingsError, load
 
+    _quiet_log()
     try:
         return load(flags)
     except SettingsError as error:
         say.bad(f"{error}")
         raise typer.Exit(2) from None
+
+
+def _quiet_log() -> None:
+    """The server's log lines of a command: warnings, to standard error. Standard output is the command's answer."""
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _initialise(settings: Any, as_json: bool) -> bool:
