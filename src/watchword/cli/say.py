@@ -44,7 +44,7 @@ def verbatim(text: str, escaped: Callable[[str], str] = lambda c: c.encode("unic
 
 
 def _escaped_for_json(character: str) -> str:
-    """`\\uXXXX`; two of them for a character beyond the Basic Multilingual Plane."""
+    """A JSON escape; two of them for a character beyond the Basic Multilingual Plane."""
     return json.dumps(character)[1:-1] if ord(character) > 0x7E else f"\\u{ord(character):04x}"
 
 

@@ -5,7 +5,7 @@ it, every writing connection) has a chain of its own, and signed checkpoints bin
 together, so that an altered, missing or reordered row shows, and a chain that vanished, too.
 
 Anybody can recompute the hashes. The MAC of a row needs a key that is derived from the master key, so rows cannot be
-added by somebody who has only the database (docs/decisions/0085).
+added by an attacker with the database alone (docs/decisions/0085).
 """
 
 from __future__ import annotations

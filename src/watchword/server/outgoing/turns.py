@@ -19,7 +19,7 @@ class Turns:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def take(self, tenant_id: str) -> None:
-        """Wait for a turn; whoever took it gives it back."""
+        """Wait for a turn. The caller gives it back."""
         if tenant_id not in self._waiting and self._free(tenant_id):
             return self._begin(tenant_id)
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()

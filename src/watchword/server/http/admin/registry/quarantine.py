@@ -13,7 +13,7 @@ from .applications import ONE, ApplicationHandlers
 
 
 class Isolation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`reason` is for whoever looks at the application."""
+    """`reason` is shown to administrators with the application."""
 
     reason: str = ""
 
